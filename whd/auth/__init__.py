@@ -1,0 +1,1 @@
+"""Who may: keys of webhooks, permissions of users."""

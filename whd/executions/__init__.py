@@ -1,0 +1,1 @@
+"""Executions: their record, their life, their store."""

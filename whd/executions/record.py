@@ -1,0 +1,177 @@
+"""An execution's record: its fields, its statuses and the one table of allowed changes.
+
+Nothing here does I/O. JSON values (input, output) are kept as the bytes that travelled, never re-encoded.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+class Status(enum.StrEnum):
+    """Where an execution stands; the words of CONTRACT 3."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    ENDED_SUCCESS = "ENDED_SUCCESS"
+    ENDED_ERROR = "ENDED_ERROR"
+    ENDED_CANCELLED = "ENDED_CANCELLED"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing can change any more."""
+        return self in ENDED
+
+
+ENDED = frozenset({Status.ENDED_SUCCESS, Status.ENDED_ERROR, Status.ENDED_CANCELLED})
+
+
+class Event(enum.Enum):
+    """What can happen to an execution."""
+
+    START = "start"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    REQUEUE = "requeue"
+
+
+TRANSITIONS: dict[tuple[Status, Event], Status] = {
+    (Status.PENDING, Event.START): Status.RUNNING,
+    (Status.PENDING, Event.FAIL): Status.ENDED_ERROR,
+    (Status.PENDING, Event.CANCEL): Status.ENDED_CANCELLED,
+    (Status.PENDING, Event.REQUEUE): Status.PENDING,
+    (Status.RUNNING, Event.SUCCEED): Status.ENDED_SUCCESS,
+    (Status.RUNNING, Event.FAIL): Status.ENDED_ERROR,
+    (Status.RUNNING, Event.CANCEL): Status.ENDED_CANCELLED,
+    (Status.RUNNING, Event.REQUEUE): Status.PENDING,
+}
+
+
+class TransitionError(Exception):
+    """A change that TRANSITIONS does not know: a defect of whd, never of a flow."""
+
+
+class Cause(enum.StrEnum):
+    """Why an execution ended otherwise than by its own flow; decides the HTTP status."""
+
+    NONE = ""
+    TIMEOUT = "timeout_s"
+    CPU = "cpu_s"
+    LIMIT = "limit"
+    CRASH = "crash"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(slots=True)
+class Execution:
+    """One run of a flow. Times are milliseconds since 1970 UTC, 0 for not yet; JSON members are encoded UTF-8.
+
+    `root_id` is the topmost parent's id (its own without a parent). `key_webhook_name` is the webhook whose key opens
+    the status of the whole tree: that through which the topmost parent came, "" for none. `is_async` decides what a
+    restart does with it.
+    """
+
+    id: str
+    client_name: str
+    flow_name: str
+    user_name: str
+    script_hash: str
+    input_json: bytes
+    webhook_name: str = ""
+    key_webhook_name: str = ""
+    name: str = ""
+    kind: str = "FLOW"
+    status: Status = Status.PENDING
+    cause: Cause = Cause.NONE
+    message: str = ""
+    output_json: bytes = b"{}"
+    response_json: bytes = b""
+    created_ms: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    is_async: bool = False
+    show_script: bool = True
+    attempts: int = 0
+    parent_id: str = ""
+    root_id: str = ""
+    replay_of: str = ""
+    log: list[bytes] = field(default_factory=list)
+
+    def apply(self, event: Event, *, now_ms: int) -> None:
+        """Changes the status as TRANSITIONS says and stamps the time. Raises TransitionError."""
+        status = TRANSITIONS.get((self.status, event))
+        if status is None:
+            raise TransitionError(f"{self.id}: {event.name} in {self.status}")
+        self.status = status
+        if event is Event.START:
+            self.started_ms = now_ms
+            self.attempts += 1
+        elif event is Event.REQUEUE:
+            self.started_ms = 0
+        else:
+            self.ended_ms = now_ms
+
+
+def new_id(now_ms: int | None = None) -> str:
+    """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, 74 random bits from the kernel, so that none can be guessed."""
+    milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    bits = int.from_bytes(os.urandom(10), "big")
+    text = f"{(milliseconds << 80) | bits:032x}"
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+
+
+def timestamp(milliseconds: int) -> str | None:
+    """2026-11-23T07:18:00.123Z (RFC 3339), None for 0."""
+    if not milliseconds:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+
+
+def to_json(execution: Execution, script_json: bytes | None) -> bytes:
+    """The record as a caller gets it (CONTRACT 3, Sync), one JSON object in UTF-8.
+
+    `script_json`: the source as a JSON string, None to leave it out.
+    """
+    head: dict[str, object] = {
+        "id": execution.id,
+        "type": execution.kind,
+        "name": execution.name or execution.flow_name,
+        "flow_name": execution.flow_name,
+        "webhook_name": execution.webhook_name or None,
+        "client_name": execution.client_name,
+        "user_name": execution.user_name,
+        "status": execution.status,
+        "message": execution.message,
+    }
+    tail: dict[str, object] = {
+        "created_at": timestamp(execution.created_ms),
+        "started_at": timestamp(execution.started_ms),
+        "ended_at": timestamp(execution.ended_ms),
+        "attempts": execution.attempts,
+    }
+    if execution.parent_id:
+        tail["parent_id"] = execution.parent_id
+    if execution.replay_of:
+        tail["replay_of"] = execution.replay_of
+    parts = [_encode(head).encode("ascii")[:-1]]
+    if script_json is not None:
+        parts += (b',"script":', script_json)
+    parts += (
+        b',"input_value":',
+        execution.input_json or b"null",
+        b',"output_value":',
+        execution.output_json or b"null",
+        b",",
+        _encode(tail).encode("ascii")[1:],
+    )
+    return b"".join(parts)

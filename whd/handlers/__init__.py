@@ -1,0 +1,1 @@
+"""The handlers that the route table names."""

@@ -1,0 +1,69 @@
+"""What the HTTP layer and the application hand each other: frozen values, no behaviour.
+
+Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..errors import HttpError
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's head, already checked against RFC 9112 and the header limits.
+
+    `target` is in origin-form, ASCII, as sent (absolute-form is reduced to it). Header names are in lower case, in
+    order of arrival; values are stripped of surrounding white space. `content_length` is None for a chunked body and
+    0 without a body.
+    """
+
+    method: str
+    target: str
+    headers: Headers
+    content_length: int | None
+    http_version: str = "1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer. `headers` without content-length, date and connection, which the connection adds.
+
+    `body` is sent as it is; to HEAD its length is announced and nothing is sent. `close` ends the connection after it.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    close: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The application's yes to a head: what to read, and its own notes for later (`call`), not looked into here."""
+
+    max_body_bytes: int
+    call: Any
+
+
+class Application(Protocol):
+    """What the server serves. All of it runs on the event loop and returns at once."""
+
+    def admit(self, head: Head) -> Admission:
+        """Called when a head is complete and before its body is read. Raises HttpError to refuse it unread."""
+
+    def handle(
+        self, admission: Admission, body: bytes, respond: Callable[[Response], None]
+    ) -> Callable[[], None] | None:
+        """Called with the whole body; calls `respond` exactly once, now or later, on the loop.
+
+        May raise HttpError instead. Returns what to call if the client goes away before the answer, or None.
+        """
+
+    def problem(self, error: HttpError) -> Response:
+        """The answer to an error, the application's own or the connection's (RFC 9457)."""

@@ -1,0 +1,1 @@
+"""The settings index: config/ and flows/ on disk become one immutable snapshot in memory."""

@@ -1,0 +1,123 @@
+"""What the settings index holds: frozen values that name each other, no behaviour beyond look-ups.
+
+Nothing here does I/O. A request takes one Snapshot and keeps it to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .options import Limits, Options
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a file. `line` counts from 1, 0 where there is none; `field` may be "".
+
+    `is_warning` faults are shown by `whd check` and break nothing.
+    """
+
+    path: str
+    line: int
+    field: str
+    what: str
+    expected: str = ""
+    suggestion: str = ""
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        field = f"{self.field}: " if self.field else ""
+        expected = f"; expected {self.expected}" if self.expected else ""
+        suggestion = f" - did you mean {self.suggestion}?" if self.suggestion else ""
+        level = "warning: " if self.is_warning else ""
+        return f"{where}: {level}{field}{self.what}{expected}{suggestion}"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user and what it may do; empty means nothing. All names are globs in which `*` also matches `/`."""
+
+    name: str
+    flows: tuple[str, ...] = ()
+    settings_read: tuple[str, ...] = ()
+    settings_write: tuple[str, ...] = ()
+    files_read: tuple[str, ...] = ()
+    files_write: tuple[str, ...] = ()
+    connections: Mapping[str, tuple[str, ...]] | None = None
+    act_as: tuple[str, ...] = ()
+    isolation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A flow's source. `script_hash` is the sha256 of the source's UTF-8 bytes, in hex."""
+
+    client_name: str
+    name: str
+    source: str
+    script_hash: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as read from a file: `value` holds only JSON types."""
+
+    name: str
+    value: Any
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A `client.webhook.<name>` setting with every default filled in.
+
+    `keys`: any one is valid; empty: no key is asked for. `limits`: never above the daemon's own.
+    `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's own
+    isolation is added where the worker is chosen).
+    """
+
+    client_name: str
+    name: str
+    flow_name: str
+    user_name: str
+    keys: tuple[bytes, ...]
+    enabled: bool
+    methods: tuple[str, ...]
+    show_script: bool
+    isolation: str
+    limits: Limits
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenWebhook:
+    """A webhook file without any good version since this start: it answers 503 `misconfigured`."""
+
+    client_name: str
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """All that belongs to one client, by name. `webhooks` is keyed by what follows `client.webhook.`."""
+
+    name: str
+    users: Mapping[str, User]
+    flows: Mapping[str, Flow]
+    settings: Mapping[str, Setting]
+    webhooks: Mapping[str, Webhook | BrokenWebhook]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that was valid at one moment. `serial` grows by one with each swap."""
+
+    options: Options
+    clients: Mapping[str, Client]
+    faults: tuple[Fault, ...]
+    serial: int = 0

@@ -1,0 +1,98 @@
+"""Frames between the daemon and a worker: a length, then one or two lines of JSON.
+
+A frame is a 4-byte little-endian length and that many bytes: a *head*, one JSON object in one line, then, if the frame
+carries a value (an input, an output, an answer), a newline and that value's JSON text, which may hold newlines only
+as JSON white space. The value travels as text, so that the daemon can check it once and pass it on byte for byte.
+
+No pickle, no marshal: a worker is hostile. Nothing here does I/O or interprets a head. The ops, with their members:
+
+daemon to worker
+    bind     client, user, memory_bytes             first frame of all; limits are set, then the last of the wall
+    code     hash, flow, path, source, code          a compiled flow (base64 marshal), once per worker and hash
+    compile  flow, path, source                      only to a worker that does nothing else
+    parse    kind, key_wanted + value: raw body      only to a worker that does nothing else; kind: "payload" or "output"
+    run      job, hash, execution, limits + value    runs a flow; value: its input_value
+    answer   job, call, [error: {type, text}] + value   to a call
+
+worker to daemon
+    compiled hash, code | refused (text)
+    parsed   key, [error: text] + value
+    call     job, call, name + value: arguments
+    log      job + value: a list of lines
+    end      job, status, message, [limit], [response], [fresh] + value: output_value
+"""
+
+from __future__ import annotations
+
+import json
+from struct import Struct
+from typing import Any
+
+LENGTH = Struct("<I")
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+class FrameError(ValueError):
+    """The bytes break the protocol above; the peer must go."""
+
+
+def frame(head: dict[str, Any], value: bytes | None = None) -> bytes:
+    """One frame, ready to be written. `value` is JSON text."""
+    text = _encode(head).encode("ascii")
+    if value is None:
+        return LENGTH.pack(len(text)) + text
+    return b"".join((LENGTH.pack(len(text) + 1 + len(value)), text, b"\n", value))
+
+
+def split(payload: bytes) -> tuple[dict[str, Any], bytes | None]:
+    """A frame's bytes (without the length) into head and value text. Raises FrameError."""
+    end = payload.find(b"\n")
+    text, value = (payload, None) if end < 0 else (payload[:end], payload[end + 1 :])
+    try:
+        head = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"a frame's head is not JSON: {error}") from None
+    if type(head) is not dict:
+        raise FrameError("a frame's head is not an object")
+    return head, value
+
+
+class FrameReader:
+    """Cuts a byte stream into frames. `limit_bytes` bounds one frame: what announces more is refused unread."""
+
+    __slots__ = ("_buffer", "limit_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._buffer = bytearray()
+        self.limit_bytes = limit_bytes
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that are complete with `data`, in order, each without its length. Raises FrameError."""
+        buffer = self._buffer
+        if not buffer:
+            # The common case: one read holds exactly one frame, nothing needs to be copied twice.
+            size = len(data)
+            if size >= 4:
+                (length,) = LENGTH.unpack_from(data)
+                if length == size - 4 and length <= self.limit_bytes:
+                    return [data[4:]]
+        buffer += data
+        frames = []
+        position = 0
+        size = len(buffer)
+        while size - position >= 4:
+            (length,) = LENGTH.unpack_from(buffer, position)
+            if length > self.limit_bytes:
+                raise FrameError(f"a frame of {length} bytes, past the limit of {self.limit_bytes}")
+            if size - position - 4 < length:
+                break
+            frames.append(bytes(buffer[position + 4 : position + 4 + length]))
+            position += 4 + length
+        del buffer[:position]
+        return frames
+
+    @property
+    def pending_bytes(self) -> int:
+        """How much of an incomplete frame is held."""
+        return len(self._buffer)
