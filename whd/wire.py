@@ -9,14 +9,17 @@ No pickle, no marshal: a worker is hostile. Nothing here does I/O or interprets 
 daemon to worker
     bind     client, user, memory_bytes             first frame of all; limits are set, then the last of the wall
     code     hash, flow, path, source, code          a compiled flow (base64 marshal), once per worker and hash
-    compile  flow, path, source                      only to a worker that does nothing else
-    parse    kind, key_wanted + value: raw body      only to a worker that does nothing else; kind: "payload" or "output"
-    run      job, hash, execution, limits + value    runs a flow; value: its input_value
+    compile  hash, flow, path, source                only to a worker that does nothing else
+    parse    job, content_type, has_key, gunzip_limit + value   only to a worker that does nothing else;
+             value: the raw body, gzip if the limit is not 0
+    check    job + value                             the same worker; value: an output to be checked
+    run      job, hash, execution, limits + value   runs a flow; value: its input_value
     answer   job, call, [error: {type, text}] + value   to a call
 
 worker to daemon
-    compiled hash, code | refused (text)
-    parsed   key, [error: text] + value
+    compiled hash, code                               or refused: hash, text
+    parsed   job, keys + value: Parsed.members_json     or: job, error (text), status (400 or 413)
+    checked  job, [error: text]
     call     job, call, name + value: arguments
     log      job + value: a list of lines
     end      job, status, message, [limit], [response], [fresh] + value: output_value

@@ -6,6 +6,7 @@ Nothing here does I/O. JSON values (input, output) are kept as the bytes that tr
 from __future__ import annotations
 
 import enum
+import functools
 import json
 import os
 import time
@@ -67,6 +68,7 @@ class Cause(enum.StrEnum):
     CPU = "cpu_s"
     LIMIT = "limit"
     CRASH = "crash"
+    REFUSED = "refused"
     INTERRUPTED = "interrupted"
 
 
@@ -121,7 +123,7 @@ class Execution:
 
 
 def new_id(now_ms: int | None = None) -> str:
-    """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, 74 random bits from the kernel, so that none can be guessed."""
+    """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, 74 bits of the kernel's randomness: none can be guessed."""
     milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     bits = int.from_bytes(os.urandom(10), "big")
     text = f"{(milliseconds << 80) | bits:032x}"
@@ -129,18 +131,29 @@ def new_id(now_ms: int | None = None) -> str:
     return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
+@functools.lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+
+
 def timestamp(milliseconds: int) -> str | None:
     """2026-11-23T07:18:00.123Z (RFC 3339), None for 0."""
     if not milliseconds:
         return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}{rest:03d}Z"
 
 
-def to_json(execution: Execution, script_json: bytes | None) -> bytes:
+@functools.lru_cache(maxsize=1024)
+def script_json(source: str) -> bytes:
+    """A flow's source as a JSON string; the same few sources are answered again and again."""
+    return _encode(source).encode("ascii")
+
+
+def to_json(execution: Execution, script: str | None) -> bytes:
     """The record as a caller gets it (CONTRACT 3, Sync), one JSON object in UTF-8.
 
-    `script_json`: the source as a JSON string, None to leave it out.
+    `script`: the source that ran; left out when None, and when the execution's `show_script` says so.
     """
     head: dict[str, object] = {
         "id": execution.id,
@@ -164,8 +177,8 @@ def to_json(execution: Execution, script_json: bytes | None) -> bytes:
     if execution.replay_of:
         tail["replay_of"] = execution.replay_of
     parts = [_encode(head).encode("ascii")[:-1]]
-    if script_json is not None:
-        parts += (b',"script":', script_json)
+    if script is not None and execution.show_script:
+        parts += (b',"script":', script_json(script))
     parts += (
         b',"input_value":',
         execution.input_json or b"null",

@@ -51,15 +51,16 @@ class Admission:
     call: Any
 
 
+Respond = Callable[[Response], None]
+
+
 class Application(Protocol):
     """What the server serves. All of it runs on the event loop and returns at once."""
 
     def admit(self, head: Head) -> Admission:
         """Called when a head is complete and before its body is read. Raises HttpError to refuse it unread."""
 
-    def handle(
-        self, admission: Admission, body: bytes, respond: Callable[[Response], None]
-    ) -> Callable[[], None] | None:
+    def handle(self, admission: Admission, body: bytes, respond: Respond) -> Callable[[], None] | None:
         """Called with the whole body; calls `respond` exactly once, now or later, on the loop.
 
         May raise HttpError instead. Returns what to call if the client goes away before the answer, or None.

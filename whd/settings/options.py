@@ -49,9 +49,7 @@ class Limits:
 class Options(Limits):
     """whd.yaml with its defaults filled in. An Options is also the widest Limits that any webhook has."""
 
-    listen: tuple[str, ...] = _option(
-        ("127.0.0.1:8080",), "addresses to listen on: HOST:PORT or unix:/path", live=False
-    )
+    listen: tuple[str, ...] = _option(("127.0.0.1:8080",), "where to listen: HOST:PORT or unix:/path", live=False)
     processes: int = _option(0, "front processes; 0: by cores", live=False)
     workers: int = _option(0, "flows that run at once, over all fronts; 0: twice the cores")
     max_workers: int = _option(
@@ -76,9 +74,7 @@ class Options(Limits):
     idle_timeout_s: float = _option(75.0, "how long an idle connection is kept", minimum=0.001)
     drain_s: float = _option(30.0, "time for what is in flight when the daemon stops")
     retention_minutes: float = _option(10_080.0, "how long ended executions are kept")
-    max_store_bytes: int = _option(
-        2_147_483_648, "size of the execution store; oldest ended executions go first", minimum=1
-    )
+    max_store_bytes: int = _option(2_147_483_648, "size of the execution store; the oldest ended go first", minimum=1)
     show_script: bool = _option(True, "answers carry the flow's source")
     log_level: str = _option("info", "least level that is logged", choices=("debug", "info", "warning", "error"))
     log_format: str = _option("auto", "how log lines look", choices=("auto", "text", "json", "journal"))

@@ -1,0 +1,43 @@
+# make serve   sets up and serves the examples on 127.0.0.1:8080 (make serve LISTEN=127.0.0.1:9000 elsewhere)
+# make test    sets up and runs all checks: ruff, mypy --strict, pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+LISTEN ?=
+
+BIN = $(VENV)/bin
+
+.DELETE_ON_ERROR:
+.PHONY: serve test lint pytest clean
+
+serve: $(VENV)/.installed
+	exec $(BIN)/whd serve $(if $(LISTEN),--listen $(LISTEN))
+
+test: lint pytest
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+pytest: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(PYTEST)
+
+# Editable, so that a change of the source needs no new set-up; a change of what is needed does.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "whd needs Python 3.11 or newer; make PYTHON=python3.12 names another" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-lint: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

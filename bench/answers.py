@@ -1,0 +1,187 @@
+"""The job that every server is measured on: the requests, and how each answer is judged.
+
+The job (shared with bench/floors.py): a POST of {"key", "name", "items": [{"sku", "qty", "price"}]}; the server checks
+the key, and answers with the greeting and the total in output_value.
+
+Every answer is checked, at a cost of about a microsecond: its status, that it says ENDED_SUCCESS, that greeting and
+total are this request's own (each connection sends several requests in turn, of different names and numbers, so that
+a stale or swapped answer shows), and for whd that its id was not seen before. How the server spells these in JSON is
+learned from the first answer, which is parsed and checked in full, as is every hundredth after it. An answer that
+fails the cheap check is parsed too: what it means decides, not how it is spelled.
+
+Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+KEY = "my-secret-api-key"
+
+# What is expected of an answer:
+#   execution   whd: the job's result, a unique id, the script, and nowhere the key
+#   job         the job's result
+#   fixed       status 200 and always the same body, with "ENDED_SUCCESS" in it
+CHECKS = ("execution", "job", "fixed")
+
+VARIANTS = 4
+FULL_EVERY = 100
+ID_CHARACTERS = 36
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request, ready to be sent, and what its answer must hold."""
+
+    request: bytes
+    payload: dict[str, Any]
+    greeting: str
+    total: float
+    greeting_text: bytes
+
+
+def exchange(host: str, path: str, connection: int, variant: int, key: str = KEY) -> Exchange:
+    """The request that a connection sends as its `variant`-th in turn. Prices are exact in binary, so totals are."""
+    name = f"Ada {connection}.{variant}"
+    first, second = 2 + variant, 1 + connection % 97
+    payload = {
+        "name": name,
+        "items": [{"sku": "a", "qty": first, "price": 3.5}, {"sku": "b", "qty": second, "price": 10.0}],
+    }
+    body = json.dumps({"key": key, **payload}, separators=(",", ":")).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    greeting = "Hello " + name
+    return Exchange(
+        head.encode("ascii") + body, payload, greeting, first * 3.5 + second * 10.0, f'"{greeting}"'.encode()
+    )
+
+
+def exchanges(host: str, path: str, connection: int) -> tuple[Exchange, ...]:
+    """What a connection sends, in turn."""
+    return tuple(exchange(host, path, connection, variant) for variant in range(VARIANTS))
+
+
+def fault_in(document: Any, expected: Exchange, check: str, script: str | None = None) -> str | None:
+    """Why a parsed answer is not the one expected, or None. `script` is the flow's source, where it must be shown."""
+    if not isinstance(document, dict):
+        return "the answer is not a JSON object"
+    if document.get("status") != "ENDED_SUCCESS":
+        return f"status is {document.get('status')!r}: {document.get('message', '')}"
+    if check == "fixed":
+        return None
+    if document.get("output_value") != {"greeting": expected.greeting, "total": expected.total}:
+        return f"output_value is {document.get('output_value')!r}, not {expected.greeting!r} and {expected.total}"
+    given = document.get("input_value")
+    if not isinstance(given, dict) or given.get("json") != expected.payload:
+        return "input_value.json is not what was sent, less the key"
+    if not isinstance(given.get("headers"), dict) or given["headers"].get("content-type") != "application/json":
+        return "input_value.headers are not what was sent"
+    if check == "execution":
+        identity = document.get("id")
+        if not isinstance(identity, str) or len(identity) != ID_CHARACTERS:
+            return f"id is {identity!r}, not a UUID"
+        if script is not None and document.get("script") != script:
+            return "script is not the flow's source"
+    return None
+
+
+class Judge:
+    """Judges every answer of one run. Keeps the ids that it has seen, so it grows with the run: ~150 bytes per call."""
+
+    def __init__(self, check: str, script: str | None = None, full_every: int = FULL_EVERY) -> None:
+        if check not in CHECKS:
+            raise ValueError(f"unknown check {check!r}")
+        self._check = check
+        self._script = script
+        self._full_every = full_every
+        self._until_full = 0
+        self._seen: set[bytes] = set()
+        self._fixed: bytes | None = None
+        self._status_text = b""
+        self._total_text: tuple[bytes, bytes] | None = None
+        self._id_text = b""
+        self.checked = 0
+        self.checked_in_full = 0
+        self.example = ""
+
+    def fault(self, answer: bytes, start: int, expected: Exchange) -> str | None:
+        """The kind of fault of an answer, or None. `answer` begins with the status line; its body begins at `start`.
+
+        Kinds: "status NNN", "wrong answer", "duplicate id". `example` tells more about the first one.
+        """
+        self.checked += 1
+        if not answer.startswith(b" 200 ", 8):
+            return self._fault(f"status {answer[9:12].decode('latin-1')}", answer[start:])
+        if self._check == "fixed":
+            return self._fault_of_fixed(answer[start:], expected)
+        self._until_full -= 1
+        if self._until_full < 0 or not self._plainly_right(answer, start, expected):
+            return self._full(answer[start:], expected)
+        if self._check != "execution":
+            return None
+        at = answer.find(self._id_text, start) + len(self._id_text)
+        if answer.find(b'"', at) != at + ID_CHARACTERS:
+            return self._full(answer[start:], expected)
+        return self._fault_of_id(answer[at : at + ID_CHARACTERS])
+
+    def _plainly_right(self, answer: bytes, start: int, expected: Exchange) -> bool:
+        if self._total_text is None:
+            return False
+        before, after = self._total_text
+        return (
+            answer.find(self._status_text, start) >= 0
+            and answer.find(expected.greeting_text, start) >= 0
+            and answer.find(b"%s%.1f%s" % (before, expected.total, after), start) >= 0
+            and (self._check != "execution" or answer.find(self._id_text, start) >= 0)
+        )
+
+    def _full(self, body: bytes, expected: Exchange) -> str | None:
+        self.checked_in_full += 1
+        self._until_full = self._full_every - 1
+        try:
+            document = json.loads(body)
+        except ValueError:
+            return self._fault("wrong answer", b"not JSON: " + body)
+        fault = fault_in(document, expected, self._check, self._script)
+        if fault is None and self._check == "execution" and KEY.encode() in body:
+            fault = "the key stands in the answer"
+        if fault is not None:
+            return self._fault("wrong answer", fault.encode())
+        self._learn(body, expected)
+        return self._fault_of_id(document["id"].encode()) if self._check == "execution" else None
+
+    def _learn(self, body: bytes, expected: Exchange) -> None:
+        """Takes the spelling of a right answer as the one to look for."""
+        for colon in (b":", b": "):
+            before = b'"total"' + colon
+            text = before + b"%.1f" % expected.total
+            at = body.rfind(text)
+            if at >= 0:
+                self._total_text = (before, body[at + len(text) : at + len(text) + 1])
+            if (status := b'"status"' + colon + b'"ENDED_SUCCESS"') in body:
+                self._status_text = status
+            if self._check == "execution" and body.find(identity := b'"id"' + colon + b'"') >= 0:
+                self._id_text = identity
+
+    def _fault_of_fixed(self, body: bytes, expected: Exchange) -> str | None:
+        if body == self._fixed:
+            return None
+        if self._fixed is not None:
+            return self._fault("wrong answer", b"the fixed answer has changed: " + body)
+        fault = self._full(body, expected)
+        self._fixed = body if fault is None else None
+        return fault
+
+    def _fault_of_id(self, identity: bytes) -> str | None:
+        size = len(self._seen)
+        self._seen.add(identity)
+        return self._fault("duplicate id", identity) if len(self._seen) == size else None
+
+    def _fault(self, kind: str, text: bytes) -> str:
+        if not self.example:
+            self.example = f"{kind}: {text[:300].decode('utf-8', 'replace')}"
+        return kind

@@ -1,0 +1,244 @@
+"""What is measured: the daemon and the floors, each started, asked once whether it does the job, and ended.
+
+A target runs as a process of its own with this Python, on 127.0.0.1 and a free port, in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import answers, machine
+
+ROOT = Path(__file__).resolve().parent.parent
+PATH = "/api/webhook/acme/order"
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 40.0
+
+ORDER_FLOW = """\
+def handler(system, this):
+    data = this.get('input_value')['json']
+    total = sum(item['qty'] * item['price'] for item in data['items'])
+    this.set_output('greeting', 'Hello ' + data['name'])
+    this.set_output('total', total)
+    return this.success('all done')
+"""
+
+# Not the daemon's own environment: it must neither notify our supervisor nor take our sockets.
+_SUPERVISOR_VARIABLES = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+class TargetError(Exception):
+    """A target did not start, gave a wrong answer or ended badly; the text says which and what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server to be measured. `check` is what its answers must be (bench/answers.py)."""
+
+    name: str
+    title: str
+    check: str
+
+
+WHD = Target("whd", "whd", "execution")
+FLOORS = (
+    Target("raw", "floor: raw uvloop, fixed answer", "fixed"),
+    Target("h11", "floor: h11 alone, fixed answer", "fixed"),
+    Target("worker", "floor: h11 + one warm worker", "job"),
+    Target("fork", "floor: h11 + fork per call", "job"),
+)
+TARGETS = (WHD, *FLOORS)
+
+# The floor that others are compared with first.
+REFERENCE = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A started target."""
+
+    target: Target
+    pid: int
+    port: int
+    script: Path | None
+
+    @property
+    def url(self) -> str:
+        """Where its job is."""
+        return f"http://127.0.0.1:{self.port}{PATH}"
+
+
+@contextlib.contextmanager
+def running(target: Target, cpus: set[int] | None, options: tuple[str, ...] = ()) -> Iterator[Running]:
+    """Starts a target on those CPUs, verifies it, and ends it. `options` are lines of whd.yaml. Raises TargetError."""
+    with tempfile.TemporaryDirectory(prefix="whd-bench-") as name:
+        folder = Path(name)
+        start = _whd(folder, cpus, options) if target is WHD else _floor(target, folder, cpus)
+        with start as server:
+            verify(server)
+            yield server
+
+
+# The floors ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _floor(target: Target, folder: Path, cpus: set[int] | None) -> Iterator[Running]:
+    said = folder / "stderr"
+    command = [machine.python_command(), str(ROOT / "bench" / "floors.py"), target.name]
+    with said.open("wb") as stderr, machine.affinity(cpus):
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+        )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().strip()
+        if not address:
+            raise TargetError(f"{target.title} did not start: {_tail(said)}")
+        yield Running(target, process.pid, int(address.rpartition(":")[2]), None)
+    finally:
+        _stop(process)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+    _ended_well(process, target, said)
+
+
+# The daemon ------------------------------------------------------------------------------------------------------
+
+
+def write_config(folder: Path, options: tuple[str, ...] = ()) -> Path:
+    """config/ and flows/ of one client with one webhook and the flow of the job; gives the flow's file."""
+    settings = folder / "config" / "acme" / "settings"
+    settings.mkdir(parents=True)
+    (folder / "config" / "acme" / "users.yaml").write_text("kevin:\n  flows: [order]\n")
+    (settings / "client.webhook.order.yaml").write_text(f"flow_name: order\nuser_name: kevin\nkey: {answers.KEY}\n")
+    # The file holds a key; `whd check` warns of one that others can read.
+    (settings / "client.webhook.order.yaml").chmod(0o600)
+    if options:
+        (folder / "config" / "whd.yaml").write_text("".join(line + "\n" for line in options))
+    flow = folder / "flows" / "acme" / "order.py"
+    flow.parent.mkdir(parents=True)
+    flow.write_text(ORDER_FLOW)
+    return flow
+
+
+@contextlib.contextmanager
+def _whd(folder: Path, cpus: set[int] | None, options: tuple[str, ...]) -> Iterator[Running]:
+    flow = write_config(folder, options)
+    port = _free_port()
+    said = folder / "stderr"
+    command = [machine.python_command(), "-m", "whd", "serve", "--listen", f"127.0.0.1:{port}"]
+    for place in ("config", "flows", "state"):
+        command += [f"--{place}", str(folder / place)]
+    environment = {name: value for name, value in os.environ.items() if name not in _SUPERVISOR_VARIABLES}
+    with said.open("wb") as stderr, machine.affinity(cpus):
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_ready(process, port, said)
+        yield Running(WHD, process.pid, port, flow)
+    finally:
+        _stop(process)
+    _ended_well(process, WHD, said)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, said: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    status, body = 0, b""
+    while status != 200:
+        if process.poll() is not None:
+            raise TargetError(f"whd ended with exit status {process.returncode} while starting: {_tail(said)}")
+        if time.monotonic() > deadline:
+            raise TargetError(f"whd was not ready within {START_TIMEOUT_S:.0f} s (/readyz: {status}): {_tail(said)}")
+        try:
+            status, body = ask(port, "/readyz")
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.02)
+    if b"degraded" in body:
+        raise TargetError(f"whd is ready but degraded, {body.decode('utf-8', 'replace')}: {_tail(said)}")
+
+
+# Asking and ending -----------------------------------------------------------------------------------------------
+
+
+def ask(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """One request on a connection of its own: GET, or POST of a JSON body. Gives status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET" if body is None else "POST", path, body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def verify(server: Running) -> None:
+    """Asks the target for one job, and with a wrong key for another. Raises TargetError."""
+    target = server.target
+    right = answers.exchange("127.0.0.1", PATH, 0, 0)
+    wrong = answers.exchange("127.0.0.1", PATH, 0, 0, key="wrong")
+    try:
+        status, body = ask(server.port, PATH, right.request.partition(b"\r\n\r\n")[2])
+        document: Any = json.loads(body)
+        script = server.script.read_text() if server.script else None
+        fault = answers.fault_in(document, right, target.check, script) if status == 200 else f"status {status}"
+        if fault is not None:
+            raise TargetError(f"{target.title}: wrong answer: {fault}: {body[:300]!r}")
+        if target.check == "fixed":
+            return
+        status, body = ask(server.port, PATH, wrong.request.partition(b"\r\n\r\n")[2])
+        if status != 401 or json.loads(body).get("code") != "invalid_key":
+            raise TargetError(f"{target.title}: a wrong key was not refused with 401, but: {status} {body[:300]!r}")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise TargetError(f"{target.title}: no proper answer: {error}") from error
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, time to end, and then SIGKILL for it and for whatever it started."""
+    if process.poll() is not None:
+        return
+    members = machine.process_tree(process.pid)
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def _ended_well(process: subprocess.Popen[bytes], target: Target, said: Path) -> None:
+    if process.returncode != 0:
+        raise TargetError(f"{target.title} ended with exit status {process.returncode}: {_tail(said)}")
+
+
+def _tail(said: Path) -> str:
+    text = said.read_text(errors="replace").strip()
+    return text[-1500:] or "it said nothing"

@@ -1,0 +1,127 @@
+"""A real server on a loop in a thread of its own, and plain blocking sockets as its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import uvloop
+from http_client import PATIENCE_S, Client
+from http_fakes import App
+
+from whd.http.budget import BufferBudget
+from whd.http.server import Server
+from whd.settings.options import Options
+
+
+class Running:
+    """A server that runs; everything about it happens on its loop, by `call`."""
+
+    def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop], **options: Any) -> None:
+        self.options = Options(**options)
+        self.app = App(self.options)
+        self.budget = BufferBudget(lambda: self.options.max_buffered_bytes)
+        self.problems: list[dict[str, Any]] = []
+        self._loop_factory = loop_factory
+        self._clients: list[Client] = []
+
+    def start(self, *addresses: str | socket.socket, **arguments: Any) -> Running:
+        started = threading.Event()
+
+        async def main() -> None:
+            self.loop = asyncio.get_running_loop()
+            self.loop.set_exception_handler(lambda _, context: self.problems.append(context))
+            self._end = asyncio.Event()
+            started.set()
+            await self._end.wait()
+
+        def run() -> None:
+            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+                runner.run(main())
+
+        self._thread = threading.Thread(target=run)
+        self._thread.start()
+        assert started.wait(PATIENCE_S)
+        try:
+            self.server = Server(self.app, lambda: self.options, self.budget, **arguments)
+            self.wait_for(self.server.start(addresses or ("127.0.0.1:0",)))
+        except BaseException:
+            self._stop_loop()
+            raise
+        self.address = self.server.addresses[0]
+        return self
+
+    def wait_for(self, awaitable: Awaitable[Any]) -> Any:
+        async def run() -> Any:
+            return await awaitable
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(PATIENCE_S)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        async def run() -> Any:
+            return function(*arguments)
+
+        return self.wait_for(run())
+
+    def set(self, **options: Any) -> None:
+        self.options = replace(self.options, **options)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Waits for a condition, which is evaluated on the loop."""
+
+        async def run() -> None:
+            while not condition():
+                await asyncio.sleep(0.001)
+
+        self.wait_for(run())
+
+    def client(self, address: str = "") -> Client:
+        client = Client(address or self.address)
+        self._clients.append(client)
+        return client
+
+    def stop(self) -> None:
+        for client in self._clients:
+            client.close()
+        self.wait_for(self.server.close())
+        self._stop_loop()
+        assert self.problems == []
+        assert self.server.connection_count == 0
+        assert self.budget.used_bytes == 0
+
+    def _stop_loop(self) -> None:
+        self.loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loop_factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop is what the daemon runs on; the standard loop shows that only its interface is used."""
+    return uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+
+
+@pytest.fixture
+def make(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[Callable[..., Running]]:
+    """Makes servers, not started yet, from options; stops those that were started."""
+    made: list[Running] = []
+
+    def make_one(**options: Any) -> Running:
+        made.append(Running(loop_factory, **options))
+        return made[-1]
+
+    yield make_one
+    for running in made:
+        if hasattr(running, "address"):
+            running.stop()
+
+
+@pytest.fixture
+def running(make: Callable[..., Running]) -> Running:
+    """A server on a free port with the default options."""
+    return make().start()

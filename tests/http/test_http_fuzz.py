@@ -1,0 +1,83 @@
+"""Mutated streams: never an exception other than HttpError, never a hang, and cut anywhere the same outcome.
+
+The seed is fixed, so that a failure can be repeated; the failing stream is in the assertion's text. Where h11 reads a
+request in the stream that we serve, it is the same request.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import h11
+import pytest
+from http_corpus import CASES
+from http_driver import at_random, one_by_one, outcome_of
+
+ROUNDS = 1500
+SEEDS = range(4)
+PIECES = [
+    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b"\0", b":", b";", b",", b"0", b"5", b"ffffffffffffffffff",
+    b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: b\r\n", b"Connection: close\r\n",
+    b"Expect: 100-continue\r\n", b"HTTP/1.1", b"HTTP/1.0", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"0\r\n\r\n", b"\xff",
+    b"a" * 300, b"X: " + b"a" * 1100 + b"\r\n",
+]  # fmt: skip
+
+
+def mutate(stream: bytes, random: Random) -> bytes:
+    data = bytearray(stream)
+    for _ in range(random.randint(1, 4)):
+        at = random.randint(0, len(data))
+        match random.randrange(6):
+            case 0:
+                data[at : at + random.randint(1, 8)] = b""
+            case 1:
+                data[at:at] = random.choice(PIECES)
+            case 2 if data:
+                data[at % len(data)] = random.randrange(256)
+            case 3:
+                data[at:at] = data[at : at + random.randint(1, 60)]
+            case 4:
+                other = random.choice(CASES).stream
+                start = random.randint(0, len(other))
+                data[at:at] = other[start : start + random.randint(1, 60)]
+            case _:
+                data += random.choice(CASES).stream[:500]
+    return bytes(data[:4000])
+
+
+def first_by_h11(stream: bytes) -> tuple[str, str] | None:
+    """Method and body of the first request, None where h11 refuses it or needs more."""
+    reference = h11.Connection(h11.SERVER, max_incomplete_event_size=10_000)
+    reference.receive_data(stream)
+    body = b""
+    try:
+        request = reference.next_event()
+        if type(request) is not h11.Request:
+            return None
+        while type(event := reference.next_event()) is h11.Data:
+            body += event.data
+    except h11.RemoteProtocolError:
+        return None
+    return (request.method.decode(), body.decode("latin-1")) if type(event) is h11.EndOfMessage else None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mutated_streams(seed: int):
+    random = Random(seed)
+    for _ in range(ROUNDS):
+        stream = mutate(random.choice(CASES).stream, random)
+        eof = random.random() < 0.5
+        whole = outcome_of([stream], eof=eof)
+        assert outcome_of(at_random(stream, random), eof=eof) == whole, stream
+        if " " in whole[0] and (expected := first_by_h11(stream)):
+            method, _, rest = whole[0].partition(" ")
+            assert (method, rest.partition(" ")[2]) == expected, stream
+        if len(stream) < 400:
+            assert outcome_of(one_by_one(stream), eof=eof) == whole, stream
+
+
+def test_noise():
+    random = Random(7)
+    for _ in range(1000):
+        stream = random.randbytes(random.randint(1, 200))
+        assert outcome_of(at_random(stream, random)) == outcome_of([stream]), stream

@@ -1,0 +1,220 @@
+"""A small daemon for these tests: starts a real zygote, asks it for workers, speaks frames with them over sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from whd.sandbox.launch import start_zygote
+from whd.wire import FrameReader, frame, split
+
+PATIENCE_S = 20.0
+LIMITS = {
+    "max_output_bytes": 1_000_000,
+    "max_log_bytes": 100_000,
+    "max_calls": 1_000,
+    "memory_bytes": 268_435_456,
+}
+
+
+@dataclass
+class Ended:
+    """What came of one run: the `end` frame's head, its output, the log lines, and the calls that were made."""
+
+    head: dict[str, Any]
+    output: Any
+    log: list[Any] = field(default_factory=list)
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        return self.head["status"]
+
+    @property
+    def message(self) -> str:
+        return self.head["message"]
+
+
+class WorkerDied(Exception):
+    """The worker closed its socket."""
+
+
+class TestZygote:
+    """One zygote and its messages."""
+
+    __test__ = False
+
+    def __init__(self, settings: dict[str, Any] | None = None) -> None:
+        self.process, self.control = start_zygote(settings or {})
+        self.control.settimeout(PATIENCE_S)
+        self._pending: list[tuple[dict[str, Any], list[int]]] = []
+        self._numbers = 0
+        self.ready, _ = self.wait_for("ready")
+
+    def wait_for(self, *ops: str, worker: int | None = None) -> tuple[dict[str, Any], list[int]]:
+        """The next message with one of these ops, and its descriptors."""
+        for index, (message, descriptors) in enumerate(self._pending):
+            if message["op"] in ops and worker in (None, message.get("worker")):
+                del self._pending[index]
+                return message, descriptors
+        while True:
+            text, descriptors, _flags, _address = socket.recv_fds(self.control, 65_536, 4)
+            if not text:
+                raise AssertionError("the zygote ended")
+            message = json.loads(text)
+            if message["op"] in ops and worker in (None, message.get("worker")):
+                return message, descriptors
+            self._pending.append((message, descriptors))
+
+    def fork(self) -> TestWorker:
+        """A new worker, not bound yet."""
+        self._numbers += 1
+        ours, theirs = socket.socketpair()
+        socket.send_fds(self.control, [json.dumps({"op": "fork", "worker": self._numbers}).encode()], [theirs.fileno()])
+        theirs.close()
+        message, descriptors = self.wait_for("forked", "fork_failed", worker=self._numbers)
+        assert message["op"] == "forked", message
+        return TestWorker(self, self._numbers, ours, descriptors[0])
+
+    def bound(self, memory_bytes: int = 268_435_456) -> TestWorker:
+        """A new worker, ready to work."""
+        worker = self.fork()
+        worker.bind(memory_bytes)
+        return worker
+
+    def close(self) -> None:
+        self.control.close()
+        deadline = time.monotonic() + PATIENCE_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("the zygote did not end with its daemon")
+        for _message, descriptors in self._pending:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+class TestWorker:
+    """The daemon's end of one worker."""
+
+    __test__ = False
+
+    def __init__(self, zygote: TestZygote, number: int, ours: socket.socket, pidfd: int) -> None:
+        self.zygote, self.number, self.socket, self.pidfd = zygote, number, ours, pidfd
+        self.socket.settimeout(PATIENCE_S)
+        self._reader = FrameReader(1 << 30)
+        self._frames: list[bytes] = []
+        self._jobs = 0
+        self._known: set[tuple[str, str]] = set()
+
+    def send(self, head: dict[str, Any], value: bytes | None = None) -> None:
+        self.socket.sendall(frame(head, value))
+
+    def receive(self) -> tuple[dict[str, Any], bytes | None]:
+        while not self._frames:
+            data = self.socket.recv(1 << 20)
+            if not data:
+                raise WorkerDied
+            self._frames.extend(self._reader.feed(data))
+        return split(self._frames.pop(0))
+
+    def bind(self, memory_bytes: int = 268_435_456) -> None:
+        self.send({"op": "bind", "client": "acme", "user": "kevin", "memory_bytes": memory_bytes, "cpu_s": 600})
+
+    def compile(self, source: str, name: str = "signup") -> tuple[dict[str, Any], bytes | None]:
+        digest = sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+        self.send({"op": "compile", "hash": digest, "flow": name, "path": f"flows/acme/{name}.py", "source": source})
+        return self.receive()
+
+    def load(self, source: str, code: str, name: str = "signup") -> str:
+        digest = sha256(source.encode()).hexdigest()
+        if (digest, name) not in self._known:
+            self._known.add((digest, name))
+            path = f"flows/acme/{name}.py"
+            self.send({"op": "code", "hash": digest, "flow": name, "path": path, "source": source, "code": code})
+        return digest
+
+    def run_head(self, digest: str, name: str = "signup", **limits: int) -> dict[str, Any]:
+        self._jobs += 1
+        return {
+            "op": "run",
+            "job": self._jobs,
+            "hash": digest,
+            "execution": {
+                "id": "0198c0de-0000-7000-8000-000000000001",
+                "name": name,
+                "type": "FLOW",
+                "flow_name": name,
+                "webhook_name": "signup",
+                "user_name": "kevin",
+                "client_name": "acme",
+                "created_at": "2026-11-23T07:18:00.123Z",
+                "started_at": "2026-11-23T07:18:00.124Z",
+                "status": "RUNNING",
+                "env_name": "test",
+            },
+            "limits": {**LIMITS, **limits},
+        }
+
+    def start(self, digest: str, inputs: Any = None, **limits: int) -> int:
+        """Sends one run; answers its job number."""
+        head = self.run_head(digest, **limits)
+        self.send(head, json.dumps(inputs).encode())
+        return head["job"]
+
+    def finish(self, job: int, answers: dict[str, Any] | None = None) -> Ended:
+        """Serves a run's calls until its end. `answers`: by call name, a value or an (error type, text)."""
+        log: list[Any] = []
+        calls: list[tuple[str, Any]] = []
+        while True:
+            head, value = self.receive()
+            assert head["job"] == job, head
+            if head["op"] == "log":
+                assert value is not None
+                log.extend(json.loads(value))
+            elif head["op"] == "call":
+                assert value is not None
+                calls.append((head["name"], json.loads(value)))
+                answer = (answers or {}).get(head["name"])
+                reply = {"op": "answer", "job": job, "call": head["call"]}
+                if isinstance(answer, tuple):
+                    self.send({**reply, "error": {"type": answer[0], "text": answer[1]}}, b"null")
+                else:
+                    self.send(reply, json.dumps(answer).encode())
+            else:
+                assert head["op"] == "end", head
+                return Ended(head, None if value is None else json.loads(value), log, calls)
+
+    def kill(self) -> None:
+        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def wait_exit(self) -> int:
+        """Waits for the process's end; answers waitpid's status."""
+        readable, _, _ = select.select([self.pidfd], [], [], PATIENCE_S)
+        assert readable, "the worker did not end"
+        message, _ = self.zygote.wait_for("exited", worker=self.number)
+        return message["status"]
+
+    def close(self) -> None:
+        self.socket.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+WEBHOOK_INPUT = {
+    "method": "POST",
+    "path": "/api/webhook/acme/signup",
+    "query": {"debug": "1"},
+    "headers": {"x-github-event": "push", "content-type": "application/json"},
+    "json": {"name": "Bob", "items": [{"qty": 2, "price": 3}, {"qty": 1, "price": 4.5}]},
+}

@@ -1,0 +1,1 @@
+"""Tests of whd/sandbox/isolation: every layer from inside, from outside, and missing."""

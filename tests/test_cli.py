@@ -1,0 +1,267 @@
+"""The command `whd`, as a person types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import ROOT, Project, RunningDaemon, running, wait_for
+from whd.cli import build_parser, options_help
+from whd.settings.options import OPTION_NAMES
+
+FLOW = """
+def handler(system, this, inputs):
+    this.log('given', n=inputs['n'])
+    this.set_output('double', inputs['n'] * 2)
+    return this.success('doubled')
+"""
+
+
+def whd(project: Project, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a command on a project; a traceback of whd's own is never all right (a flow's stands in its record)."""
+    command = list(arguments)
+    folders = [f"--{name}={getattr(project, name)}" for name in ("config", "flows", "state")]
+    result = subprocess.run(
+        [sys.executable, "-m", "whd", *command, *folders],
+        cwd=ROOT,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def document(result: subprocess.CompletedProcess[str]) -> Any:
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def doubling(project: Project) -> Project:
+    project.endpoint("double", FLOW, key="k")
+    return project
+
+
+@pytest.fixture(params=["with a daemon", "without a daemon"])
+def either(request: pytest.FixtureRequest, doubling: Project) -> Any:
+    """Commands do the same whether a daemon runs or not."""
+    if request.param == "with a daemon":
+        with running(doubling):
+            yield doubling
+    else:
+        yield doubling
+
+
+def test_run_prints_the_record_and_records_it(either: Project) -> None:
+    record = document(whd(either, "run", "acme", "double", "--user", "kevin", "--input", '{"n": 21}'))
+    assert record["status"] == "ENDED_SUCCESS"
+    assert record["output_value"] == {"double": 42}
+    rows = document(whd(either, "executions", "list", "--json"))
+    assert [row["id"] for row in rows] == [record["id"]]
+    shown = document(whd(either, "executions", "show", record["id"]))
+    assert shown["output_value"] == {"double": 42}
+    assert shown["script"] == FLOW
+    logs = document(whd(either, "executions", "logs", record["id"], "--json"))
+    assert len(logs) == 1
+    assert "given" in json.dumps(logs)
+    plain = whd(either, "executions", "logs", record["id"])
+    assert "given" in plain.stdout
+
+
+def test_run_reads_a_file_or_standard_input(doubling: Project, tmp_path: Path) -> None:
+    (tmp_path / "input.json").write_text('{"n": 1}')
+    by_file = document(whd(doubling, "run", "acme", "double", "--user", "kevin", "--input", f"@{tmp_path}/input.json"))
+    by_stdin = document(whd(doubling, "run", "acme", "double", "--user", "kevin", "--input", "-", stdin='{"n": 2}'))
+    assert (by_file["output_value"], by_stdin["output_value"]) == ({"double": 2}, {"double": 4})
+
+
+def test_a_flow_that_fails_gives_1_and_its_record(either: Project) -> None:
+    result = whd(either, "run", "acme", "double", "--user", "kevin", "--input", "{}")
+    assert result.returncode == 1
+    assert "KeyError" in json.loads(result.stdout)["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("run", "nobody", "double", "--user", "kevin"), "acme"),
+        (("run", "acme", "dooble", "--user", "kevin"), "double"),
+        (("run", "acme", "double", "--user", "kevn"), "kevin"),
+        (("run", "acme", "double", "--user", "kevin", "--input", "{"), "not JSON"),
+        (("run", "acme", "double", "--user", "kevin", "--input", "@nowhere"), "nowhere"),
+        (("executions", "show", "0198"), "0198"),
+        (("status",), "no daemon"),
+    ],
+)
+def test_what_cannot_be_done_is_1_with_a_reason(doubling: Project, arguments: tuple[str, ...], text: str) -> None:
+    result = whd(doubling, *arguments)
+    assert result.returncode == 1
+    assert text in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("fly",), ("run",), ("executions",), ("executions", "list", "--limit", "x")])
+def test_wrong_usage_is_2(doubling: Project, arguments: tuple[str, ...]) -> None:
+    assert whd(doubling, *arguments).returncode == 2
+
+
+def test_webhooks_lists_endpoints_without_keys(doubling: Project) -> None:
+    rows = document(whd(doubling, "webhooks", "--json"))
+    assert rows == [
+        {
+            "client": "acme",
+            "webhook": "double",
+            "url": "http://127.0.0.1:8080/api/webhook/acme/double",
+            "flow_name": "double",
+            "user_name": "kevin",
+            "key_required": True,
+            "enabled": True,
+        }
+    ]
+    table = whd(doubling, "webhooks").stdout
+    assert "http://127.0.0.1:8080/api/webhook/acme/double" in table
+    with running(doubling) as daemon:
+        rows = document(whd(doubling, "webhooks", "--json"))
+        assert rows[0]["url"].startswith(f"http://{daemon.addresses[0]}/")
+
+
+def test_check_of_a_good_project_is_silent(doubling: Project) -> None:
+    doubling.config.joinpath("acme/settings/client.webhook.double.yaml").chmod(0o600)
+    result = whd(doubling, "check")
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_check_names_every_fault_and_warns(doubling: Project) -> None:
+    doubling.webhook("acme", "bad", flow_nam="x")
+    doubling.webhook("acme", "lost", flow_name="doubel")
+    doubling.flow("acme", "broken", "def handler(system, this):\n    eval('1')\n")
+    doubling.flow("acme", "imports", "import requests\n\ndef handler(system, this):\n    pass\n")
+    doubling.users("acme", {"kevin": {"flows": ["*"]}, "eve": {}})
+    doubling.endpoint("barred", FLOW, user_name="eve")
+    result = whd(doubling, "check")
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+
+    def line(*texts: str) -> str:
+        found = [line for line in lines if all(text in line for text in texts)]
+        assert found, (texts, lines)
+        return found[0]
+
+    line("client.webhook.bad.yaml:1", "flow_nam", "flow_name")
+    line("client.webhook.lost.yaml:1", "doubel", "double")
+    line("broken.py:2", "eval")
+    assert "warning" in line("imports.py:1", "requests")
+    assert "warning" in line("client.webhook.barred.yaml", "eve")
+    faults = json.loads(whd(doubling, "check", "--json").stdout)
+    assert {fault["is_warning"] for fault in faults} == {True, False}
+
+
+def test_the_examples_check_clean() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "whd", "check", "--json"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert [fault for fault in json.loads(result.stdout) if not fault["is_warning"]] == []
+    assert result.returncode == 0
+
+
+def test_executions_list_filters(either: Project) -> None:
+    for number in ("1", '"x"', "null"):
+        whd(either, "run", "acme", "double", "--user", "kevin", "--input", f'{{"n": {number}}}')
+    rows = document(whd(either, "executions", "list", "--json", "--status", "ENDED_ERROR"))
+    assert [row["status"] for row in rows] == ["ENDED_ERROR"]
+    assert len(document(whd(either, "executions", "list", "--json", "--limit", "2"))) == 2
+    assert document(whd(either, "executions", "list", "--json", "--client", "other")) == []
+    assert "ENDED_SUCCESS" in whd(either, "executions", "list").stdout
+
+
+def test_replay_and_cancel(doubling: Project) -> None:
+    sleepy = doubling.endpoint("sleepy", "def handler(system, this):\n    this.sleep(60)\n")
+    with running(doubling) as daemon:
+        record = daemon.post("/api/webhook/acme/double?key=k", {"n": 5}).json
+        assert record["status"] == "ENDED_ERROR"  # the flow wants inputs['n']; the payload is under json
+        doubling.flow("acme", "double", FLOW.replace("inputs['n']", "inputs['json']['n']"))
+
+        def replay() -> Any:
+            replayed = document(whd(doubling, "executions", "replay", record["id"], "--json"))
+            assert replayed["replay_of"] == record["id"]
+            return daemon.wait_ended("acme", replayed["id"], "k")["output_value"] == {"double": 10}
+
+        wait_for(replay, "a replay with the new flow")
+        execution_id = daemon.post(sleepy + "?async", {}).json["id"]
+        assert "ENDED_CANCELLED" in whd(doubling, "executions", "cancel", execution_id).stdout
+        again = whd(doubling, "executions", "cancel", execution_id)
+        assert again.returncode == 1
+        assert "not running" in again.stderr
+
+
+def test_status_for_people_and_machines(doubling: Project) -> None:
+    with running(doubling) as daemon:
+        assert f"pid {daemon.process.pid}" in whd(doubling, "status").stdout
+        status = document(whd(doubling, "status", "--json"))
+        assert status["pid"] == daemon.process.pid
+        assert status["faults"] == []
+
+
+def test_doctor_shows_every_layer(doubling: Project) -> None:
+    layers = {layer["name"]: layer for layer in json.loads(whd(doubling, "doctor", "--json").stdout)}
+    assert layers["no_new_privs"]["engaged"]
+    assert layers["rlimits"]["engaged"]
+    for layer in layers.values():
+        assert layer["engaged"] or layer["reason"]
+    assert "no_new_privs" in whd(doubling, "doctor").stdout
+
+
+def test_units_prints_units(doubling: Project) -> None:
+    text = whd(doubling, "units").stdout
+    assert "[Service]" in text
+    assert "Type=notify" in text
+    assert set(document(whd(doubling, "units", "--json"))) >= {"whd.service", "whd.socket"}
+
+
+def test_serve_help_lists_every_option() -> None:
+    text = options_help()
+    for name in OPTION_NAMES:
+        assert f" {name}: " in text
+
+
+def test_every_command_takes_the_folders() -> None:
+    parser = build_parser()
+    for command in (["serve"], ["check"], ["webhooks"], ["status"], ["doctor"], ["units"], ["executions", "list"]):
+        given = parser.parse_args([*command, "--config", "a", "--flows", "b", "--state", "c"])
+        assert (str(given.config), str(given.flows), str(given.state)) == ("a", "b", "c")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed (Debian: curl)")
+def test_the_documentations_own_curl_calls(tmp_path: Path) -> None:
+    """CONTRACT 4, verbatim but for the port, on the checkout's own examples."""
+    project = Project(tmp_path)
+    project.config, project.flows = ROOT / "config", ROOT / "flows"
+    with running(project) as daemon:
+        sync = _curl(daemon, "http://127.0.0.1:8080/api/webhook/test-client/my-webhook")
+        assert sync["status"] == "ENDED_SUCCESS"
+        assert sync["script"] == (ROOT / "flows/test-client/my-flow.py").read_text()
+        assert sync["input_value"]["method"] == "POST"
+        assert sync["output_value"] == {"received": {}}
+        accepted = _curl(daemon, "http://127.0.0.1:8080/api/webhook/test-client/my-webhook?async")
+        assert set(accepted) == {"id", "execution_id", "status"}
+        record = daemon.wait_ended("test-client", accepted["id"], "my-secret-api-key")
+        assert record["status"] == "ENDED_SUCCESS"
+        signup = daemon.post("/api/webhook/myclient/signup", {"name": "Ada"}).json
+        assert signup["output_value"] == {"greeting": "Hello Ada"}
+        assert signup["user_name"] == "kevin"
+
+
+def _curl(daemon: RunningDaemon, url: str) -> Any:
+    url = url.replace("127.0.0.1:8080", daemon.addresses[0])
+    command = ["curl", "-sS", "-d", '{"key": "my-secret-api-key"}', url]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "NO_PROXY": "*"})
+    return json.loads(result.stdout)

@@ -1,0 +1,201 @@
+"""What commands ask of a Service, in the running daemon (over the control socket) or in the command's own process.
+
+Every operation takes JSON arguments and gives JSON; errors are WhdError with a text for the person at the terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from . import __version__
+from .errors import HttpError, WhdError
+from .executions.record import Execution, Status, timestamp, to_json
+from .executions.runner import Live
+from .executions.store import Stored
+from .service import Service
+
+MAX_LIST = 10_000
+
+
+class Admin:
+    """The operations, by the name that commands use."""
+
+    def __init__(self, service: Service, *, addresses: Callable[[], list[str]] = list) -> None:
+        self._service = service
+        self._addresses = addresses
+        self._started = time.monotonic()
+        self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
+            "status": self._status,
+            "run": self._run,
+            "executions.list": self._list,
+            "executions.show": self._show,
+            "executions.logs": self._logs,
+            "executions.replay": self._replay,
+            "executions.cancel": self._cancel,
+        }
+
+    async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
+        """Does one operation. Raises WhdError."""
+        operation = self._operations.get(command)
+        if operation is None:
+            raise WhdError(f"this daemon (whd {__version__}) does not know the operation {command!r}")
+        try:
+            return await operation(arguments)
+        except HttpError as error:
+            raise WhdError(error.log_detail) from None
+
+    async def _status(self, _arguments: dict[str, Any]) -> Any:
+        service = self._service
+        snapshot = service.snapshot
+        scheduler = service.pool.scheduler
+        webhooks = sum(len(client.webhooks) for client in snapshot.clients.values())
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "state": "draining" if service.runner.is_draining else "serving",
+            "addresses": self._addresses(),
+            "config": str(service.paths.config),
+            "flows": str(service.paths.flows),
+            "state_folder": str(service.paths.state),
+            "clients": len(snapshot.clients),
+            "webhooks": webhooks,
+            "snapshot": snapshot.serial,
+            "faults": [str(fault) for fault in snapshot.faults if not fault.is_warning],
+            "executions": {
+                "started": service.runner.started_total,
+                "live": len(service.runner.lives()),
+                "running": scheduler.running,
+                "waiting": scheduler.waiting,
+                "places": scheduler.places,
+            },
+            "workers": {**service.pool.processes.counts(), "forked": service.pool.processes.forked_total},
+            "refused_calls": service.broker.refused_total,
+            "buffered_bytes": service.budget.used_bytes,
+            "store": asdict(service.store.counters()),
+            "sandbox": service.pool.processes.layers,
+        }
+
+    async def _run(self, arguments: dict[str, Any]) -> Any:
+        """{client, flow, user, input}: runs one flow, recorded, and gives its record once it ended."""
+        service = self._service
+        client_name, flow_name, user_name = arguments["client"], arguments["flow"], arguments["user"]
+        client = service.snapshot.clients.get(client_name)
+        if client is None:
+            raise WhdError(f"there is no client {client_name!r}; there are: {_names(service.snapshot.clients)}")
+        if flow_name not in client.flows:
+            raise WhdError(f"{client_name} has no flow {flow_name!r}; there are: {_names(client.flows)}")
+        if user_name not in client.users:
+            raise WhdError(f"{client_name} has no user {user_name!r}; there are: {_names(client.users)}")
+        flow, user = service.runner.resolve(service.snapshot, client_name, flow_name, user_name)
+        input_json = json.dumps(arguments.get("input"), separators=(",", ":")).encode("ascii")
+        execution = Execution("", client_name, flow_name, user_name, "", input_json)
+        limits, isolation = service.limits_of(execution, flow, user)
+        live = service.runner.prepare(execution, flow, limits, isolation)
+        ended: asyncio.Future[None] = service.loop.create_future()
+
+        def on_end(live: Live) -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        service.runner.start(live, on_end)
+        await ended
+        return _record(Stored(live.execution, flow.source))
+
+    async def _list(self, arguments: dict[str, Any]) -> Any:
+        """{client, status, webhook, limit}: the newest first, without inputs and outputs."""
+        status = arguments.get("status")
+        limit = arguments.get("limit") or 50
+        if status is not None and status not in list(Status):
+            raise WhdError(f"there is no status {status!r}; there are: {', '.join(Status)}")
+        if not 1 <= limit <= MAX_LIST:
+            raise WhdError(f"--limit takes 1 to {MAX_LIST}")
+        found = await self._service.store.list(
+            client=arguments.get("client"),
+            status=None if status is None else Status(status),
+            webhook=arguments.get("webhook"),
+            limit=limit,
+        )
+        return [_summary(execution) for execution in self._with_live(found, arguments, limit)]
+
+    def _with_live(self, found: list[Execution], arguments: dict[str, Any], limit: int) -> list[Execution]:
+        """The store's rows, overlaid with what lives and is newer in memory."""
+        by_id = {execution.id: execution for execution in found}
+        for execution in self._service.runner.live_executions():
+            by_id[execution.id] = execution
+        wanted = {"client_name": "client", "status": "status", "webhook_name": "webhook"}
+        kept = [
+            execution
+            for execution in by_id.values()
+            if all(
+                arguments.get(name) is None or getattr(execution, field) == arguments[name]
+                for field, name in wanted.items()
+            )
+        ]
+        # UUIDv7 sorts by time.
+        return sorted(kept, key=lambda execution: execution.id, reverse=True)[:limit]
+
+    async def _find(self, arguments: dict[str, Any]) -> Stored:
+        execution_id = str(arguments["id"])
+        stored = await self._service.runner.get(execution_id)
+        if stored is None:
+            raise WhdError(f"there is no execution {execution_id}")
+        return stored
+
+    async def _show(self, arguments: dict[str, Any]) -> Any:
+        return _record(await self._find(arguments))
+
+    async def _logs(self, arguments: dict[str, Any]) -> Any:
+        stored = await self._find(arguments)
+        return [line for lines in stored.execution.log for line in json.loads(lines)]
+
+    async def _replay(self, arguments: dict[str, Any]) -> Any:
+        await self._find(arguments)
+        live = await self._service.runner.replay(str(arguments["id"]), self._service.limits_of)
+        if arguments.get("wait"):
+            ended: asyncio.Future[None] = self._service.loop.create_future()
+            live.waiters.append(lambda live: ended.set_result(None))
+            if not live.execution.status.is_ended:
+                await ended
+        return _record(Stored(live.execution, live.flow.source))
+
+    async def _cancel(self, arguments: dict[str, Any]) -> Any:
+        stored = await self._find(arguments)
+        live = self._service.runner.live(stored.execution.id)
+        if live is None:
+            raise WhdError(f"{stored.execution.id} is not running: {stored.execution.status}")
+        self._service.runner.cancel(live, "cancelled by an operator")
+        return _record(Stored(live.execution, live.flow.source))
+
+
+def _names(mapping: Any) -> str:
+    names = sorted(mapping)
+    return ", ".join(names[:20]) + (" and more" if len(names) > 20 else "") if names else "none"
+
+
+def _record(stored: Stored) -> Any:
+    return json.loads(to_json(stored.execution, stored.script))
+
+
+def _summary(execution: Execution) -> dict[str, Any]:
+    return {
+        "id": execution.id,
+        "client_name": execution.client_name,
+        "webhook_name": execution.webhook_name or None,
+        "flow_name": execution.flow_name,
+        "user_name": execution.user_name,
+        "status": execution.status,
+        "message": execution.message,
+        "created_at": timestamp(execution.created_ms),
+        "started_at": timestamp(execution.started_ms),
+        "ended_at": timestamp(execution.ended_ms),
+        "attempts": execution.attempts,
+        "parent_id": execution.parent_id or None,
+        "replay_of": execution.replay_of or None,
+    }

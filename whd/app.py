@@ -1,0 +1,66 @@
+"""From a request's head to the handler that answers it, and from an error to its answer.
+
+The server (http/) calls `admit` with a head, then `handle` with the body. What a route asks of its caller stands in
+routes.ROUTES; its handler checks it, the webhook's or execution's key being known only there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from . import routes
+from .errors import HttpError
+from .handlers.context import Context, problem_response
+from .handlers.executions import ExecutionHandler
+from .handlers.probes import HealthHandler, ReadyHandler
+from .handlers.webhooks import WebhookHandler
+from .http.messages import Admission, Head, Respond, Response
+
+log = logging.getLogger("whd.app")
+
+
+class Handler(Protocol):
+    """One route's handler; see http.messages.Application for when each is called."""
+
+    def admit(self, head: Head, path: str, query_text: str, parameters: tuple[str, ...]) -> Admission:
+        """Everything that can be refused without the body. Raises HttpError."""
+
+    def handle(self, call: Any, body: bytes, respond: Respond) -> Callable[[], None] | None:
+        """Answers once, now or later. Raises HttpError."""
+
+
+class App:
+    """The Application that the server serves."""
+
+    def __init__(self, context: Context) -> None:
+        self.handlers: dict[str, Handler] = {
+            routes.WEBHOOK.name: WebhookHandler(context),
+            routes.EXECUTION.name: ExecutionHandler(context),
+            routes.HEALTHZ.name: HealthHandler(context),
+            routes.READYZ.name: ReadyHandler(context),
+        }
+
+    def admit(self, head: Head) -> Admission:
+        """Of Application: route, then the handler's own checks. Raises HttpError."""
+        path, _, query_text = head.target.partition("?")
+        route, parameters = routes.match(path)
+        if route is not routes.WEBHOOK:
+            # A webhook narrows its methods itself, and one that does not exist is not told from one that does.
+            routes.check_method(head.method, route.methods)
+        handler = self.handlers[route.name]
+        admission = handler.admit(head, path, query_text, parameters)
+        return Admission(admission.max_body_bytes, (handler, admission.call))
+
+    def handle(self, admission: Admission, body: bytes, respond: Respond) -> Callable[[], None] | None:
+        """Of Application. Raises HttpError."""
+        handler, call = admission.call
+        outcome: Callable[[], None] | None = handler.handle(call, body, respond)
+        return outcome
+
+    def problem(self, error: HttpError) -> Response:
+        """Of Application: the one mapping from error to answer; what only the operator may read is logged."""
+        if error.log_detail != error.detail:
+            log.warning("%d %s: %s", error.status, error.code, error.log_detail)
+        return problem_response(error)

@@ -1,0 +1,42 @@
+"""`whd check`: everything that a start or a call would stumble over, found beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+
+from .errors import WhdError
+from .pool.compiler import Code, refusal_faults
+from .pool.pool import Pool
+from .service import Paths
+from .settings.index import Index
+from .settings.model import Fault, Flow
+
+
+async def check_everything(paths: Paths) -> list[Fault]:
+    """All faults and warnings of the files, and of every flow as the sandbox's compiler sees it."""
+    snapshot = Index(str(paths.config), str(paths.flows)).load()
+    faults = list(snapshot.faults)
+    flows = [flow for client in snapshot.clients.values() for flow in client.flows.values()]
+    if flows:
+        pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options, {})
+        try:
+            await pool.start()
+            for code, flow in zip(await asyncio.gather(*(_compile(pool, flow) for flow in flows)), flows, strict=True):
+                faults += code_faults(flow, code)
+        except WhdError as error:
+            faults.append(Fault(str(paths.config), 0, "", str(error)))
+        finally:
+            await pool.close()
+    return sorted(faults, key=lambda fault: (fault.path, fault.line))
+
+
+async def _compile(pool: Pool, flow: Flow) -> Code:
+    decided: asyncio.Future[Code] = asyncio.get_running_loop().create_future()
+    pool.compiler.compile(flow, decided.set_result)
+    return await decided
+
+
+def code_faults(flow: Flow, code: Code) -> list[Fault]:
+    """What the compiler refused or warned of, as faults of the flow's file."""
+    faults = refusal_faults(flow, code.refusal) if code.refusal else []
+    return faults + [Fault(flow.path, line, "", text, is_warning=True) for line, text in code.warnings]

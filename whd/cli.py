@@ -1,0 +1,127 @@
+"""The command `whd`: what it understands. What each command does is in commands.py.
+
+Exit status: 0 fine, 1 found faults, the flow failed or no daemon answers, 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__, commands
+from .errors import WhdError
+from .executions.record import Status
+from .service import Paths
+from .settings.options import LIMIT_NAMES, Options, option_fields
+
+FAULT, USAGE = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit status. No traceback reaches a user."""
+    parser = build_parser()
+    given = parser.parse_args(arguments)
+    paths = Paths(given.config, given.flows, given.state)
+    if given.run is not commands.serve:
+        # A daemon logs; a command says what concerns its caller, and what is worse than that.
+        logging.basicConfig(level=logging.ERROR, format="whd: %(message)s")
+    try:
+        status: int = given.run(paths, given)
+    except WhdError as error:
+        print(f"whd: {error.log_detail}", file=sys.stderr)
+        return FAULT
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as shells have it
+    except BrokenPipeError:
+        # `whd … | head`: nobody reads any more. Keep the interpreter from complaining when it flushes.
+        sys.stderr.close()
+        return FAULT
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="whd", description="A self-hosted webhook daemon that runs sandboxed Python flows."
+    )
+    parser.add_argument("--version", action="version", version=f"whd {__version__}")
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_serve(subparsers)
+    _add_run(subparsers)
+    _add_executions(subparsers)
+    _add(subparsers, "check", commands.check, "validate everything; a line per fault")
+    _add(subparsers, "webhooks", commands.webhooks, "the endpoints: URL, flow, user, whether a key is needed")
+    _add(subparsers, "status", commands.status, "of the running daemon")
+    _add(subparsers, "doctor", commands.doctor, "which isolation layers work on this host, and why not")
+    _add(subparsers, "units", commands.units, "print the systemd units")
+    return parser
+
+
+def _add(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: commands.Command, text: str
+) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, default=Path("config"), metavar="DIR", help="default: ./config")
+    parser.add_argument("--flows", type=Path, default=Path("flows"), metavar="DIR", help="default: ./flows")
+    parser.add_argument("--state", type=Path, default=Path("state"), metavar="DIR", help="default: ./state")
+    if run is not commands.serve:
+        parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(subparsers, "serve", commands.serve, "serve the webhooks")
+    parser.add_argument(
+        "--listen",
+        action="append",
+        metavar="HOST:PORT|unix:PATH",
+        help="instead of the option `listen`; may be given more than once; port 0 takes a free one",
+    )
+    parser.epilog = options_help()
+
+
+def options_help() -> str:
+    """Every option of whd.yaml with its default and meaning, one a line."""
+    lines = ["options of config/whd.yaml, with their defaults (* a webhook may tighten it for itself):", ""]
+    for option in option_fields():
+        default = getattr(Options(), option.name)
+        shown = str(list(default)).replace("'", "") if isinstance(default, tuple) else str(default)
+        mark = "*" if option.name in LIMIT_NAMES else " "
+        live = "" if option.metadata["live"] else " (a change needs a restart)"
+        lines.append(f" {mark} {option.name}: {shown.lower() if isinstance(default, bool) else shown}")
+        lines.append(f"       {option.metadata['text']}{live}")
+    return "\n".join(lines)
+
+
+def _add_run(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(subparsers, "run", commands.run, "run one flow through the sandbox, recorded")
+    parser.add_argument("client", metavar="CLIENT")
+    parser.add_argument("flow", metavar="FLOW")
+    parser.add_argument("--user", required=True, metavar="NAME", help="whose permissions it has")
+    parser.add_argument(
+        "--input", default="null", metavar="JSON|@FILE|-", help="its input_value: JSON, @ and a file, or - for stdin"
+    )
+
+
+def _add_executions(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "what ran and what runs"
+    parser = subparsers.add_parser("executions", help=text, description=text[0].upper() + text[1:] + ".")
+    inner = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    listing = _add(inner, "list", commands.executions_list, "the newest first")
+    listing.add_argument("--client", metavar="NAME")
+    listing.add_argument("--status", choices=[status.value for status in Status], metavar="STATUS")
+    listing.add_argument("--webhook", metavar="NAME")
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="default: 50")
+    for name, run, help_text in (
+        ("show", commands.executions_show, "one record"),
+        ("logs", commands.executions_logs, "what its flow logged"),
+        ("replay", commands.executions_replay, "run its input again with the present flow"),
+        ("cancel", commands.executions_cancel, "end it"),
+    ):
+        _add(inner, name, run, help_text).add_argument("id", metavar="ID")

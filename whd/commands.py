@@ -1,0 +1,278 @@
+"""What each command of `whd` does, and how it prints it.
+
+A command that needs the daemon asks it over the control socket; without a daemon it locks state/ and does the same
+operation in its own process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from . import control, daemon, systemd, tables
+from .admin import Admin
+from .check import check_everything
+from .errors import ConfigError, StateError
+from .sandbox.isolation import doctor as sandbox_doctor
+from .service import Paths, Service
+from .settings.index import Index
+from .settings.model import Webhook
+from .settings.options import Options
+
+Command = Callable[[Paths, argparse.Namespace], int]
+
+OK, FAULT = 0, 1
+
+
+def serve(paths: Paths, given: argparse.Namespace) -> int:
+    """Serves until a signal."""
+    return daemon.serve(paths, tuple(given.listen) if given.listen else None)
+
+
+def check(paths: Paths, given: argparse.Namespace) -> int:
+    """Validates everything, flows compiled included; warnings do not count as faults."""
+    faults = uvloop.run(check_everything(paths))
+    if given.json:
+        _print_json([_fault_document(fault) for fault in faults])
+    else:
+        for fault in faults:
+            print(fault)
+        broken = sum(not fault.is_warning for fault in faults)
+        print(f"{broken} faults, {len(faults) - broken} warnings" if faults else "no faults", file=sys.stderr)
+    return FAULT if any(not fault.is_warning for fault in faults) else OK
+
+
+def _fault_document(fault: Any) -> dict[str, Any]:
+    return {
+        "path": fault.path,
+        "line": fault.line,
+        "field": fault.field,
+        "what": fault.what,
+        "expected": fault.expected,
+        "suggestion": fault.suggestion,
+        "is_warning": fault.is_warning,
+    }
+
+
+def run(paths: Paths, given: argparse.Namespace) -> int:
+    """Runs one flow and prints its record."""
+    arguments = {"client": given.client, "flow": given.flow, "user": given.user, "input": _read_input(given.input)}
+    record = _operate(paths, "run", arguments)
+    _print_json(record)
+    return OK if record["status"] == "ENDED_SUCCESS" else FAULT
+
+
+def _read_input(text: str) -> Any:
+    """JSON from the argument itself, from @FILE or from standard input. Raises ConfigError."""
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        return json.loads(text)
+    except OSError as error:
+        raise ConfigError(f"--input: {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"--input is not JSON: {error}") from None
+
+
+def webhooks(paths: Paths, given: argparse.Namespace) -> int:
+    """Lists the endpoints; the daemon, if one runs, only tells where it listens."""
+    snapshot = Index(str(paths.config), str(paths.flows)).load()
+    try:
+        addresses = control.ask(paths.state, "status", {})["addresses"]
+    except StateError:
+        addresses = list(snapshot.options.listen)
+    base = _base_url(addresses[0]) if addresses else ""
+    rows = [
+        {
+            "client": client.name,
+            "webhook": webhook.name,
+            "url": f"{base}/api/webhook/{client.name}/{webhook.name}",
+            "flow_name": webhook.flow_name if isinstance(webhook, Webhook) else None,
+            "user_name": webhook.user_name if isinstance(webhook, Webhook) else None,
+            "key_required": bool(webhook.keys) if isinstance(webhook, Webhook) else None,
+            "enabled": webhook.enabled if isinstance(webhook, Webhook) else False,
+        }
+        for _, client in sorted(snapshot.clients.items())
+        for _, webhook in sorted(client.webhooks.items())
+    ]
+    if given.json:
+        _print_json(rows)
+    else:
+        head = ("URL", "FLOW", "USER", "KEY")
+        cells = [(row["url"], row["flow_name"], row["user_name"], row["key_required"]) for row in rows]
+        _print_table(head, cells)
+    return OK
+
+
+def _base_url(address: str) -> str:
+    return f"http://localhost (over {address})" if address.startswith("unix:") else f"http://{address}"
+
+
+def executions_list(paths: Paths, given: argparse.Namespace) -> int:
+    """The newest executions."""
+    names = ("client", "status", "webhook", "limit")
+    rows = _operate(paths, "executions.list", {name: getattr(given, name) for name in names})
+    if given.json:
+        _print_json(rows)
+    else:
+        cells = [
+            (
+                row["id"],
+                row["client_name"],
+                row["webhook_name"] or row["flow_name"],
+                row["status"],
+                tables.local_time(row["created_at"]),
+                tables.duration(row["started_at"], row["ended_at"]),
+                tables.shorten(row["message"].strip().rpartition("\n")[2], 60),
+            )
+            for row in rows
+        ]
+        _print_table(("ID", "CLIENT", "WEBHOOK", "STATUS", "CREATED", "TOOK", "MESSAGE"), cells)
+    return OK
+
+
+def executions_show(paths: Paths, given: argparse.Namespace) -> int:
+    """One record, as JSON for people too: it is what callers get."""
+    _print_json(_operate(paths, "executions.show", {"id": given.id}))
+    return OK
+
+
+def executions_logs(paths: Paths, given: argparse.Namespace) -> int:
+    """What an execution's flow logged."""
+    lines = _operate(paths, "executions.logs", {"id": given.id})
+    if given.json:
+        _print_json(lines)
+    else:
+        for line in lines:
+            print(_log_text(line))
+    return OK
+
+
+def _log_text(line: Any) -> str:
+    if not isinstance(line, dict):
+        return str(line)
+    rest = {name: value for name, value in line.items() if name not in ("at", "text")}
+    text = str(line.get("text", ""))
+    return " ".join(part for part in (str(line.get("at", "")), text, json.dumps(rest) if rest else "") if part)
+
+
+def executions_replay(paths: Paths, given: argparse.Namespace) -> int:
+    """Runs an execution's input again; without a daemon, waits for it here."""
+    record = _operate(paths, "executions.replay", {"id": given.id}, alone={"wait": True})
+    if given.json:
+        _print_json(record)
+    else:
+        print(record["id"])
+    return OK
+
+
+def executions_cancel(paths: Paths, given: argparse.Namespace) -> int:
+    """Ends an execution that runs."""
+    record = _operate(paths, "executions.cancel", {"id": given.id})
+    if given.json:
+        _print_json(record)
+    else:
+        print(f"{record['id']} {record['status']}")
+    return OK
+
+
+def status(paths: Paths, given: argparse.Namespace) -> int:
+    """What the daemon says of itself."""
+    document = control.ask(paths.state, "status", {})
+    if given.json:
+        _print_json(document)
+        return OK
+    executions, workers = document["executions"], document["workers"]
+    lines = [
+        f"whd {document['version']}, pid {document['pid']}, {document['state']} for {document['uptime_s']} s",
+        f"listens on {', '.join(document['addresses'])}",
+        f"{document['clients']} clients, {document['webhooks']} webhooks, settings snapshot {document['snapshot']}",
+        f"executions: {executions['running']} running on {executions['places']} places, "
+        f"{executions['waiting']} waiting, {executions['started']} started",
+        f"workers: {workers['total']} ({workers['idle']} idle, {workers['spare']} spare), {workers['forked']} forked",
+        f"store: {document['store']['written']} written, {document['store']['waiting']} waiting, "
+        f"{document['store']['file_bytes'] / 1_048_576:.1f} MiB",
+    ]
+    lines += [f"sandbox: {layer['name']} is missing: {layer['reason']}" for layer in _missing(document["sandbox"])]
+    lines += [f"fault: {document['store']['fault']}"] if document["store"]["fault"] else []
+    lines += [f"fault: {fault}" for fault in document["faults"]]
+    print("\n".join(lines))
+    return OK
+
+
+def _missing(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [layer for layer in layers if not layer["engaged"]]
+
+
+def doctor(paths: Paths, given: argparse.Namespace) -> int:
+    """Tries every isolation layer on this host; fails when one that is required does not engage."""
+    reports = sandbox_doctor()
+    required = _required_layers(paths)
+    if given.json:
+        _print_json([{**report._asdict(), "required": report.name in required} for report in reports])
+    else:
+        rows = [
+            (
+                report.name,
+                "engaged" if report.engaged else "missing",
+                report.name in required,
+                report.reason,
+            )
+            for report in reports
+        ]
+        _print_table(("LAYER", "STATE", "REQUIRED", "WHY NOT"), rows)
+    return FAULT if any(report.name in required and not report.engaged for report in reports) else OK
+
+
+def _required_layers(paths: Paths) -> tuple[str, ...]:
+    if not paths.config.is_dir():
+        return Options().sandbox_require
+    return Index(str(paths.config), str(paths.flows)).load().options.sandbox_require
+
+
+def units(paths: Paths, given: argparse.Namespace) -> int:
+    """Prints the systemd units, each under a comment with the file that it belongs in."""
+    texts = systemd.unit_texts(shutil.which("whd") or str(Path(sys.argv[0]).resolve()))
+    if given.json:
+        _print_json(texts)
+    else:
+        for name, text in texts.items():
+            print(f"# ---- {name} ----\n{text}")
+    return OK
+
+
+def _operate(paths: Paths, operation: str, arguments: dict[str, Any], *, alone: dict[str, Any] | None = None) -> Any:
+    """Asks the daemon, or does it here when none runs. `alone`: arguments for the latter only. Raises WhdError."""
+    if (paths.state / control.SOCKET_NAME).exists():
+        try:
+            return control.ask(paths.state, operation, arguments)
+        except StateError:
+            pass  # left by a daemon that was killed: state/ is free, or the lock says by whom it is held
+    return uvloop.run(_operate_alone(paths, operation, {**arguments, **(alone or {})}))
+
+
+async def _operate_alone(paths: Paths, operation: str, arguments: dict[str, Any]) -> Any:
+    service = Service(asyncio.get_running_loop(), paths, serves=False)
+    try:
+        await service.start()
+        return await Admin(service).dispatch(operation, arguments)
+    finally:
+        await service.close()
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    print(tables.table(head, rows, colour=tables.is_colourful(sys.stdout)))

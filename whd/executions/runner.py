@@ -1,0 +1,400 @@
+"""The life of executions: started, waited for, cancelled, replayed, resumed after a restart.
+
+What lives is here in memory, what ended is in the store; a look-up asks here first. The pool runs, the broker answers
+what flows ask for, the store keeps; this module joins them and knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..auth.permissions import Action, PermissionDenied, authorize
+from ..broker import Broker
+from ..errors import Draining, Forbidden, Misconfigured, NotFound, Overloaded
+from ..http.budget import BufferBudget
+from ..pool.job import End, Job, JobState
+from ..pool.pool import Pool
+from ..settings.model import Flow, Snapshot, User
+from ..settings.options import Limits
+from .record import Cause, Event, Execution, Status, new_id, timestamp
+from .store import Store, Stored
+
+log = logging.getLogger("whd.executions")
+
+# A sync execution that ends sooner is written once, when it ended; a longer one also while it runs, so that a restart
+# finds it. Well below the second within which everything is to be in the store.
+SAVE_INTERVAL_S = 0.25
+MAX_ATTEMPTS = 3
+
+_EVENTS = {
+    Status.ENDED_SUCCESS: Event.SUCCEED,
+    Status.ENDED_ERROR: Event.FAIL,
+    Status.ENDED_CANCELLED: Event.CANCEL,
+}
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """An execution that has not ended, or whose end is being told.
+
+    `response`: the flow's own answer. `stop_waiting`: sends the sync caller, if there is one, away with a 202.
+    """
+
+    execution: Execution
+    flow: Flow
+    limits: Limits
+    isolation: str
+    job: Job | None = None
+    response: dict[str, Any] | None = None
+    saved: Status | None = None
+    counted_bytes: int = 0
+    waiters: list[Callable[[Live], None]] = field(default_factory=list)
+    stop_waiting: Callable[[], None] | None = None
+
+    def remove_waiter(self, waiter: Callable[[Live], None]) -> None:
+        """Forgets who waited; harmless when the end has been told."""
+        if waiter in self.waiters:
+            self.waiters.remove(waiter)
+
+    def release_waiters(self) -> None:
+        """Tells everybody who waits how it stands, though it has not ended: the daemon stops."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            waiter(self)
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Runner:
+    """All executions of one front; the pool's Customer."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pool: Pool,
+        store: Store,
+        broker: Broker,
+        snapshot: Callable[[], Snapshot],
+        budget: BufferBudget,
+    ) -> None:
+        self._loop = loop
+        self._pool = pool
+        self._store = store
+        self._broker = broker
+        self._snapshot = snapshot
+        self._budget = budget
+        self._live: dict[str, Live] = {}
+        self._jobs: dict[Job, Live] = {}
+        self._accepting: dict[str, int] = {}
+        self._saver: asyncio.TimerHandle | None = None
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        self.is_draining = False
+        self.started_total = 0
+
+    # ---- starting ----------------------------------------------------------------------------------------------------
+
+    def resolve(self, snapshot: Snapshot, client_name: str, flow_name: str, user_name: str) -> tuple[Flow, User]:
+        """Flow and user of a call, with the permission checked. Raises Misconfigured or Forbidden."""
+        client = snapshot.clients.get(client_name)
+        flow = client.flows.get(flow_name) if client is not None else None
+        user = client.users.get(user_name) if client is not None else None
+        if flow is None or user is None:
+            what = f"flow {flow_name!r}" if flow is None else f"user {user_name!r}"
+            raise Misconfigured("the webhook is misconfigured", log_detail=f"{client_name}: {what} does not exist")
+        try:
+            authorize(user, Action.RUN_FLOW, flow_name)
+        except PermissionDenied as error:
+            log.warning("%s: %s", client_name, error)
+            raise Forbidden("the webhook's user may not run its flow", log_detail=str(error)) from None
+        return flow, user
+
+    def prepare(self, execution: Execution, flow: Flow, limits: Limits, isolation: str) -> Live:
+        """A new execution, not started yet; its id and time are stamped here."""
+        execution.created_ms = now_ms()
+        execution.id = new_id(execution.created_ms)
+        execution.root_id = execution.root_id or execution.id
+        execution.script_hash = flow.script_hash
+        return Live(execution, flow, limits, isolation)
+
+    def start(self, live: Live, waiter: Callable[[Live], None]) -> None:
+        """Starts a sync execution; `waiter` hears of its end. Raises Overloaded or Draining, then nothing started."""
+        self._check_room(live)
+        live.waiters.append(waiter)
+        self._admit(live)
+        self._submit(live, is_first=False)
+
+    def start_async(self, live: Live, done: Callable[[Exception | None], None]) -> None:
+        """Writes the execution down, calls `done`, then starts it. Raises Overloaded or Draining.
+
+        `done` gets None once the record is on disk, or what kept it from there; then nothing starts.
+        """
+        self._check_room(live)
+        execution = live.execution
+        execution.is_async = True
+        client_name = execution.client_name
+        self._accepting[client_name] = self._accepting.get(client_name, 0) + 1
+        self._admit(live)
+
+        def accepted(error: Exception | None) -> None:
+            self._accepting[client_name] -= 1
+            if not self._accepting[client_name]:
+                del self._accepting[client_name]
+            if error is not None:
+                self._forget(live)
+                done(error)
+                return
+            live.saved = Status.PENDING
+            done(None)
+            if not execution.status.is_ended and not self.is_draining:
+                self._submit(live, is_first=False)
+
+        self._store.accept(execution, live.flow.source, accepted)
+
+    def _check_room(self, live: Live) -> None:
+        if self.is_draining:
+            raise Draining("the daemon is stopping")
+        client_name = live.execution.client_name
+        scheduler = self._pool.scheduler
+        scheduler.check_queue(client_name, self._accepting.get(client_name, 0))
+        size = len(live.execution.input_json)
+        if not self._budget.take(size):
+            raise Overloaded(
+                "too many payloads are waiting (max_buffered_bytes)", retry_after_s=scheduler.retry_after_s()
+            )
+        live.counted_bytes = size
+
+    def _admit(self, live: Live) -> None:
+        self.started_total += 1
+        self._live[live.execution.id] = live
+        if self._saver is None:
+            self._saver = self._loop.call_later(SAVE_INTERVAL_S, self._save_unsaved)
+
+    def _submit(self, live: Live, *, is_first: bool) -> None:
+        execution = live.execution
+        about = {
+            "id": execution.id,
+            "name": execution.name or execution.flow_name,
+            "type": execution.kind,
+            "flow_name": execution.flow_name,
+            "webhook_name": execution.webhook_name or None,
+            "user_name": execution.user_name,
+            "client_name": execution.client_name,
+            "created_at": timestamp(execution.created_ms),
+        }
+        job = live.job = Job(
+            client_name=execution.client_name,
+            user_name=execution.user_name,
+            flow=live.flow,
+            limits=live.limits,
+            isolation=live.isolation,
+            input_json=execution.input_json,
+            about=about,
+            customer=self,
+            is_first=is_first,
+        )
+        self._jobs[job] = live
+        self._pool.submit(job)
+
+    # ---- the pool's Customer -----------------------------------------------------------------------------------------
+
+    def on_start(self, job: Job) -> None:
+        """Of Customer: the flow is about to run."""
+        live = self._jobs[job]
+        self._uncount(live)
+        execution = live.execution
+        execution.apply(Event.START, now_ms=now_ms())
+        job.about["status"] = execution.status
+        job.about["started_at"] = timestamp(execution.started_ms)
+
+    def on_log(self, job: Job, lines_json: bytes) -> None:
+        """Of Customer: the flow logged."""
+        self._jobs[job].execution.log.append(lines_json)
+
+    def on_call(self, job: Job, call: int, name: str, arguments: Any) -> None:
+        """Of Customer: the flow asks for something."""
+        self._broker.handle(self._jobs[job].execution, job, call, name, arguments)
+
+    def on_end(self, job: Job, end: End) -> None:
+        """Of Customer: it is over."""
+        live = self._jobs.pop(job)
+        execution = live.execution
+        self._broker.forget(job)
+        execution.cause = end.cause
+        execution.message = end.message
+        execution.output_json = end.output_json
+        live.response = end.response
+        execution.apply(_EVENTS[end.status], now_ms=now_ms())
+        self._ended(live)
+
+    def _ended(self, live: Live) -> None:
+        self._store.save_nowait(live.execution, live.flow.source)
+        self._forget(live)
+        live.release_waiters()
+
+    def _forget(self, live: Live) -> None:
+        self._uncount(live)
+        self._live.pop(live.execution.id, None)
+        if not self._live:
+            for future in self._idle_waiters:
+                if not future.done():
+                    future.set_result(None)
+            self._idle_waiters.clear()
+
+    def _uncount(self, live: Live) -> None:
+        if live.counted_bytes:
+            self._budget.give(live.counted_bytes)
+            live.counted_bytes = 0
+
+    def _save_unsaved(self) -> None:
+        """Writes down what has been alive for a while and is not in the store as it stands."""
+        self._saver = self._loop.call_later(SAVE_INTERVAL_S, self._save_unsaved) if self._live else None
+        old = now_ms() - int(SAVE_INTERVAL_S * 1000)
+        for live in self._live.values():
+            execution = live.execution
+            is_accepting = execution.is_async and live.saved is None
+            if live.saved is not execution.status and execution.created_ms <= old and not is_accepting:
+                live.saved = execution.status
+                self._store.save_nowait(execution, live.flow.source)
+
+    # ---- looking up, waiting, cancelling -----------------------------------------------------------------------------
+
+    def live(self, execution_id: str) -> Live | None:
+        """An execution that has not ended."""
+        return self._live.get(execution_id)
+
+    def live_executions(self) -> list[Execution]:
+        """All that have not ended."""
+        return [live.execution for live in self._live.values()]
+
+    async def get(self, execution_id: str) -> Stored | None:
+        """An execution with its script, ended or not."""
+        live = self._live.get(execution_id)
+        if live is not None:
+            return Stored(live.execution, live.flow.source)
+        return await self._store.get(execution_id)
+
+    def make_async(self, live: Live, done: Callable[[Exception | None], None]) -> None:
+        """A sync caller waits no longer: from now on the execution survives a restart. `done` as in start_async."""
+        live.execution.is_async = True
+        live.saved = live.execution.status
+        self._store.accept(live.execution, live.flow.source, done)
+
+    def cancel(self, live: Live, message: str) -> None:
+        """Ends an execution that has not ended: ENDED_CANCELLED."""
+        if live.job is not None and live.job.state is not JobState.ENDED:
+            self._pool.cancel(live.job, End(Status.ENDED_CANCELLED, message))
+        elif not live.execution.status.is_ended:
+            live.execution.message = message
+            live.execution.apply(Event.CANCEL, now_ms=now_ms())
+            self._ended(live)
+
+    async def replay(self, execution_id: str, limits_of: Callable[[Execution, Flow, User], tuple[Limits, str]]) -> Live:
+        """Runs an ended execution's input again with the present flow, as a new async one of the same webhook.
+
+        Raises NotFound, Misconfigured, Forbidden, Overloaded; StoreError if it cannot be written down.
+        """
+        stored = await self.get(execution_id)
+        if stored is None:
+            raise NotFound(f"there is no execution {execution_id}")
+        old = stored.execution
+        flow, user = self.resolve(self._snapshot(), old.client_name, old.flow_name, old.user_name)
+        limits, isolation = limits_of(old, flow, user)
+        live = self.prepare(
+            Execution(
+                id="",
+                client_name=old.client_name,
+                flow_name=old.flow_name,
+                user_name=old.user_name,
+                script_hash="",
+                input_json=old.input_json,
+                webhook_name=old.webhook_name,
+                key_webhook_name=old.key_webhook_name,
+                show_script=old.show_script,
+                replay_of=old.id,
+            ),
+            flow,
+            limits,
+            isolation,
+        )
+        accepted = self._loop.create_future()
+        self.start_async(live, accepted.set_result)
+        error = await accepted
+        if error is not None:
+            raise error
+        return live
+
+    # ---- restart and drain -------------------------------------------------------------------------------------------
+
+    def resume_unfinished(
+        self, unfinished: list[Stored], limits_of: Callable[[Execution, Flow, User], tuple[Limits, str]]
+    ) -> int:
+        """After a start: async executions that had not ended run again, the others end. How many run again."""
+        count = 0
+        for stored in unfinished:
+            execution = stored.execution
+            reason = self._cannot_resume(execution)
+            if reason is None:
+                try:
+                    flow, user = self.resolve(
+                        self._snapshot(), execution.client_name, execution.flow_name, execution.user_name
+                    )
+                except (Misconfigured, Forbidden) as error:
+                    reason = f"it could not run again after a restart: {error.log_detail}"
+            if reason is not None:
+                event = Event.CANCEL if execution.parent_id else Event.FAIL
+                execution.message, execution.cause = reason, Cause.INTERRUPTED
+                execution.apply(event, now_ms=now_ms())
+                self._store.save_nowait(execution, stored.script)
+                continue
+            execution.apply(Event.REQUEUE, now_ms=now_ms())
+            execution.log.clear()
+            execution.script_hash = flow.script_hash
+            limits, isolation = limits_of(execution, flow, user)
+            live = Live(execution, flow, limits, isolation, saved=None)
+            self._admit(live)
+            self._submit(live, is_first=True)
+            count += 1
+        return count
+
+    @staticmethod
+    def _cannot_resume(execution: Execution) -> str | None:
+        if execution.parent_id:
+            return "its parent was interrupted by a restart"
+        if not execution.is_async:
+            return "interrupted by a restart"
+        if execution.attempts >= MAX_ATTEMPTS:
+            return f"interrupted by a restart in each of {execution.attempts} attempts"
+        return None
+
+    def begin_drain(self) -> None:
+        """Nothing new starts; async executions that wait for a place are left for the next start."""
+        self.is_draining = True
+        for job in self._pool.scheduler.waiting_jobs():
+            live = self._jobs.get(job)
+            if live is not None and job.state is JobState.QUEUED and live.execution.is_async and not live.waiters:
+                self._pool.scheduler.remove(job)
+                self._forget(live)
+
+    async def wait_idle(self) -> None:
+        """Waits until nothing lives any more."""
+        if self._live:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._idle_waiters.append(future)
+            await future
+
+    def lives(self) -> list[Live]:
+        """Everything that has not ended, for the drain's end."""
+        return list(self._live.values())
+
+    def close(self) -> None:
+        """Stops the timer; the pool and the store are closed by their owner."""
+        if self._saver is not None:
+            self._saver.cancel()

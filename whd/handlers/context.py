@@ -1,0 +1,81 @@
+"""What handlers share: the parts of the daemon that they may use, and how answers are written.
+
+Handlers decide and answer; they own nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import HttpError, Misconfigured
+from ..executions.record import Execution, to_json
+from ..executions.runner import Runner
+from ..http.messages import Headers, Response
+from ..pool.pool import Pool
+from ..settings.model import Snapshot, Webhook
+from ..settings.reload import Reloader
+
+JSON_HEADERS: Headers = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+PROBLEM_HEADERS: Headers = ((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The daemon's parts. `readiness` gives what /readyz answers: (status, document)."""
+
+    loop: asyncio.AbstractEventLoop
+    reloader: Reloader
+    runner: Runner
+    pool: Pool
+    readiness: Callable[[], tuple[int, dict[str, Any]]]
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The present snapshot; a request takes it once and keeps it."""
+        return self.reloader.snapshot
+
+
+def json_response(status: int, document: Any, headers: Headers = ()) -> Response:
+    """A document as JSON."""
+    body = json.dumps(document, separators=(",", ":")).encode("ascii")
+    return Response(status, JSON_HEADERS + headers, body)
+
+
+def problem_response(error: HttpError) -> Response:
+    """RFC 9457: the one mapping from an error to its answer."""
+    document = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+    }
+    body = json.dumps(document, separators=(",", ":")).encode("ascii")
+    return Response(error.status, PROBLEM_HEADERS + error.headers, body)
+
+
+def record_response(status: int, execution: Execution, script: str | None) -> Response:
+    """An execution's record."""
+    return Response(status, JSON_HEADERS, to_json(execution, script))
+
+
+def accepted_response(execution: Execution) -> Response:
+    """202 for an execution that goes on, with where to look for it (RFC 9110, 15.3.3)."""
+    location = f"/api/execution/{execution.client_name}/{execution.id}"
+    document = {"id": execution.id, "execution_id": execution.id, "status": execution.status}
+    return json_response(202, document, ((b"location", location.encode("ascii")),))
+
+
+def find_webhook(snapshot: Snapshot, client_name: str, name: str) -> Webhook | None:
+    """An enabled webhook, None if there is none. Raises Misconfigured for one without any good version."""
+    client = snapshot.clients.get(client_name)
+    webhook = client.webhooks.get(name) if client is not None else None
+    if webhook is None:
+        return None
+    if not isinstance(webhook, Webhook):
+        raise Misconfigured("the webhook is misconfigured", log_detail=f"{webhook.path} has no good version")
+    return webhook if webhook.enabled else None

@@ -1,0 +1,129 @@
+"""/api/execution/<client>/<id>: the status of an execution, its cancellation.
+
+It asks for the key, as it stands now, of the webhook that the execution's tree came through. Without such a webhook
+there is nothing to be had here, which is told no differently from an id that does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..auth.authentication import check_given, keys_of_headers
+from ..errors import BadRequest, HttpError, InvalidKey, NotFound
+from ..executions.runner import Live
+from ..executions.store import Stored
+from ..http.messages import Admission, Head, Response
+from ..query import parse as parse_query
+from ..settings.model import Snapshot
+from .context import Context, find_webhook, problem_response, record_response
+
+log = logging.getLogger("whd.handlers")
+
+MAX_WAIT_S = 3_600.0
+
+Respond = Callable[[Response], None]
+
+
+@dataclass(slots=True)
+class StatusCall:
+    """A request for an execution. `keys`: all that query and headers gave."""
+
+    snapshot: Snapshot
+    method: str
+    client_name: str
+    execution_id: str
+    keys: list[bytes]
+    wait_s: float
+
+
+class ExecutionHandler:
+    """The route EXECUTION."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def admit(self, head: Head, path: str, query_text: str, parameters: tuple[str, ...]) -> Admission:
+        """Reads what is asked for. Raises HttpError."""
+        query = parse_query(query_text)
+        keys, _headers = keys_of_headers(head.headers)
+        keys += query.keys
+        wait_s = _wait_s(query.fields.get("wait"))
+        client_name, execution_id = parameters
+        call = StatusCall(self._context.snapshot, head.method, client_name, execution_id, keys, wait_s)
+        return Admission(1_024, call)
+
+    def handle(self, call: StatusCall, body: bytes, respond: Respond) -> Callable[[], None] | None:
+        """Answers with the record; the store is asked off the loop, so this is a task."""
+        task = self._context.loop.create_task(self._answer(call, respond))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return (lambda: _cancel(task)) if call.method != "DELETE" else None
+
+    async def _answer(self, call: StatusCall, respond: Respond) -> None:
+        try:
+            response = await self._response(call)
+        except HttpError as error:
+            response = problem_response(error)
+        except Exception as error:
+            # A task has nobody above it: without an answer here the caller would wait for ever.
+            log.exception("the status of %s", call.execution_id)
+            response = problem_response(HttpError("internal error", log_detail=repr(error)))
+        respond(response)
+
+    async def _response(self, call: StatusCall) -> Response:
+        runner = self._context.runner
+        stored = await runner.get(call.execution_id)
+        self._check_key(call, stored)
+        assert stored is not None
+        live = runner.live(call.execution_id)
+        if call.method == "DELETE" and live is not None:
+            runner.cancel(live, "cancelled by DELETE")
+        elif call.wait_s > 0 and live is not None:
+            await self._wait(live, call.wait_s)
+            stored = Stored(live.execution, live.flow.source)
+        return record_response(200, stored.execution, stored.script)
+
+    def _check_key(self, call: StatusCall, stored: Stored | None) -> None:
+        webhook_name = stored.execution.key_webhook_name if stored is not None else ""
+        if stored is None or stored.execution.client_name != call.client_name or not webhook_name:
+            raise NotFound
+        webhook = find_webhook(call.snapshot, call.client_name, webhook_name)
+        if webhook is None:
+            raise NotFound
+        if webhook.keys:
+            check_given(call.keys, webhook.keys)
+            if not call.keys:
+                raise InvalidKey
+
+    async def _wait(self, live: Live, wait_s: float) -> None:
+        future: asyncio.Future[None] = self._context.loop.create_future()
+
+        def ended(live: Live) -> None:
+            if not future.done():
+                future.set_result(None)
+
+        live.waiters.append(ended)
+        try:
+            await asyncio.wait([future], timeout=wait_s)
+        finally:
+            live.remove_waiter(ended)
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+def _wait_s(value: object) -> float:
+    if value is None:
+        return 0.0
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_WAIT_S:
+        raise BadRequest(f"wait takes seconds from 0 to {MAX_WAIT_S:g}")
+    return seconds

@@ -1,0 +1,350 @@
+"""One HTTP/1.x connection without its socket: bytes in, events out, answers' bytes out (RFC 9110, RFC 9112).
+
+Nothing here does I/O or reads a clock. h11 reads every head: a new h11.Connection for each message, fed that head and
+nothing else. A new one costs a twentieth of what it costs to tell an old one about the answer, and it needs no
+knowledge of h11's insides: whatever was answered, by whichever way, cannot bring its state machine out of step.
+
+What plain h11 0.16 leaves open, and where it is closed. Every refusal ends the connection.
+
+    gap                                                RFC                  answer    where
+    Content-Length together with Transfer-Encoding     9112 6.1, 6.3        400       connection
+    Transfer-Encoding in HTTP/1.0                      9112 6.1             400       connection
+    chunked twice or not last (h11: 501)               9112 6.1, 6.3        400       checks.transfer_coding_error
+    a repeated or listed Content-Length                9110 8.6             400       checks.check_length_fields
+    an announced length without bound                  9110 15.5.14         413       connection.admit_body
+    a Host that is no host; none in HTTP/1.2 to 1.9    9112 3.2             400       checks.check_host, connection
+    absolute-form targets                              9112 3.2.2           accepted  checks.origin_form
+    authority-form, stray asterisks, a fragment        9112 3.2             400       checks.origin_form
+    unknown methods and CONNECT                        9110 9.1             501       checks.read_request_line
+    versions 0.9, 2.0 and the like                     9110 15.6.6          505       checks.read_request_line
+    a target over its limit (h11: 431 for all)         9110 15.5.15         414       checks.read_request_line
+    a header over its limit though it came at once     6585 5               431       checks.find_section_end
+    empty lines before a request                       9112 2.2             accepted  connection, bounded
+    a bare LF or CR as a line end                      9112 2.2             400       checks.find_section_end
+    obs-fold                                           9112 5.2             400       checks.find_section_end
+    control characters in values                       9110 5.5             400       checks.find_section_end
+    chunk sizes, extensions, trailers without bound    9112 7.1.1           413, 431  body.ChunkedReader
+    bare LF and CR in chunk lines and trailers         9112 7.1             400       body.ChunkedReader
+    100 Continue before limits are known               9110 10.1.1          -         connection.wants_continue
+    keep-alive in HTTP/1.0 (h11: closes)               9112 9.3             accepted  connection
+"""
+
+from __future__ import annotations
+
+import enum
+
+import h11
+
+from ..errors import BadRequest, HttpError, TooLarge
+from .body import BodyReader, ChunkedReader, LengthReader
+from .checks import (
+    check_host,
+    check_length_fields,
+    find_section_end,
+    origin_form,
+    read_request_line,
+    transfer_coding_error,
+)
+from .messages import Head, Headers, Response
+from .writer import CONTINUE, response_bytes
+
+MAX_EMPTY_LINES = 8
+MAX_DISCARDED_BYTES = 65_536
+"""A body of up to this length is read and dropped after an early refusal, so that the connection can stay open."""
+
+
+class Signal(enum.Enum):
+    """The events that carry nothing."""
+
+    END = "the request is complete, an answer is owed"
+    NEED_DATA = "nothing more can be read without receive_data() or receive_eof()"
+    PAUSED = "an answer or admit_body() is owed before anything more is read"
+    CLOSED = "the client will send no more, or nothing more will be read"
+
+
+Event = Head | bytes | Signal
+
+
+class State(enum.Enum):
+    """Where the connection stands in one exchange."""
+
+    HEAD = "reading a head, or waiting for its first byte"
+    ADMISSION = "a head was read; admit_body() or send_response() is next"
+    BODY = "reading a body"
+    ANSWER = "the request is complete; send_response() is next"
+    DISCARD = "answered early; a small body is read and dropped"
+    FAILED = "an error was raised; send_response() may tell the client, then it ends"
+    CLOSED = "nothing more is read or written"
+
+
+class Connection:
+    """The server's side of one connection; one request at a time, the rest waits in the buffer.
+
+    Feed it with receive_data() and receive_eof(), then call next_event() until it gives a Signal other than END:
+
+        Head            call admit_body(limit) to read on, or send_response() to refuse it unread
+        bytes           a part of the body, never empty
+        Signal.END      call send_response(), now or later
+
+    next_event() and admit_body() raise HttpError; then only send_response() can follow.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_empty_lines",
+        "_expects_continue",
+        "_is_eof",
+        "_is_keep_alive",
+        "_line",
+        "_max_header_bytes",
+        "_max_target_bytes",
+        "_method",
+        "_minor",
+        "_scanned",
+        "_wants_chunked",
+        "is_read_out",
+        "state",
+    )
+
+    def __init__(self, *, max_target_bytes: int, max_header_bytes: int) -> None:
+        self._max_target_bytes = max_target_bytes
+        self._max_header_bytes = max_header_bytes
+        self._buffer = bytearray()
+        self._is_eof = False
+        self.state = State.HEAD
+        self.is_read_out = False
+        """Once CLOSED by an answer: whether the request was read to its end and nothing came behind it."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._line: tuple[bytes, bytes, bytes, int] | None = None
+        self._scanned = 0
+        self._empty_lines = 0
+        self._method = b""
+        self._minor = b"1"
+        self._is_keep_alive = False
+        self._expects_continue = False
+        self._wants_chunked = False
+        self._body: BodyReader | None = None
+
+    # Bytes in
+
+    def receive_data(self, data: bytes) -> None:
+        """Adds what the client sent."""
+        if self.state is not State.CLOSED:
+            self._buffer += data
+
+    def receive_eof(self) -> None:
+        """The client shut its writing side. What it sent before is still read and answered."""
+        self._is_eof = True
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much was received and not read yet."""
+        return len(self._buffer)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no byte of a next request has come."""
+        return self.state is State.HEAD and not self._buffer and not self._empty_lines
+
+    @property
+    def is_reading_body(self) -> bool:
+        """Whether more of a body is awaited, be it to drop it."""
+        return self.state is State.BODY or self.state is State.DISCARD
+
+    @property
+    def wants_continue(self) -> bool:
+        """Whether the client waits for 100 Continue: asked for (not in 1.0), body admitted, none of it here."""
+        return self._expects_continue and self.state is State.BODY and not self._buffer and not self._is_eof
+
+    # Events out
+
+    def next_event(self) -> Event:
+        """The next event. Raises HttpError when the bytes are not a request that can be served."""
+        try:
+            if self.state is State.HEAD:
+                return self._next_head()
+            if self.state is State.BODY or self.state is State.DISCARD:
+                return self._next_body()
+        except HttpError:
+            self.state = State.FAILED
+            raise
+        return Signal.CLOSED if self.state is State.CLOSED else Signal.PAUSED
+
+    def admit_body(self, max_body_bytes: int) -> None:
+        """Lets the body be read, up to `max_body_bytes`. Raises TooLarge if more is announced."""
+        body = self._body
+        if self._wants_chunked:
+            self._body = ChunkedReader(max_body_bytes, self._max_header_bytes)
+        elif isinstance(body, LengthReader) and body.remaining_bytes > max_body_bytes:
+            raise TooLarge(f"the body is larger than {max_body_bytes} bytes")
+        self.state = State.BODY
+
+    def _next_head(self) -> Event:
+        buffer = self._buffer
+        while buffer.startswith(b"\r\n"):
+            # RFC 9112, 2.2: at least one empty line before a request should be ignored.
+            self._empty_lines += 1
+            if self._empty_lines > MAX_EMPTY_LINES:
+                raise BadRequest("too many empty lines before a request")
+            del buffer[:2]
+        if not buffer or buffer == b"\r":
+            return self._missing()
+        # A fast path for the common request, whole and plain, goes here: it looks at `buffer`, and either returns a
+        # Head after setting what _accept() sets, or leaves everything to the lines below.
+        line = self._line
+        if line is None:
+            line = read_request_line(buffer, self._max_target_bytes)
+            if line is None:
+                return self._missing()
+            self._line = line
+            self._method = line[0]
+            self._minor = line[2]
+        end, self._scanned = find_section_end(buffer, line[3], self._scanned, self._max_header_bytes)
+        if not end:
+            return self._missing()
+        head = bytes(buffer[:end])
+        del buffer[:end]
+        return self._accept(line, head)
+
+    def _missing(self) -> Signal:
+        if not self._is_eof:
+            return Signal.NEED_DATA
+        if self._buffer:
+            raise BadRequest("the connection ended within a request's head")
+        self.state = State.CLOSED
+        return Signal.CLOSED
+
+    def _accept(self, line: tuple[bytes, bytes, bytes, int], head: bytes) -> Head:
+        """Reads a whole head with h11 and sets up what follows from it: body framing and keep-alive."""
+        method, target, minor, _ = line
+        target, authority = origin_form(method, target)
+        check_length_fields(head)
+        headers = _read_fields(head)
+        length: int | None = None
+        host: bytes | None = None
+        options = b""
+        for name, value in headers:
+            if name == b"host":
+                host = value
+            elif name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                self._wants_chunked = True
+            elif name == b"connection":
+                options += b"," + value.lower()
+            elif name == b"expect":
+                # RFC 9110, 10.1.1: ignored in HTTP/1.0. Other expectations have no status of ours and are ignored.
+                self._expects_continue |= minor == b"1" and value.lower() == b"100-continue"
+        if host is not None:
+            check_host(host)
+        elif minor == b"1":
+            raise BadRequest("Host is missing")
+        if self._wants_chunked:
+            if length is not None:
+                raise BadRequest("Content-Length and Transfer-Encoding exclude each other")
+            if minor == b"0":
+                raise BadRequest("HTTP/1.0 has no Transfer-Encoding")
+        else:
+            length = length or 0
+            self._body = LengthReader(length)
+        if authority is not None:
+            # RFC 9112, 3.2.2: the host in the target replaces what Host says.
+            headers = tuple((name, authority if name == b"host" else value) for name, value in headers)
+        self._is_keep_alive = _is_keep_alive(options, minor)
+        self.state = State.ADMISSION
+        return Head(method.decode("ascii"), target.decode("ascii"), headers, length, "1." + minor.decode("ascii"))
+
+    def _next_body(self) -> Event:
+        body = self._body
+        assert body is not None
+        if not body.is_complete:
+            part = body.read(self._buffer)
+            if part and self.state is State.BODY:
+                return part
+        if not body.is_complete:
+            if not self._is_eof:
+                return Signal.NEED_DATA
+            if self.state is State.DISCARD:
+                self.state = State.CLOSED
+                return Signal.CLOSED
+            raise BadRequest("the connection ended within a request's body")
+        if self.state is State.DISCARD:
+            self._begin()
+            self.state = State.HEAD
+            return self._next_head()
+        self.state = State.ANSWER
+        return Signal.END
+
+    # Bytes out
+
+    def send_continue(self) -> bytes:
+        """100 Continue, to be sent where `wants_continue` says so; at most once a request."""
+        self._expects_continue = False
+        return CONTINUE
+
+    def send_response(self, response: Response, *, date: bytes = b"", close: bool = False) -> bytes:
+        """The answer to the current request, or to the error that was raised; afterwards the next one can be read.
+
+        `date`: the Date field's value. `close` ends the connection after it, as do an error, `response.close`, the
+        client's wish and a body that is left unread. Raises ValueError for an answer that cannot be written; then
+        another one may be sent in its place.
+        """
+        after = self._state_after(close or response.close)
+        is_over = after is State.CLOSED
+        # RFC 9112, 9.6 and 9.3: close is said aloud, and so is keep-alive where it is not the default.
+        option = b"close" if is_over else b"" if self._minor == b"1" else b"keep-alive"
+        data = response_bytes(response, date=date, connection=option, is_head=self._method == b"HEAD")
+        if is_over:
+            self.is_read_out = self._is_request_over() and not self._buffer
+        elif after is State.HEAD:
+            self._begin()
+        self.state = after
+        return data
+
+    def _state_after(self, close: bool) -> State:
+        state = self.state
+        if close or not self._is_keep_alive or state in (State.HEAD, State.FAILED, State.CLOSED, State.DISCARD):
+            return State.CLOSED
+        if self._is_request_over():
+            return State.HEAD
+        body = self._body
+        # A client that waits for 100 Continue sends its body or does not: no telling where the next request is.
+        if (
+            isinstance(body, LengthReader)
+            and body.remaining_bytes <= MAX_DISCARDED_BYTES
+            and not self._expects_continue
+        ):
+            return State.DISCARD
+        return State.CLOSED
+
+    def _is_request_over(self) -> bool:
+        if self.state is State.ADMISSION or self.state is State.BODY:
+            return self._body is not None and self._body.is_complete
+        return self.state is State.ANSWER
+
+
+def _read_fields(head: bytes) -> Headers:
+    """The fields of a whole head, read by h11. Raises BadRequest or NotImplementedByServer."""
+    reader = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
+    reader.receive_data(head)
+    try:
+        request = reader.next_event()
+    except h11.RemoteProtocolError as error:
+        if error.error_status_hint == 501:
+            raise transfer_coding_error(head) from None
+        # Behind its first colon h11's text repeats what was sent, which may be a key.
+        what = str(error).partition(":")[0]
+        raise BadRequest(f"the header cannot be read: {what}") from None
+    assert type(request) is h11.Request
+    return tuple([(name.lower(), value) for name, value in request.headers.raw_items()])
+
+
+def _is_keep_alive(options: bytes, minor: bytes) -> bool:
+    """RFC 9112, 9.3. `options`: what Connection lists, in lower case, a comma before each."""
+    if not options:
+        return minor == b"1"
+    names = {name.strip() for name in options.split(b",")}
+    return b"close" not in names and (minor == b"1" or b"keep-alive" in names)

@@ -1,0 +1,436 @@
+"""One client's connection on the event loop: the transport around connection.Connection, its time-outs and its end.
+
+The hot path is plain callbacks: no task, no future, no timer of its own (deadline.py says how).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
+
+from ..errors import HttpError, Overloaded, RequestTimeout
+from ..settings.options import Options
+from .budget import BufferBudget
+from .connection import Connection, Signal, State
+from .deadline import Deadline
+from .messages import Admission, Application, Head, Response
+
+PIPELINED_BYTES = 65_536
+"""Beyond this much of further requests, reading pauses until the current one is answered."""
+
+RATE_BYTES_PER_S = 65_536
+"""The least rate of a body: each 64 KiB received give it one more second (as Apache's mod_reqtimeout MinRate)."""
+
+STALL_BYTES = 65_536
+"""A client that takes less than this of its answer in idle_timeout_s is cut."""
+
+LINGER_S = 30.0
+LINGER_SILENCE_S = 2.0
+LINGER_BYTES = 268_435_456
+"""How long, how long without a byte, and for how much a client that was refused may go on sending."""
+
+LOG = logging.getLogger("whd.http")
+
+
+class Phase(enum.Enum):
+    """What a connection waits for; decides what happens at its deadline."""
+
+    FRESH = "the first byte after connecting: then it is closed"
+    IDLE = "the first byte of a further request: then it is closed"
+    HEAD = "the rest of a head: then 408"
+    BODY = "the rest of a body: then 408"
+    ANSWER = "the application: no deadline of ours"
+    BLOCKED = "the client to read what it was answered: then it is cut, unless it made progress"
+    FLUSH = "the same, and nothing else follows"
+    LINGER = "the client to close: then it is cut"
+    LOST = "nothing any more"
+
+
+@dataclass(slots=True)
+class Services:
+    """What all connections of a server share. `get_date` gives the Date field's value."""
+
+    loop: asyncio.AbstractEventLoop
+    application: Application
+    get_options: Callable[[], Options]
+    budget: BufferBudget
+    get_date: Callable[[], bytes]
+    when_lost: Callable[[], None]
+    opening: set[ClientProtocol] = field(default_factory=set)
+    connections: set[ClientProtocol] = field(default_factory=set)
+    is_draining: bool = False
+
+
+class ClientProtocol(asyncio.Protocol):
+    """Feeds one Connection, runs the application and ends the connection in one of the ways above."""
+
+    __slots__ = (
+        "_admission",
+        "_body",
+        "_body_bytes",
+        "_cancel",
+        "_connection",
+        "_deadline",
+        "_head",
+        "_is_blocked",
+        "_is_eof",
+        "_is_pumping",
+        "_is_reading",
+        "_is_refused",
+        "_linger_bytes",
+        "_linger_until",
+        "_phase",
+        "_serial",
+        "_services",
+        "_transport",
+        "_unsent_bytes",
+    )
+
+    def __init__(self, services: Services, *, is_refused: bool = False) -> None:
+        """`is_refused`: one connection too many; it is told so and ended."""
+        options = services.get_options()
+        self._services = services
+        self._is_refused = is_refused
+        self._connection = Connection(
+            max_target_bytes=options.max_target_bytes, max_header_bytes=options.max_header_bytes
+        )
+        self._transport: asyncio.Transport
+        self._phase = Phase.FRESH
+        self._serial = 0  # of the request that is read or answered
+        self._head: Head | None = None
+        self._admission: Admission | None = None
+        self._body: bytes | bytearray = b""
+        self._body_bytes = 0  # taken from the budget
+        self._cancel: Callable[[], None] | None = None
+        self._is_blocked = False
+        self._is_eof = False
+        self._is_pumping = False
+        self._is_reading = True
+        self._linger_bytes = 0
+        self._linger_until = math.inf
+        self._unsent_bytes = 0
+        self._deadline = Deadline(services.loop, self._expire)
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Starts the clock."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by descent
+        services = self._services
+        services.opening.discard(self)
+        services.connections.add(self)
+        self._deadline.set_s(services.get_options().header_timeout_s)
+        if self._is_refused:
+            self._refuse(Overloaded("too many connections"))
+        self._settle()
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on, or keeps the bytes while an answer is owed."""
+        if self._phase is Phase.LINGER:
+            self._linger(len(data))
+            return
+        self._connection.receive_data(data)
+        self._pump()
+
+    def eof_received(self) -> bool:
+        """The client shut its writing side; it still gets the answers that it is owed. Returns True: stay open."""
+        self._is_eof = True
+        if self._phase is Phase.LINGER:
+            self._transport.close()
+        else:
+            self._connection.receive_eof()
+            self._pump()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly: no further request is begun."""
+        self._is_blocked = True
+
+    def resume_writing(self) -> None:
+        """The client caught up."""
+        self._is_blocked = False
+        self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Lets go of everything and tells the application, if it still works for this client."""
+        services = self._services
+        is_answer_owed = self._phase is Phase.ANSWER
+        self._phase = Phase.LOST
+        self._deadline.cancel()
+        self._drop_body()
+        cancel, self._cancel = self._cancel, None
+        if is_answer_owed and cancel is not None:
+            try:
+                cancel()
+            except Exception:
+                LOG.exception("cancelling a request failed: %s", self._describe())
+        services.connections.discard(self)
+        services.when_lost()
+
+    # What the server calls
+
+    def drain(self) -> None:
+        """Ends an idle connection; one with a request ends with its answer (`Services.is_draining` is set)."""
+        if self._phase is Phase.FRESH or self._phase is Phase.IDLE:
+            self._end(is_read_out=True)
+
+    def abort(self) -> None:
+        """Ends it now, whatever is owed."""
+        self._transport.abort()
+
+    # One request after the other
+
+    def _pump(self) -> None:
+        """Reads events until something must come from the client, the application or the transport first."""
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        connection = self._connection
+        try:
+            while not self._is_blocked and self._is_open():
+                event = connection.next_event()
+                if type(event) is bytes:
+                    self._keep(event)
+                elif type(event) is Head:
+                    self._admit(event)
+                elif event is Signal.END:
+                    self._handle()
+                elif event is Signal.CLOSED:
+                    self._end(is_read_out=True)
+                else:
+                    break
+        except HttpError as error:
+            self._refuse(error)
+        finally:
+            self._is_pumping = False
+        self._settle()
+
+    def _is_open(self) -> bool:
+        phase = self._phase
+        if phase is Phase.ANSWER or phase is Phase.LOST:
+            return False
+        return phase is not Phase.FLUSH and phase is not Phase.LINGER
+
+    def _admit(self, head: Head) -> None:
+        self._serial += 1
+        self._head = head
+        connection = self._connection
+        try:
+            self._admission = self._services.application.admit(head)
+            connection.admit_body(self._admission.max_body_bytes)
+            if head.content_length and head.content_length > self._services.budget.free_bytes:
+                raise Overloaded("too many requests are being read")
+        except HttpError as error:
+            self._refuse(error)
+        except Exception:
+            self._fail()
+        else:
+            if connection.wants_continue:
+                self._transport.write(connection.send_continue())
+
+    def _keep(self, part: bytes) -> None:
+        size = len(part)
+        if not self._services.budget.take(size):
+            self._refuse(Overloaded("too many requests are being read"))
+            return
+        # One growing buffer, no list: a list of two-byte chunks would hold twenty times what the budget counts.
+        if not self._body:
+            self._body = part
+        elif type(self._body) is bytes:
+            self._body = bytearray(self._body + part)
+        else:
+            self._body += part
+        self._body_bytes += size
+        if self._phase is Phase.BODY:
+            self._deadline.at += size / RATE_BYTES_PER_S
+
+    def _drop_body(self) -> None:
+        self._body = b""
+        self._services.budget.give(self._body_bytes)
+        self._body_bytes = 0
+
+    def _handle(self) -> None:
+        body = bytes(self._body)
+        # Given back first, so that the application can count what it keeps of it.
+        self._drop_body()
+        admission, self._admission = self._admission, None
+        assert admission is not None
+        self._phase = Phase.ANSWER
+        serial = self._serial
+        try:
+            cancel = self._services.application.handle(admission, body, partial(self._respond, serial))
+        except HttpError as error:
+            if self._is_owed(serial):
+                self._refuse(error)
+        except Exception:
+            if self._is_owed(serial):
+                self._fail()
+            else:
+                LOG.exception("the application failed after its answer: %s", self._describe())
+        else:
+            if self._is_owed(serial):
+                self._cancel = cancel
+
+    def _is_owed(self, serial: int) -> bool:
+        return self._phase is Phase.ANSWER and self._serial == serial
+
+    def _respond(self, serial: int, response: Response) -> None:
+        if not self._is_owed(serial):
+            if self._phase is not Phase.LOST:
+                LOG.error("a request was answered twice: %s", self._describe())
+            return
+        self._cancel = None
+        self._answer(response)
+        self._pump()
+
+    # Answers
+
+    def _refuse(self, error: HttpError, *, close: bool = False) -> None:
+        self._drop_body()
+        try:
+            response = self._services.application.problem(error)
+        except Exception:
+            LOG.exception("the application failed to word an error")
+            response = Response(500, (), close=True)
+        self._answer(response, close=close)
+
+    def _fail(self) -> None:
+        """Called while an exception of the application is handled."""
+        LOG.exception("the application failed: %s", self._describe())
+        self._refuse(HttpError("the server failed; its log says why"))
+
+    def _answer(self, response: Response, *, close: bool = False) -> None:
+        connection = self._connection
+        services = self._services
+        close = close or services.is_draining or self._is_refused
+        self._phase = Phase.IDLE
+        date = services.get_date()
+        try:
+            data = connection.send_response(response, date=date, close=close)
+        except ValueError:
+            LOG.exception("an answer cannot be written: %s", self._describe())
+            data = connection.send_response(Response(500, ()), date=date, close=True)
+        self._transport.write(data)
+        if connection.state is State.CLOSED:
+            self._end(is_read_out=connection.is_read_out)
+
+    def _end(self, *, is_read_out: bool) -> None:
+        """Closes once everything is sent; in two steps while the client may still be sending.
+
+        RFC 9112, 9.6: closing with bytes unread, or coming, makes the kernel reset the connection, and the reset can
+        overtake the answer. A daemon that stops does not wait for clients from which nothing is expected any more.
+        """
+        services = self._services
+        transport = self._transport
+        if self._is_eof or (is_read_out and services.is_draining):
+            self._phase = Phase.FLUSH
+            transport.close()
+        else:
+            self._phase = Phase.LINGER
+            try:
+                transport.write_eof()
+            except OSError:
+                transport.abort()  # the client is gone already
+        self._linger_until = services.loop.time() + LINGER_S
+        self._unsent_bytes = transport.get_write_buffer_size()
+        self._deadline.set_s(services.get_options().idle_timeout_s if self._unsent_bytes else LINGER_SILENCE_S)
+
+    def _linger(self, size: int) -> None:
+        """Drops what still comes, within bounds."""
+        self._linger_bytes += size
+        if self._linger_bytes > LINGER_BYTES:
+            self._transport.abort()
+            return
+        until = min(self._services.loop.time() + LINGER_SILENCE_S, self._linger_until)
+        self._deadline.at = max(self._deadline.at, until)
+
+    def _describe(self) -> str:
+        """The request for the log; never its query, which may hold a key."""
+        head = self._head
+        return f"{head.method} {head.target.partition('?')[0]}" if head is not None else "no request yet"
+
+    # Waiting
+
+    def _settle(self) -> None:
+        """Names what is waited for now, sets its deadline, and reads or stops reading."""
+        before = self._phase
+        if before is Phase.ANSWER:
+            self._deadline.at = math.inf
+            self._throttle()
+            return
+        if not self._is_open():
+            if before is not Phase.LOST:
+                self._throttle()
+            return
+        phase = self._phase = self._awaited()
+        if phase is Phase.IDLE or phase is Phase.FRESH:
+            if self._services.is_draining:
+                self._end(is_read_out=True)
+                return
+            if phase is Phase.FRESH:
+                return
+        elif phase is before or (phase is Phase.HEAD and before is Phase.FRESH):
+            self._throttle()
+            return
+        self._deadline.set_s(self._allowed_s(phase))
+        self._throttle()
+
+    def _awaited(self) -> Phase:
+        connection = self._connection
+        if self._is_blocked:
+            return Phase.BLOCKED
+        if connection.is_reading_body:
+            return Phase.BODY
+        if not connection.is_idle:
+            return Phase.HEAD
+        return Phase.FRESH if self._phase is Phase.FRESH else Phase.IDLE
+
+    def _allowed_s(self, phase: Phase) -> float:
+        options = self._services.get_options()
+        if phase is Phase.HEAD:
+            return options.header_timeout_s
+        if phase is Phase.BODY:
+            return options.body_timeout_s + self._body_bytes / RATE_BYTES_PER_S
+        if phase is Phase.BLOCKED:
+            self._unsent_bytes = self._transport.get_write_buffer_size()
+        return options.idle_timeout_s
+
+    def _throttle(self) -> None:
+        """Stops reading while enough waits for its turn. After the client's end there is nothing to stop."""
+        if self._is_eof:
+            return
+        waits = self._phase is Phase.ANSWER or self._phase is Phase.BLOCKED
+        is_reading = not waits or self._connection.buffered_bytes <= PIPELINED_BYTES
+        if is_reading is not self._is_reading:
+            self._is_reading = is_reading
+            if is_reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def _expire(self) -> None:
+        phase = self._phase
+        if phase is Phase.HEAD:
+            self._refuse(RequestTimeout("the header took too long"), close=True)
+        elif phase is Phase.BODY and self._connection.state is State.BODY:
+            self._refuse(RequestTimeout("the body took too long"), close=True)
+        elif phase is Phase.FLUSH or phase is Phase.LINGER or phase is Phase.BLOCKED:
+            self._cut_or_wait()
+        else:
+            self._transport.abort()
+
+    def _cut_or_wait(self) -> None:
+        """Ends a connection whose client neither reads nor closes."""
+        unsent = self._transport.get_write_buffer_size()
+        taken = self._unsent_bytes - unsent
+        if not taken or (unsent and taken < STALL_BYTES):
+            self._transport.abort()
+            return
+        self._unsent_bytes = unsent
+        self._deadline.set_s(self._services.get_options().idle_timeout_s if unsent else LINGER_SILENCE_S)

@@ -1,0 +1,181 @@
+"""The HTTP server: opens its addresses, lets connections in up to a limit, and ends them when the daemon stops.
+
+It runs on any asyncio loop through the standard API. What happens on a connection is in protocol.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import socket
+import time
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+
+from ..errors import Overloaded
+from ..settings.options import Options
+from .budget import BufferBudget
+from .listeners import Acceptor, open_listeners
+from .messages import Application
+from .protocol import ClientProtocol, Services
+from .writer import response_bytes
+
+REFUSED_AT_ONCE = 128
+"""So many connections beyond the limit are told so with care; further ones in one go (see Server._refuse)."""
+
+RESERVED_DESCRIPTORS = 256
+"""Connections leave at least so many to workers and files, or half of all where there are few."""
+
+LOG = logging.getLogger("whd.http")
+
+
+class Server:
+    """Serves `application` on any number of addresses.
+
+    `get_options` is asked at each use, since options are live. `budget` counts the bodies being read. `unix_mode` is
+    the mode of the socket files that it makes: like systemd's SocketMode, everyone may connect, as to a TCP port.
+    Start it once; whoever started it calls drain() or close().
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        get_options: Callable[[], Options],
+        budget: BufferBudget,
+        *,
+        unix_mode: int = 0o666,
+    ) -> None:
+        self._application = application
+        self._get_options = get_options
+        self._budget = budget
+        self._unix_mode = unix_mode
+        self._acceptors: list[Acceptor] = []
+        self._descriptor_limit = 0
+        self._date = b""
+        self._date_second = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._emptied: asyncio.Event = asyncio.Event()
+        self._refusal = b""
+        self._services: Services | None = None
+
+    async def start(self, addresses: Sequence[str | socket.socket]) -> None:
+        """Listens on `HOST:PORT`, `[IPv6]:PORT`, `unix:/path` and on sockets that listen already.
+
+        Names are looked up on the loop: nothing is served yet. Raises ConfigError; then nothing listens.
+        """
+        loop = asyncio.get_running_loop()
+        listeners = open_listeners(addresses, self._unix_mode)
+        response = self._application.problem(Overloaded("too many connections"))
+        self._refusal = response_bytes(response, date=b"", connection=b"close", is_head=False)
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._descriptor_limit = soft - min(RESERVED_DESCRIPTORS, soft // 2)
+        self._services = Services(
+            loop=loop,
+            application=self._application,
+            get_options=self._get_options,
+            budget=self._budget,
+            get_date=self._get_date,
+            when_lost=self._when_lost,
+        )
+        self._acceptors = [Acceptor(loop, listener, self._let_in, self._refuse) for listener in listeners]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, in the form that start() takes, with the real ports."""
+        return tuple(acceptor.listener.address for acceptor in self._acceptors)
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets."""
+        return tuple(acceptor.listener.socket for acceptor in self._acceptors)
+
+    @property
+    def connection_count(self) -> int:
+        """Open connections, those included that are being refused."""
+        services = self._services
+        return len(services.connections) + len(services.opening) if services is not None else 0
+
+    async def drain(self) -> None:
+        """Accepts no more, ends idle connections, and waits until every other one has got its answer.
+
+        The caller bounds the wait, and calls close() when it is over.
+        """
+        services = self._services
+        if services is None:
+            return
+        services.is_draining = True
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for protocol in tuple(services.connections):
+            protocol.drain()
+        await self._wait_until_empty()
+
+    async def close(self) -> None:
+        """Ends everything now; requests without an answer are cancelled."""
+        services = self._services
+        if services is None:
+            return
+        services.is_draining = True
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for protocol in tuple(services.connections):
+            protocol.abort()
+        await self._wait_until_empty()
+
+    async def _wait_until_empty(self) -> None:
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        while self.connection_count:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    def _when_lost(self) -> None:
+        if not self.connection_count:
+            self._emptied.set()
+
+    # Connections
+
+    def _let_in(self, sock: socket.socket) -> None:
+        services = self._services
+        assert services is not None
+        count = self.connection_count
+        limit = min(self._get_options().max_connections, self._descriptor_limit)
+        if count >= limit + REFUSED_AT_ONCE:
+            self._refuse(sock)
+            return
+        protocol = ClientProtocol(services, is_refused=count >= limit)
+        services.opening.add(protocol)
+        task = services.loop.create_task(self._open(services, protocol, sock))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open(self, services: Services, protocol: ClientProtocol, sock: socket.socket) -> None:
+        # The one task of a connection: asyncio has no other way to make a transport of an accepted socket.
+        try:
+            await services.loop.connect_accepted_socket(lambda: protocol, sock)
+        except OSError as error:
+            LOG.debug("a connection ended before it was served: %s", error)
+            sock.close()
+        finally:
+            services.opening.discard(protocol)
+            self._when_lost()
+
+    def _refuse(self, sock: socket.socket) -> None:
+        """Tells a client that there are too many connections, without keeping anything of it.
+
+        What it sent already is read first: a close with bytes unread would reset the connection (RFC 9112, 9.6).
+        """
+        sock.setblocking(False)
+        with sock, contextlib.suppress(OSError):
+            sock.send(self._refusal)
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(65_536)
+
+    def _get_date(self) -> bytes:
+        second = int(time.time())
+        if second != self._date_second:
+            self._date_second = second
+            self._date = formatdate(second, usegmt=True).encode("ascii")
+        return self._date

@@ -1,0 +1,53 @@
+"""An answer's bytes, built from prepared parts by one function.
+
+Nothing here does I/O. h11's writer is not used: h11 takes about as long to write a small answer as to read a request,
+because it validates every field a second time and in Python. What it would catch and matters, a line break in a
+field, is caught here at once for the whole head.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from .messages import Response
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
+    for status in HTTPStatus
+    if status.value >= 200
+}
+# Only the connection knows how the message is framed; two answers to that question would be a smuggled one.
+_OWN_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date", b"upgrade"))
+
+
+def response_bytes(response: Response, *, date: bytes, connection: bytes, is_head: bool) -> bytes:
+    """`response` as HTTP/1.1. `date` (IMF-fixdate) and `connection` are field values, b"" leaves the field out.
+
+    Raises ValueError for a status outside 200 to 599 or a line break or NUL in a field: a defect of the application.
+    """
+    status = response.status
+    line = _STATUS_LINES.get(status)
+    if line is None:
+        if not 200 <= status <= 599:
+            raise ValueError(f"{status} is no status of a final answer")
+        line = b"HTTP/1.1 %d \r\n" % status  # RFC 9112, 4: the reason may be empty, the space may not
+    parts = [line]
+    for name, value in response.headers:
+        if name not in _OWN_FIELDS:
+            parts.append(b"%b: %b\r\n" % (name, value))
+    if date:
+        parts.append(b"date: %b\r\n" % date)
+    if connection:
+        parts.append(b"connection: %b\r\n" % connection)
+    body = response.body
+    if status == 204 or status == 304:
+        # RFC 9110, 8.6: never a Content-Length in a 204; both end with their head (RFC 9112, 6.3).
+        body = b""
+    else:
+        parts.append(b"content-length: %d\r\n" % len(body))
+    head = b"".join(parts)
+    if head.count(b"\n") != len(parts) or head.count(b"\r") != len(parts) or b"\0" in head:
+        raise ValueError("a field of the answer holds a line break or NUL")
+    return b"".join((head, b"\r\n", b"" if is_head else body))

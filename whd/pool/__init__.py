@@ -1,0 +1,1 @@
+"""The pool: worker processes, and which execution gets one when."""

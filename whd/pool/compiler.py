@@ -1,0 +1,177 @@
+"""Compiled flows: each source once, in a fresh walled process that does nothing else, cached per client.
+
+The daemon never compiles, unmarshals or runs what a flow's author wrote: what comes back is a text that only workers of
+the same client are given. A process compiles one source and goes, so that no source can forge another's code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..settings.model import Fault, Flow
+from ..wire import FrameError, frame, split
+from .frames import text_member
+from .processes import Processes
+from .worker import Binding, Worker
+
+COMPILE_TIMEOUT_S = 30.0
+COMPILE_MEMORY_BYTES = 536_870_912
+MAX_CODE_BYTES = 67_108_864
+MAX_REFUSAL_CHARS = 8_192
+
+_LINE = re.compile(r"[^\n:]*:(\d+): (.*)")
+
+Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Code:
+    """What became of a source: `frame` for workers once it is compiled, or `refusal`, or neither yet."""
+
+    key: Key
+    frame: bytes = b""
+    refusal: str = ""
+    warnings: tuple[tuple[int, str], ...] = ()
+    waiting: list[Callable[[Code], None]] = field(default_factory=list)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is decided."""
+        return bool(self.frame or self.refusal)
+
+
+class Compiler:
+    """The cache and the processes under way. `on_frame` and `on_gone` are fed by the pool."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, processes: Processes) -> None:
+        self._loop = loop
+        self._processes = processes
+        self._codes: dict[Key, Code] = {}
+        self._running: dict[Worker, tuple[Flow, Code, asyncio.TimerHandle]] = {}
+
+    def known(self, flow: Flow) -> Code | None:
+        """The decided code of a flow, None while there is none."""
+        code = self._codes.get((flow.client_name, flow.script_hash, flow.name))
+        return code if code is not None and code.is_known else None
+
+    def compile(self, flow: Flow, done: Callable[[Code], None]) -> None:
+        """Calls `done` with the decided code, at once when it is known."""
+        key = (flow.client_name, flow.script_hash, flow.name)
+        code = self._codes.get(key)
+        if code is not None and code.is_known:
+            done(code)
+            return
+        if code is not None:
+            code.waiting.append(done)
+            return
+        code = self._codes[key] = Code(key, waiting=[done])
+        binding = Binding("compile", flow.client_name, "", COMPILE_MEMORY_BYTES)
+        self._processes.request(binding, lambda worker, reason: self._send(flow, code, worker, reason), is_child=True)
+
+    def keep(self, flows: Iterable[Flow]) -> None:
+        """Drops what no flow of the present snapshot needs."""
+        wanted = {(flow.client_name, flow.script_hash, flow.name) for flow in flows}
+        self._codes = {key: code for key, code in self._codes.items() if key in wanted or not code.is_known}
+
+    def _send(self, flow: Flow, code: Code, worker: Worker | None, reason: str) -> None:
+        if worker is None:
+            self._failed(code, f"cannot be compiled now: {reason}")
+            return
+        worker.reader.limit_bytes = MAX_CODE_BYTES
+        head = {"op": "compile", "hash": flow.script_hash, "flow": flow.name, "path": flow_path(flow)}
+        worker.send(frame({**head, "source": flow.source}))
+        timer = self._loop.call_later(COMPILE_TIMEOUT_S, self._timed_out, worker)
+        self._running[worker] = (flow, code, timer)
+
+    def _timed_out(self, worker: Worker) -> None:
+        _flow, code, _timer = self._running.pop(worker)
+        self._processes.discard(worker)
+        self._refused(code, f"compiling it took more than {COMPILE_TIMEOUT_S:g} s")
+
+    def on_frame(self, worker: Worker, payload: bytes) -> bool:
+        """A frame of a compiling process; False if it is not one."""
+        entry = self._running.pop(worker, None)
+        if entry is None:
+            return False
+        flow, code, timer = entry
+        timer.cancel()
+        self._processes.discard(worker)
+        try:
+            head, _value = split(payload)
+            compiled, refused = _read(head)
+            code.warnings = _read_warnings(head)
+        except FrameError as error:
+            self._refused(code, f"the compiler answered nonsense: {error}")
+            return True
+        if refused:
+            self._refused(code, refused)
+        else:
+            head = {"op": "code", "hash": flow.script_hash, "flow": flow.name, "path": flow_path(flow)}
+            self._decide(code, frame({**head, "source": flow.source, "code": compiled}), "")
+        return True
+
+    def on_gone(self, worker: Worker) -> bool:
+        """A compiling process died; False if it was not one."""
+        entry = self._running.pop(worker, None)
+        if entry is None:
+            return False
+        _flow, code, timer = entry
+        timer.cancel()
+        self._refused(code, "the compiler's process ended: the source is too deep or too large to be compiled")
+        return True
+
+    def _refused(self, code: Code, text: str) -> None:
+        self._decide(code, b"", text)
+
+    def _failed(self, code: Code, text: str) -> None:
+        """Not the source's fault: those who wait hear of it, the next one tries again."""
+        self._codes.pop(code.key, None)
+        self._decide(code, b"", text)
+
+    def _decide(self, code: Code, code_frame: bytes, refusal: str) -> None:
+        code.frame, code.refusal = code_frame, refusal
+        waiting, code.waiting = code.waiting, []
+        for done in waiting:
+            done(code)
+
+
+def flow_path(flow: Flow) -> str:
+    """The file name that a flow's tracebacks show: as it stands below the project, never the machine's own path."""
+    return f"flows/{flow.client_name}/{flow.name}.py"
+
+
+def _read(head: dict[str, Any]) -> tuple[str, str]:
+    if head.get("op") == "refused":
+        return "", text_member(head, "text", MAX_REFUSAL_CHARS) or "refused"
+    if head.get("op") != "compiled":
+        raise FrameError(f"op {json.dumps(head.get('op'))[:40]}")
+    compiled = text_member(head, "code", MAX_CODE_BYTES)
+    if not compiled:
+        raise FrameError("no code")
+    return compiled, ""
+
+
+def _read_warnings(head: dict[str, Any]) -> tuple[tuple[int, str], ...]:
+    """What the compiler found odd: [[line, text], ...]."""
+    warnings = head.get("warnings", [])
+    if type(warnings) is not list:
+        raise FrameError("warnings is not a list")
+    pairs = [pair for pair in warnings if type(pair) is list and len(pair) == 2]
+    return tuple((line, text) for line, text in pairs if type(line) is int and type(text) is str)
+
+
+def refusal_faults(flow: Flow, refusal: str) -> list[Fault]:
+    """A refusal's lines, `flows/client/name.py:12: what`, each as a fault of the file as it lies on disk."""
+    faults = []
+    for text in refusal.splitlines():
+        match = _LINE.fullmatch(text)
+        if match is None:
+            faults.append(Fault(flow.path, 0, "", text))
+        else:
+            faults.append(Fault(flow.path, int(match[1]), "", match[2]))
+    return faults

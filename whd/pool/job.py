@@ -1,0 +1,106 @@
+"""What the pool and its customer hand each other: a Job to run, an End that came of it.
+
+Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..executions.record import Cause, Status
+from ..settings.model import Flow
+from ..settings.options import Limits
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+
+class JobState(enum.Enum):
+    """Where a job stands; JOB_MOVES says what may follow what."""
+
+    NEW = "not handed to the pool yet"
+    QUEUED = "waits for a place"
+    STARTING = "has a place, waits for a process or for its flow to be compiled"
+    RUNNING = "runs"
+    PARKED = "waits for the daemon's answer to a call: holds its process but no place"
+    RESUMING = "has its answer, waits for a place"
+    CHECKING = "its flow ended, its large output is being checked in another process"
+    ENDED = "over"
+
+
+JOB_MOVES: dict[JobState, frozenset[JobState]] = {
+    JobState.NEW: frozenset({JobState.QUEUED, JobState.ENDED}),
+    JobState.QUEUED: frozenset({JobState.STARTING, JobState.ENDED}),
+    JobState.STARTING: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.ENDED}),
+    JobState.RUNNING: frozenset({JobState.PARKED, JobState.CHECKING, JobState.ENDED}),
+    JobState.PARKED: frozenset({JobState.RESUMING, JobState.ENDED}),
+    JobState.RESUMING: frozenset({JobState.RUNNING, JobState.ENDED}),
+    JobState.CHECKING: frozenset({JobState.ENDED}),
+    JobState.ENDED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job ended. `response`: the answer that the flow chose itself for a webhook's caller."""
+
+    status: Status
+    message: str
+    cause: Cause = Cause.NONE
+    output_json: bytes = b"{}"
+    response: dict[str, Any] | None = None
+
+
+class Customer(Protocol):
+    """Who handed the job in. Each is called on the loop; after `on_end` none of them is called any more."""
+
+    def on_start(self, job: Job) -> None:
+        """The flow is about to run; called once."""
+
+    def on_log(self, job: Job, lines_json: bytes) -> None:
+        """The flow logged: a JSON list of lines, checked to be one."""
+
+    def on_call(self, job: Job, call: int, name: str, arguments: Any) -> None:
+        """The flow asks for something; it is answered through Pool.answer."""
+
+    def on_end(self, job: Job, end: End) -> None:
+        """The job is over; called once, also for a job that never started."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One execution for the pool. Only the fields up to `customer` are the customer's to fill.
+
+    `about`: what a flow may know of its execution (wire op `run`). `is_first`: a child or a restarted execution,
+    which waits before new calls and outside max_queue.
+    """
+
+    client_name: str
+    user_name: str
+    flow: Flow
+    limits: Limits
+    isolation: str
+    input_json: bytes
+    about: dict[str, Any]
+    customer: Customer
+    is_child: bool = False
+    is_first: bool = False
+
+    state: JobState = JobState.NEW
+    number: int = 0
+    worker: Worker | None = None
+    deadline: float = 0.0
+    started: float = 0.0
+    cpu_base_s: float = -1.0
+    calls: int = 0
+    open_call: int = -1
+    log_bytes: int = 0
+    answer: bytes = b""
+
+    def move(self, state: JobState) -> None:
+        """Changes the state along JOB_MOVES; anything else is a defect."""
+        if state not in JOB_MOVES[self.state]:
+            raise AssertionError(f"job {self.number}: {self.state.name} to {state.name}")
+        self.state = state

@@ -1,0 +1,391 @@
+"""Runs jobs: a place from the scheduler, a process from Processes, and the clock over both.
+
+The only place that decides when a worker is killed: `_kill_job`. A worker is never waited for; whatever it does or
+leaves undone costs its own job and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ConfigError, HttpError
+from ..executions.record import Cause, Status
+from ..payload import Parsed
+from ..settings.options import Options
+from ..wire import FrameError, frame, split
+from . import frames
+from .compiler import Code, Compiler
+from .digester import LARGE_BYTES, Digester
+from .job import End, Job, JobState
+from .processes import CPU_LIFE_S, Processes
+from .scheduler import Scheduler
+from .worker import Binding, Worker
+
+log = logging.getLogger("whd.pool")
+
+# A limit is noticed at most this much late; a runaway is to be over within 250 ms of its limit.
+SWEEP_INTERVAL_S = 0.04
+
+
+def place_count(options: Options) -> int:
+    """The option `workers`, 0 meaning twice the cores that this process may use."""
+    return options.workers or 2 * len(os.sched_getaffinity(0))
+
+
+class Pool:
+    """One per front. `submit` a job, `answer` its calls, `cancel` it; its customer hears of the rest."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], config: dict[str, Any]) -> None:
+        self._loop = loop
+        self._options = options
+        self.processes = Processes(loop, options, config, self._on_frame, self._on_gone, self._on_room)
+        self.compiler = Compiler(loop, self.processes)
+        self.digester = Digester(loop, self.processes, options)
+        self.scheduler = Scheduler(place_count(options()), options().max_queue)
+        self._started: dict[Job, None] = {}
+        self._numbers = 0
+        self._is_starved = False
+        self._is_dispatching = False
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.ended_total = 0
+        self.killed_total = 0
+
+    async def start(self) -> None:
+        """Starts the processes. Raises ConfigError when a layer of `sandbox_require` is missing."""
+        await self.processes.start()
+        self._check_required()
+
+    def _check_required(self) -> None:
+        layers = {layer["name"]: layer for layer in self.processes.layers}
+        for name in self._options().sandbox_require:
+            layer = layers.get(name)
+            if layer is None:
+                known = ", ".join(sorted(layers))
+                raise ConfigError(f"sandbox_require names an unknown layer {name!r}; there are: {known}")
+            if not layer["engaged"]:
+                raise ConfigError(
+                    f"the sandbox layer {name!r} of sandbox_require does not engage here: {layer['reason']}; "
+                    "`whd doctor` shows all layers"
+                )
+        for layer in layers.values():
+            if not layer["engaged"]:
+                log.warning("sandbox layer %s is missing: %s", layer["name"], layer["reason"])
+
+    async def close(self) -> None:
+        """Kills what runs, tells nobody."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self.processes.close()
+
+    def set_options(self) -> None:
+        """The options changed: what is kept from them here is taken anew."""
+        options = self._options()
+        self.scheduler.places = place_count(options)
+        self.scheduler.max_queue = options.max_queue
+        self._dispatch()
+
+    # ---- for the customer --------------------------------------------------------------------------------------------
+
+    def submit(self, job: Job) -> None:
+        """Queues a job and starts it as soon as it may. Whether the queue has room is asked of `scheduler` before."""
+        self._numbers += 1
+        job.number = self._numbers
+        self.scheduler.add(job)
+        job.move(JobState.QUEUED)
+        self._dispatch()
+
+    def answer(self, job: Job, call: int, *, value: bytes = b"null", error: tuple[str, str] | None = None) -> None:
+        """Answers a call of a parked job: `value` is JSON text, or `error` is (type, text) of flow_api's errors.
+
+        An answer to a job that ended, or to another call than the open one, is dropped.
+        """
+        if job.open_call != call or job.state not in (JobState.PARKED, JobState.RUNNING):
+            return
+        head: dict[str, Any] = {"op": "answer", "job": job.number, "call": call}
+        if error is not None:
+            head["error"] = {"type": error[0], "text": error[1]}
+        answer = frame(head, value)
+        job.open_call = -1
+        if job.state is JobState.RUNNING:
+            # Answered before the job was parked: it never gave up its place.
+            self._send_to(job, answer)
+        else:
+            job.answer = answer
+            job.move(JobState.RESUMING)
+            self.scheduler.resume(job)
+            self._dispatch()
+
+    def cancel(self, job: Job, end: End) -> None:
+        """Ends a job from outside, in whatever state it is; `on_end` gets `end`."""
+        if job.state is not JobState.ENDED:
+            self._kill_job(job, end)
+
+    # ---- places and processes ----------------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        if self._is_dispatching:
+            return  # a job that ends while it starts calls back into here
+        self._is_dispatching = True
+        try:
+            while (job := self.scheduler.take(can_start=not self._is_starved)) is not None:
+                if job.state is JobState.RESUMING:
+                    job.move(JobState.RUNNING)
+                    self._send_to(job, job.answer)
+                    job.answer = b""
+                else:
+                    job.move(JobState.STARTING)
+                    self._start(job)
+        finally:
+            self._is_dispatching = False
+
+    def _send_to(self, job: Job, payload: bytes) -> None:
+        if job.worker is not None:
+            job.worker.send(payload)
+
+    def _start(self, job: Job) -> None:
+        code = self.compiler.known(job.flow)
+        if code is None:
+            self.compiler.compile(job.flow, lambda code: self._start_compiled(job, code))
+        else:
+            self._start_compiled(job, code)
+
+    def _start_compiled(self, job: Job, code: Code) -> None:
+        if job.state is not JobState.STARTING:
+            return  # cancelled meanwhile
+        if code.refusal:
+            self._finish(job, End(Status.ENDED_ERROR, code.refusal, Cause.REFUSED))
+            return
+        binding = Binding("run", job.client_name, job.user_name, job.limits.memory_bytes)
+        if job.isolation != "execution":
+            worker = self.processes.take_idle(binding)
+            if worker is not None:
+                self._run(job, code, worker)
+                return
+        if not self.processes.has_room(is_child=job.is_child):
+            self._no_room(job)
+            return
+        self.processes.request(
+            binding, lambda worker, reason: self._on_process(job, code, worker, reason), is_child=job.is_child
+        )
+
+    def _no_room(self, job: Job) -> None:
+        if job.is_child:
+            maximum = self._options().max_workers
+            self._finish(
+                job, End(Status.ENDED_ERROR, f"max_workers: all {maximum} worker processes are in use", Cause.LIMIT)
+            )
+            return
+        job.move(JobState.QUEUED)
+        self._is_starved = True
+        self.scheduler.put_back(job)
+
+    def _on_room(self) -> None:
+        if self._is_starved:
+            self._is_starved = False
+            self._dispatch()
+
+    def _on_process(self, job: Job, code: Code, worker: Worker | None, reason: str) -> None:
+        if job.state is not JobState.STARTING:
+            if worker is not None:
+                self.processes.give_back(worker)
+        elif worker is None:
+            self._finish(job, End(Status.ENDED_ERROR, f"no process for the flow: {reason}", Cause.CRASH))
+        else:
+            self._run(job, code, worker)
+
+    def _run(self, job: Job, code: Code, worker: Worker) -> None:
+        job.move(JobState.RUNNING)
+        job.worker = worker
+        worker.job = job
+        worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
+        worker.reader.limit_bytes = frames.frame_limit_bytes(job.limits)
+        job.started = self._loop.time()
+        job.deadline = job.started + job.limits.timeout_s
+        self._started[job] = None
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+        job.customer.on_start(job)
+        limits = job.limits
+        head = {
+            "op": "run",
+            "job": job.number,
+            "hash": code.key[1],
+            "execution": job.about,
+            "limits": {
+                "max_output_bytes": limits.max_output_bytes,
+                "max_log_bytes": limits.max_log_bytes,
+                "max_calls": limits.max_calls,
+                "memory_bytes": limits.memory_bytes,
+            },
+        }
+        payload = frame(head, job.input_json)
+        # By hash and name: two flows of the same text are two flows to their users.
+        code_name = f"{code.key[1]}/{code.key[2]}"
+        if code_name not in worker.codes:
+            worker.codes.add(code_name)
+            payload = code.frame + payload
+        worker.send(payload)
+
+    # ---- what workers send -------------------------------------------------------------------------------------------
+
+    def _on_frame(self, worker: Worker, payload: bytes) -> None:
+        job = worker.job
+        if job is None:
+            if not (self.compiler.on_frame(worker, payload) or self.digester.on_frame(worker, payload)):
+                log.warning("worker %d spoke without a job and was ended", worker.number)
+                self.processes.discard(worker)
+            return
+        try:
+            head, value = split(payload)
+            if frames.int_member(head, "job") != job.number:
+                raise FrameError("a frame of another job")
+            self._on_job_frame(job, head, value)
+        except FrameError as error:
+            self._broke_protocol(job, str(error))
+
+    def _on_job_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
+        op = head.get("op")
+        if job.state is not JobState.RUNNING or job.open_call >= 0:
+            raise FrameError(f"op {str(op)[:20]} while the job waits")
+        if op == "end":
+            self._on_end_frame(job, head, value)
+        elif op == "log":
+            self._on_log_frame(job, value)
+        elif op == "call":
+            call, name, arguments = frames.read_call(head, value)
+            job.calls += 1
+            if job.calls > job.limits.max_calls:
+                limit = f"max_calls: more than {job.limits.max_calls} requests to the daemon"
+                self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
+                return
+            job.open_call = call
+            job.customer.on_call(job, call, name, arguments)
+            if job.state is JobState.RUNNING and job.open_call == call:
+                # Not answered at once: while it waits, somebody else may run.
+                job.move(JobState.PARKED)
+                self.scheduler.leave(job)
+                self._dispatch()
+        else:
+            raise FrameError(f"unknown op {str(op)[:20]}")
+
+    def _on_log_frame(self, job: Job, value: bytes | None) -> None:
+        lines = frames.read_log(value)
+        job.log_bytes += len(lines)
+        # The worker counts too, and ends an honest flow with a message; this is the bound for a dishonest one.
+        if job.log_bytes > job.limits.max_log_bytes * 2 + frames.FRAME_ROOM_BYTES:
+            limit = f"max_log_bytes: more than {job.limits.max_log_bytes} bytes of log"
+            self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
+            return
+        job.customer.on_log(job, lines)
+
+    def _on_end_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
+        is_large = value is not None and len(value) > LARGE_BYTES
+        end = frames.read_end(head, value, job.limits, is_checked=is_large)
+        worker = job.worker
+        if worker is not None:
+            if head.get("fresh") is True:
+                worker.wants_replacement = True
+            self._free_worker(job, worker)
+        if is_large:
+            job.move(JobState.CHECKING)
+            self.scheduler.leave(job)
+            self.digester.check(end.output_json, lambda result: self._on_checked(job, end, result))
+            self._dispatch()
+        else:
+            self._finish(job, end)
+
+    def _on_checked(self, job: Job, end: End, result: Parsed | HttpError) -> None:
+        if isinstance(result, HttpError):
+            end = End(Status.ENDED_ERROR, f"the worker broke its protocol: the output: {result}", Cause.CRASH)
+        if job.state is JobState.CHECKING:
+            self._finish(job, end)
+
+    def _broke_protocol(self, job: Job, what: str) -> None:
+        log.warning("a worker of %s/%s broke the protocol: %s", job.client_name, job.flow.name, what)
+        self._kill_job(job, End(Status.ENDED_ERROR, f"the worker broke its protocol: {what}", Cause.CRASH))
+
+    def _on_gone(self, worker: Worker) -> None:
+        job = worker.job
+        if job is None:
+            _ = self.compiler.on_gone(worker) or self.digester.on_gone(worker)
+            return
+        self._kill_job(job, End(Status.ENDED_ERROR, _death_text(worker), Cause.CRASH))
+
+    # ---- the ends ----------------------------------------------------------------------------------------------------
+
+    def _free_worker(self, job: Job, worker: Worker) -> None:
+        job.worker = None
+        worker.job = None
+        self.processes.give_back(worker)
+
+    def _kill_job(self, job: Job, end: End) -> None:
+        worker = job.worker
+        if worker is not None:
+            self.killed_total += 1
+            job.worker = None
+            worker.job = None
+            self.processes.discard(worker)
+        self._finish(job, end)
+
+    def _finish(self, job: Job, end: End) -> None:
+        state = job.state
+        job.open_call = -1
+        self._started.pop(job, None)
+        if state in (JobState.STARTING, JobState.RUNNING):
+            self.scheduler.leave(job)
+        elif state in (JobState.QUEUED, JobState.RESUMING):
+            self.scheduler.remove(job)
+        job.move(JobState.ENDED)
+        self.ended_total += 1
+        job.customer.on_end(job, end)
+        self._dispatch()
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for job in list(self._started):
+            if now >= job.deadline:
+                text = f"timeout_s: the execution reached its limit of {job.limits.timeout_s:g} s"
+                self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.TIMEOUT))
+            elif job.worker is not None:
+                self._check_cpu(job, job.worker, now)
+        self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep) if self._started else None
+
+    def _check_cpu(self, job: Job, worker: Worker, now: float) -> None:
+        used = worker.cpu_s()
+        if used < 0:
+            return
+        if job.cpu_base_s < 0:
+            # A short job is never measured. The first look counts all the time so far as used: at most one sweep.
+            job.cpu_base_s = max(0.0, used - (now - job.started))
+        elif used - job.cpu_base_s > job.limits.cpu_s:
+            text = f"cpu_s: the execution used its limit of {job.limits.cpu_s:g} s of CPU time"
+            self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.CPU))
+        if used > CPU_LIFE_S:
+            worker.wants_replacement = True
+
+
+def _death_text(worker: Worker) -> str:
+    """What ended a worker's process, in words for the flow's author."""
+    if worker.fault:
+        return f"the worker broke its protocol: {worker.fault}"
+    status = worker.exit_status
+    if status is None:
+        return "the flow's process ended unexpectedly"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        hint = _SIGNALS.get(number, "")
+        return f"the flow's process was ended by signal {number}{hint}"
+    return f"the flow's process ended unexpectedly with status {os.waitstatus_to_exitcode(status)}"
+
+
+_SIGNALS = {
+    6: " (SIGABRT: the interpreter gave up, often for want of memory)",
+    9: " (SIGKILL: from outside, or the kernel was out of memory)",
+    11: " (SIGSEGV: the interpreter crashed)",
+    24: " (SIGXCPU: the kernel's limit of CPU time)",
+    31: " (SIGSYS: a system call that the sandbox forbids)",
+}

@@ -1,0 +1,329 @@
+"""Worker processes: forked ahead, bound, kept warm, trimmed, killed. Knows nothing of jobs or places.
+
+A process is asked for with a Binding and handed over bound; when its user is done it comes back and waits, warm, for
+the next of the same binding, or goes. `max_workers` bounds them all; a quarter of it is kept for child executions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..settings.options import Options
+from ..wire import frame
+from .worker import Binding, Worker, WorkerState
+from .zygote import Zygote
+
+log = logging.getLogger("whd.pool")
+
+IDLE_LIMIT_S = 300.0
+TRIM_INTERVAL_S = 1.0
+ZYGOTE_RETRY_S = 0.5
+SOCKET_BUFFER_BYTES = 1_048_576
+
+# RLIMIT_CPU counts a process's whole life, in which it serves many executions; each one's own share is measured from
+# outside. A process is replaced when it has used this much, long before the kernel's backstop would end it.
+CPU_LIFE_S = 600.0
+JOBS_PER_LIFE = 50_000
+
+Ready = Callable[[Worker | None, str], None]
+
+
+@dataclass(slots=True)
+class _Request:
+    binding: Binding
+    is_child: bool
+    ready: Ready
+
+
+class Processes:
+    """All worker processes of one zygote.
+
+    `on_frame` gets what they send, `on_gone` hears of each end that nobody here asked for, `on_room` of room for more.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: Callable[[], Options],
+        config: dict[str, Any],
+        on_frame: Callable[[Worker, bytes], None],
+        on_gone: Callable[[Worker], None],
+        on_room: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._options = options
+        self._config = config
+        self._on_frame = on_frame
+        self._on_gone = on_gone
+        self._on_room = on_room
+        self._zygote = Zygote(loop, config, self)
+        self._workers: dict[int, Worker] = {}
+        self._dying: dict[int, Worker] = {}
+        self._spares: deque[Worker] = deque()
+        self._idle: dict[Binding, list[Worker]] = {}
+        self._requests: deque[_Request] = deque()
+        self._forking = 0
+        self._numbers = 0
+        self._closing = False
+        self._trimmer: asyncio.TimerHandle | None = None
+        self.forked_total = 0
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """What the wall's layers reported: name, engaged, reason."""
+        return self._zygote.layers
+
+    def counts(self) -> dict[str, int]:
+        """How many processes there are, in all and by state."""
+        counts = {state.name.lower(): 0 for state in WorkerState}
+        for worker in self._workers.values():
+            counts[worker.state.name.lower()] += 1
+        return {"total": len(self._workers), **counts}
+
+    async def start(self) -> None:
+        """Starts the zygote and the first spares. Raises ConfigError."""
+        await self._zygote.start()
+        self._refill()
+        self._trimmer = self._loop.call_later(TRIM_INTERVAL_S, self._trim)
+
+    async def close(self) -> None:
+        """Ends every process."""
+        self._closing = True
+        if self._trimmer is not None:
+            self._trimmer.cancel()
+        self._zygote.close()
+        for worker in list(self._workers.values()):
+            worker.kill()
+            worker.release()
+        self._workers.clear()
+        await self._zygote.wait_closed()
+
+    # ---- asking for a process ----------------------------------------------------------------------------------------
+
+    def take_idle(self, binding: Binding) -> Worker | None:
+        """A warm process of this binding, the one used last; it is BUSY from now on."""
+        idle = self._idle.get(binding)
+        if not idle:
+            return None
+        worker = idle.pop()
+        if not idle:
+            del self._idle[binding]
+        worker.state = WorkerState.BUSY
+        return worker
+
+    def request(self, binding: Binding, ready: Ready, *, is_child: bool = False) -> None:
+        """Hands a fresh process, bound and BUSY, to `ready`, now or later; None with a reason if it cannot be had.
+
+        Check `has_room` first: without room the request waits until a process ends.
+        """
+        self._requests.append(_Request(binding, is_child, ready))
+        self._serve()
+
+    def has_room(self, *, is_child: bool) -> bool:
+        """Whether a fresh process could be had soon: a spare, room below max_workers, or an idle one to end for it."""
+        if len(self._spares) > len(self._requests):
+            return True
+        limit = self._limit(is_child=is_child)
+        wanted = len(self._workers) + max(0, len(self._requests) - self._forking)
+        return wanted < limit or bool(self._idle)
+
+    def _limit(self, *, is_child: bool) -> int:
+        maximum = self._options().max_workers
+        return maximum if is_child else max(1, maximum - maximum // 4)
+
+    def _serve(self) -> None:
+        while self._requests and self._spares:
+            worker = self._spares.popleft()
+            if worker.state is not WorkerState.SPARE:
+                continue
+            request = self._requests.popleft()
+            self._bind(worker, request.binding)
+            request.ready(worker, "")
+        self._refill()
+
+    def _bind(self, worker: Worker, binding: Binding) -> None:
+        worker.binding = binding
+        worker.state = WorkerState.BUSY
+        worker.send(
+            frame(
+                {
+                    "op": "bind",
+                    "client": binding.client_name,
+                    "user": binding.user_name,
+                    "memory_bytes": binding.memory_bytes,
+                    "cpu_s": CPU_LIFE_S * 2 + self._options().cpu_s,
+                }
+            )
+        )
+
+    def _refill(self) -> None:
+        """Forks what waiting requests and the reserve of spares need, as far as max_workers allows."""
+        if self._closing:
+            return
+        wanted = len(self._requests) + self._options().spare_workers - len(self._spares) - self._forking
+        while wanted > 0:
+            is_for_request = len(self._requests) > self._forking + len(self._spares)
+            is_child = is_for_request and any(request.is_child for request in self._requests)
+            if len(self._workers) >= self._limit(is_child=is_child) and not (is_for_request and self._evict()):
+                return
+            self._fork()
+            wanted -= 1
+
+    def _evict(self) -> bool:
+        """Ends the process that has been idle longest, to make room. False when none is idle."""
+        if not self._idle:
+            return False
+        binding = min(self._idle, key=lambda key: self._idle[key][0].idle_since)
+        worker = self._idle[binding].pop(0)
+        if not self._idle[binding]:
+            del self._idle[binding]
+        self.discard(worker)
+        return True
+
+    def _fork(self) -> None:
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self._fail_request(f"no socket for a worker: {error.strerror}")
+            return
+        ours.setblocking(False)
+        for end in (ours, theirs):
+            # A whole frame should pass in one write; the kernel caps this at net.core.wmem_max (socket(7)).
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+        self._numbers += 1
+        worker = Worker(self._loop, self._numbers, ours)
+        worker.on_frame = self._on_frame
+        worker.on_fault = self._on_fault
+        self._workers[worker.number] = worker
+        self._forking += 1
+        self.forked_total += 1
+        self._zygote.fork(worker.number, theirs)
+
+    def _fail_request(self, reason: str) -> None:
+        log.error("no worker: %s", reason)
+        if self._requests:
+            self._requests.popleft().ready(None, reason)
+
+    # ---- giving one back ---------------------------------------------------------------------------------------------
+
+    def give_back(self, worker: Worker) -> None:
+        """The user is done: the process waits for the next of its binding, or goes if it has lived long enough."""
+        if worker.state is WorkerState.DEAD:
+            return
+        worker.jobs_done += 1
+        # Long jobs are measured while they run; a look now and then is enough for the sum of many short ones.
+        is_old = worker.jobs_done % 1_000 == 0 and worker.cpu_s() > CPU_LIFE_S
+        if worker.wants_replacement or is_old or worker.jobs_done >= JOBS_PER_LIFE or worker.binding is None:
+            self.discard(worker)
+            return
+        worker.state = WorkerState.IDLE
+        worker.idle_since = self._loop.time()
+        self._idle.setdefault(worker.binding, []).append(worker)
+
+    def discard(self, worker: Worker) -> None:
+        """Kills a process; its end is reported to `on_gone` once it is there, unless it had been given back."""
+        self._forget(worker)
+        worker.state = WorkerState.DEAD
+        worker.kill()
+        worker.close_socket()
+        # The dead one counts no longer, so that its successor is forked now and not after its burial.
+        self._workers.pop(worker.number, None)
+        self._dying[worker.number] = worker
+        self._serve()
+        self._on_room()
+
+    # ---- what the zygote and the sockets say -------------------------------------------------------------------------
+
+    def on_forked(self, worker: int, pidfd: int) -> None:
+        """Of Zygote's Listener."""
+        process = self._workers[worker]
+        self._forking -= 1
+        process.attach(pidfd)
+        process.state = WorkerState.SPARE
+        self._spares.append(process)
+        self._serve()
+
+    def on_fork_failed(self, worker: int, reason: str) -> None:
+        """Of Zygote's Listener."""
+        self._forking -= 1
+        self._workers.pop(worker).release()
+        self._fail_request(reason)
+
+    def on_exited(self, worker: int, status: int) -> None:
+        """Of Zygote's Listener."""
+        process = self._workers.get(worker) or self._dying.get(worker)
+        if process is None:
+            return
+        process.exit_status = status
+        process.read_last()
+        self._bury(process)
+
+    def _on_fault(self, worker: Worker) -> None:
+        # The socket broke or the frames did: whatever the process is now, it goes; its exit status is still to come.
+        worker.kill()
+
+    def _bury(self, worker: Worker) -> None:
+        was = worker.state
+        self._workers.pop(worker.number, None)
+        self._dying.pop(worker.number, None)
+        self._forget(worker)
+        worker.state = WorkerState.DEAD
+        worker.release()
+        if was is not WorkerState.DEAD:
+            self._on_gone(worker)
+        self._serve()
+        self._on_room()
+
+    def _forget(self, worker: Worker) -> None:
+        if worker.state is WorkerState.SPARE and worker in self._spares:
+            self._spares.remove(worker)
+        idle = self._idle.get(worker.binding) if worker.binding is not None else None
+        if idle and worker in idle and worker.binding is not None:
+            idle.remove(worker)
+            if not idle:
+                del self._idle[worker.binding]
+
+    def on_zygote_lost(self) -> None:
+        """Of Zygote's Listener: every worker died with it."""
+        if self._closing:
+            return
+        log.error("the zygote ended; starting another")
+        self._forking = 0
+        for worker in list(self._workers.values()):
+            self._bury(worker)
+        self._spares.clear()
+        self._restart_zygote()
+
+    def _restart_zygote(self) -> None:
+        if self._closing:
+            return
+        self._zygote = Zygote(self._loop, self._config, self)
+        task = self._loop.create_task(self._zygote.start())
+        task.add_done_callback(self._on_zygote_started)
+
+    def _on_zygote_started(self, task: asyncio.Task[None]) -> None:
+        error = task.exception()
+        if error is not None:
+            log.error("%s", error)
+            self._loop.call_later(ZYGOTE_RETRY_S, self._restart_zygote)
+        else:
+            self._serve()
+
+    # ---- trimming ----------------------------------------------------------------------------------------------------
+
+    def _trim(self) -> None:
+        self._trimmer = self._loop.call_later(TRIM_INTERVAL_S, self._trim)
+        now = self._loop.time()
+        idle = sorted(
+            (worker for workers in self._idle.values() for worker in workers), key=lambda worker: worker.idle_since
+        )
+        excess = len(idle) - self._options().max_idle_workers
+        for index, worker in enumerate(idle):
+            if index < excess or now - worker.idle_since > IDLE_LIMIT_S or worker.cpu_s() > CPU_LIFE_S:
+                self.discard(worker)

@@ -1,0 +1,169 @@
+"""Which job gets the next place: pure, no clock, no process.
+
+A *place* is the right to run. There are `places` of them over all clients; a client that runs nothing gets one at once,
+beyond that number, so that nobody waits for a stranger's long flow. Clients take turns within each rank, and a rank
+goes before the next: what already runs and wants to go on, then children and restarted executions, then new calls.
+Only new calls count against `max_queue`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+
+from ..errors import Overloaded
+from .job import Job
+
+
+class Rank(enum.IntEnum):
+    """In which order waiting jobs go."""
+
+    RESUMED = 0
+    FIRST = 1
+    CALL = 2
+
+
+class _Lane:
+    """One client's waiting jobs by rank, and how many of its jobs hold a place."""
+
+    __slots__ = ("running", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: tuple[deque[Job], deque[Job], deque[Job]] = (deque(), deque(), deque())
+        self.running = 0
+
+    def count(self) -> int:
+        return sum(map(len, self.waiting))
+
+
+class Scheduler:
+    """Lanes per client, and per rank a ring of the clients that have something waiting."""
+
+    def __init__(self, places: int, max_queue: int) -> None:
+        self.places = places
+        self.max_queue = max_queue
+        self.running = 0
+        self.waiting = 0
+        self._lanes: dict[str, _Lane] = {}
+        # Ordered sets of client names; a name whose lane has meanwhile emptied is skipped when its turn comes.
+        self._rings: tuple[dict[str, None], dict[str, None], dict[str, None]] = ({}, {}, {})
+        self._entitled: dict[str, None] = {}
+
+    def check_queue(self, client_name: str, more: int = 0) -> None:
+        """Whether a client may have one more call waiting; `more`: what is about to be added. Raises Overloaded."""
+        lane = self._lanes.get(client_name)
+        calls = more + (0 if lane is None else len(lane.waiting[Rank.CALL]))
+        if calls >= self.max_queue:
+            raise Overloaded(
+                f"{calls} calls of this client are waiting (max_queue)", retry_after_s=self.retry_after_s()
+            )
+
+    def retry_after_s(self) -> int:
+        """How long a refused caller should wait, guessed from the queue as it stands: whole seconds, at least 1."""
+        return 1 + self.waiting // (20 * self.places)
+
+    def add(self, job: Job) -> None:
+        """Queues a new job; see check_queue for whether it may."""
+        self._append(job, Rank.FIRST if job.is_first else Rank.CALL)
+
+    def resume(self, job: Job) -> None:
+        """Queues a parked job for a place again, before everything that has not started."""
+        self._append(job, Rank.RESUMED)
+
+    def _append(self, job: Job, rank: Rank) -> None:
+        lane = self._lanes.get(job.client_name)
+        if lane is None:
+            lane = self._lanes[job.client_name] = _Lane()
+        lane.waiting[rank].append(job)
+        self._rings[rank][job.client_name] = None
+        self.waiting += 1
+        if not lane.running:
+            self._entitled[job.client_name] = None
+
+    def put_back(self, job: Job) -> None:
+        """Returns a job that was taken but could get no process: it gives up its place and stays its client's next."""
+        self.leave(job)
+        self._append(job, Rank.FIRST)
+        first = self._lanes[job.client_name].waiting[Rank.FIRST]
+        first.rotate(1)
+
+    def take(self, *, can_start: bool = True) -> Job | None:
+        """The next job that may run now, which then holds a place; None when there is none.
+
+        `can_start`: whether there is a process to be had; without one only what already has its own goes on.
+        """
+        ranks = tuple(Rank) if can_start else (Rank.RESUMED,)
+        if self.running < self.places:
+            for rank in ranks:
+                job = self._take_from(rank)
+                if job is not None:
+                    return job
+            return None
+        entitled = self._entitled
+        skipped = []
+        taken = None
+        while entitled and taken is None:
+            name = _pop_first(entitled)
+            lane = self._lanes.get(name)
+            if lane is None or lane.running or not lane.count():
+                continue
+            waiting = next((lane.waiting[rank] for rank in ranks if lane.waiting[rank]), None)
+            if waiting is None:
+                skipped.append(name)
+            else:
+                taken = self._give_place(lane, waiting.popleft())
+        entitled.update(dict.fromkeys(skipped))
+        return taken
+
+    def _take_from(self, rank: Rank) -> Job | None:
+        ring = self._rings[rank]
+        while ring:
+            name = _pop_first(ring)
+            lane = self._lanes.get(name)
+            if lane is None or not lane.waiting[rank]:
+                continue  # emptied by a cancel or by an entitled turn
+            job = lane.waiting[rank].popleft()
+            if lane.waiting[rank]:
+                ring[name] = None
+            return self._give_place(lane, job)
+        return None
+
+    def _give_place(self, lane: _Lane, job: Job) -> Job:
+        lane.running += 1
+        self.running += 1
+        self.waiting -= 1
+        return job
+
+    def leave(self, job: Job) -> None:
+        """A job that held a place ended or parked."""
+        lane = self._lanes[job.client_name]
+        lane.running -= 1
+        self.running -= 1
+        if not lane.running:
+            if lane.count():
+                self._entitled[job.client_name] = None
+            else:
+                del self._lanes[job.client_name]
+
+    def remove(self, job: Job) -> None:
+        """Takes a waiting job out (cancelled, drained)."""
+        lane = self._lanes[job.client_name]
+        next(waiting for waiting in lane.waiting if job in waiting).remove(job)
+        self.waiting -= 1
+        if not lane.count() and not lane.running:
+            del self._lanes[job.client_name]
+
+    def waiting_of(self, client_name: str) -> int:
+        """How many of a client's jobs wait."""
+        lane = self._lanes.get(client_name)
+        return 0 if lane is None else lane.count()
+
+    def waiting_jobs(self) -> list[Job]:
+        """All waiting jobs, client by client."""
+        return [job for lane in self._lanes.values() for waiting in lane.waiting for job in waiting]
+
+
+def _pop_first(ring: dict[str, None]) -> str:
+    name = next(iter(ring))
+    del ring[name]
+    return name

@@ -1,0 +1,199 @@
+"""The daemon's handle on one worker process: its socket, its state, its death.
+
+A worker belongs for life to one binding (client, user, limits that the kernel keeps). Reading and writing never block:
+what the process does not take waits in a buffer here, and what it sends is cut into frames with a size limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..wire import FrameError, FrameReader
+
+if TYPE_CHECKING:
+    from .job import Job
+
+READ_BYTES = 262_144
+
+
+class Binding(NamedTuple):
+    """What a worker is bound to; never handed to another. `purpose`: "run", or "compile" and "parse" for our own."""
+
+    purpose: str
+    client_name: str
+    user_name: str
+    memory_bytes: int
+
+
+class WorkerState(enum.Enum):
+    """Where a worker stands."""
+
+    FORKING = "asked for"
+    SPARE = "walled in, not bound yet"
+    IDLE = "bound, waits for a job"
+    BUSY = "has a job"
+    DEAD = "gone, or told to go"
+
+
+class Worker:
+    """One process. The pool moves its state; `on_frame` gets each frame, `on_fault` what ended the connection."""
+
+    __slots__ = (
+        "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock", "exit_status", "fault", "idle_since",
+        "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader", "state", "wants_replacement",
+    )  # fmt: skip
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket) -> None:
+        self._loop = loop
+        self._socket: socket.socket | None = ours
+        self._out = bytearray()
+        self._writing = False
+        self.number = number
+        self.state = WorkerState.FORKING
+        self.binding: Binding | None = None
+        self.codes: set[str] = set()
+        self.job: Job | None = None
+        self.jobs_done = 0
+        self.idle_since = 0.0
+        self.wants_replacement = False
+        self.pidfd = -1
+        self.cpu_clock = 0
+        self.exit_status: int | None = None
+        self.fault = ""
+        self.reader = FrameReader(65_536)
+        self.on_frame: Callable[[Worker, bytes], None] | None = None
+        self.on_fault: Callable[[Worker], None] | None = None
+
+    def attach(self, pidfd: int) -> None:
+        """The process runs: watch its socket."""
+        self.pidfd = pidfd
+        self.cpu_clock = _cpu_clock_of(pidfd)
+        if self._socket is not None:
+            self._loop.add_reader(self._socket.fileno(), self._on_readable)
+
+    def cpu_s(self) -> float:
+        """CPU seconds that the process has used in its life, measured from outside; -1 once it is gone."""
+        if not self.cpu_clock:
+            return -1.0
+        try:
+            return time.clock_gettime(self.cpu_clock)
+        except OSError:
+            return -1.0
+
+    def send(self, frame: bytes) -> None:
+        """Writes a frame, or as much as the process takes now and the rest later."""
+        if self._socket is None:
+            return
+        if not self._out:
+            try:
+                sent = self._socket.send(frame)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._broken(f"cannot write to it: {error}")
+                return
+            if sent == len(frame):
+                return
+            frame = frame[sent:]
+        self._out += frame
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            sent = self._socket.send(self._out)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken(f"cannot write to it: {error}")
+            return
+        del self._out[:sent]
+        if not self._out:
+            self._writing = False
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _on_readable(self) -> bool:
+        """Reads once; False when there is nothing more for now."""
+        if self._socket is None:
+            return False
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._broken(f"cannot read from it: {error}")
+            return False
+        if not data:
+            self._broken("")
+            return False
+        try:
+            frames = self.reader.feed(data)
+        except FrameError as error:
+            self._broken(str(error))
+            return False
+        on_frame = self.on_frame
+        for payload in frames:
+            if on_frame is None or self._socket is None:
+                return False
+            on_frame(self, payload)
+        return True
+
+    def read_last(self) -> None:
+        """Takes what the process sent before it ended."""
+        while self._on_readable():
+            pass
+
+    def _broken(self, fault: str) -> None:
+        self.fault = self.fault or fault
+        self.close_socket()
+        if self.on_fault is not None:
+            self.on_fault(self)
+
+    def close_socket(self) -> None:
+        """No more frames in either direction."""
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            if self._writing:
+                self._loop.remove_writer(self._socket.fileno())
+                self._writing = False
+            self._out.clear()
+            self._socket.close()
+            self._socket = None
+
+    def kill(self) -> None:
+        """SIGKILL by pidfd (pidfd_send_signal(2)): never another process that got the same pid."""
+        if self.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def release(self) -> None:
+        """The process is gone: gives back what the handle holds."""
+        self.close_socket()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def _cpu_clock_of(pidfd: int) -> int:
+    """The clock id of the process's CPU time (clock_getcpuclockid(3)), 0 if it is gone already.
+
+    Its pid as we see it is in proc(5), fdinfo: the zygote, in a pid namespace of its own, sees another one.
+    """
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("Pid:"):
+                pid = int(line.split()[1])
+                # The kernel's CPUCLOCK_SCHED of a whole process: (~pid << 3) | 2, include/linux/posix-timers.h.
+                return (~pid << 3) | 2 if pid > 0 else 0
+    return 0

@@ -1,0 +1,99 @@
+"""The worker's end of its socket: blocking reads of whole frames, writes at once.
+
+The one place of the far side that does I/O. What the daemon sends ahead (more jobs behind the present one) is kept in
+order. When the daemon is gone there is nothing left to do: the process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections import deque
+from typing import Any, NoReturn
+
+from ..wire import FrameError, FrameReader, frame
+
+# The daemon is trusted; the bound is against our own confusion of a stream.
+MAX_FRAME_BYTES = 2_147_483_647
+READ_BYTES = 65_536
+# While a large frame is under way: fewer calls, at the price of a larger buffer for each.
+READ_LARGE_BYTES = 1_048_576
+
+EXIT_DAEMON_GONE = 0
+EXIT_PROTOCOL = 70  # EX_SOFTWARE, sysexits(3)
+
+# Without the white space that decode() looks for around the text: our own heads have none.
+_scan = json.JSONDecoder().scan_once
+
+Frame = tuple[dict[str, Any], bytes | None]
+
+
+class Channel:
+    """Frames over one stream socket."""
+
+    __slots__ = ("_reader", "_socket", "_waiting")
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._socket = stream
+        self._reader = FrameReader(MAX_FRAME_BYTES)
+        self._waiting: deque[bytes] = deque()
+
+    def next(self) -> Frame:
+        """Waits for the next frame: its head and its value's text."""
+        while not self._waiting:
+            self._read()
+        return _split(self._waiting.popleft())
+
+    def answer_to(self, job: int, call: int) -> Frame:
+        """Waits for the answer to one call; frames that come before it stay in line."""
+        skipped: list[bytes] = []
+        while True:
+            while not self._waiting:
+                self._read()
+            payload = self._waiting.popleft()
+            head, value = _split(payload)
+            if head.get("op") == "answer":
+                if head.get("job") != job or head.get("call") != call:
+                    leave(EXIT_PROTOCOL)
+                self._waiting.extendleft(reversed(skipped))
+                return head, value
+            skipped.append(payload)
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(READ_LARGE_BYTES if self._reader.pending_bytes else READ_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            leave(EXIT_DAEMON_GONE)
+        try:
+            self._waiting.extend(self._reader.feed(data))
+        except FrameError:
+            leave(EXIT_PROTOCOL)
+
+    def send(self, head: dict[str, Any], value: bytes | None = None) -> None:
+        """Writes one frame."""
+        self.send_bytes(frame(head, value))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Writes a frame that is already put together."""
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            leave(EXIT_DAEMON_GONE)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process at once: no handlers, no finalizers, nothing of a flow runs again."""
+    os._exit(status)
+
+
+def _split(payload: bytes) -> Frame:
+    end = payload.find(b"\n")
+    try:
+        if end < 0:
+            return _scan(payload.decode("ascii"), 0)[0], None
+        return _scan(payload[:end].decode("ascii"), 0)[0], payload[end + 1 :]
+    except (ValueError, StopIteration):
+        leave(EXIT_PROTOCOL)

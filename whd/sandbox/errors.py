@@ -1,0 +1,57 @@
+"""The errors that flows meet and raise: `flow_api`'s tree, and the one thing that is no error, the flow's end.
+
+Their `__module__` is flow_api, which is how a flow knows them.
+"""
+
+from __future__ import annotations
+
+
+class CloudomationException(Exception):  # noqa: N818  # the platform's name, which flows catch
+    """Root of the API's errors."""
+
+
+class PermissionDenied(CloudomationException):
+    """The execution's user may not do this."""
+
+
+class ResourceNotFoundError(CloudomationException):
+    """There is no such setting, file, flow or execution."""
+
+
+class DependencyFailedError(CloudomationException):
+    """A child execution failed."""
+
+
+class TimeoutExceededError(CloudomationException):
+    """Waiting took longer than asked for."""
+
+
+class InvalidInputError(CloudomationException):
+    """An argument that the API cannot work with."""
+
+
+class MissingInputError(CloudomationException):
+    """An argument is missing."""
+
+
+ERRORS: dict[str, type[CloudomationException]] = {
+    kind.__name__: kind
+    for kind in (
+        CloudomationException,
+        PermissionDenied,
+        ResourceNotFoundError,
+        DependencyFailedError,
+        TimeoutExceededError,
+        InvalidInputError,
+        MissingInputError,
+    )
+}
+for _kind in ERRORS.values():
+    _kind.__module__ = "flow_api"
+
+
+class FlowEnd(BaseException):
+    """Leaves the flow: how it ended stands in its Run. No handler of a flow sees it (policy.visit_Try)."""
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("the end of a flow cannot be subclassed")

@@ -1,0 +1,162 @@
+"""The guards: what stands between a flow and attributes, and the builtins that read or write attributes by name.
+
+A guard refuses with a fresh error that holds no object (`from None`, SANDBOX trap 5), and looks only at exact types:
+a flow's own classes may lie about everything else (trap 6). What the compiler let through plainly is in names.py.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+from .formatting import SafeFormat
+from .names import CAREFUL_NAMES, FLOW_MODULE, INTERNAL_NAMES
+
+_MISSING = object()
+
+# Whatever hands one of these out, a flow does not get it (SANDBOX, trap 1).
+_HIDDEN_TYPES = frozenset({types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType})
+
+
+def read_attribute(holder: Any, name: str) -> Any:
+    """`_getattr_`: an attribute whose name the compiler has let through, but not as harmless on everything."""
+    return _checked(holder, name, getattr(holder, name))
+
+
+def _checked(holder: Any, name: str, value: Any) -> Any:
+    kind = type(value)
+    if kind in _HIDDEN_TYPES or (issubclass(kind, type) and issubclass(value, type)):
+        raise AttributeError(f"the attribute {name!r} is not available to flows") from None
+    if name in CAREFUL_NAMES:
+        return _read_carefully(holder, name, value)
+    return value
+
+
+def _read_carefully(holder: Any, name: str, value: Any) -> Any:
+    if name in ("format", "format_map"):
+        return _safe_format(name, value)
+    if name == "obj":
+        if isinstance(holder, BaseException) and type(holder).__module__ is not FLOW_MODULE:
+            # AttributeError.obj may be an object of a library (CVE-2024-47532).
+            raise AttributeError("the attribute 'obj' of errors is not available to flows") from None
+        return value
+    # mro, ABC.register, ZoneInfo.clear_cache and its kin: methods of shared classes that change or show too much. They
+    # are known by what they are bound to, whatever they were read from (a class, an instance, super()).
+    bound_to = getattr(value, "__self__", None)
+    if isinstance(bound_to, type) and (name == "register" or bound_to.__module__ is not FLOW_MODULE):
+        # register even of the flow's own classes: the ABCs above them would remember it in their caches.
+        raise AttributeError(f"the method {name!r} of classes is not available to flows") from None
+    return value
+
+
+def _safe_format(name: str, value: Any) -> Any:
+    """Python's own format methods of text are replaced; by whatever way they were reached, they look like this."""
+    function = FORMAT.format if name == "format" else FORMAT.format_map
+    kind = type(value)
+    if kind is types.BuiltinMethodType and isinstance(value.__self__, str):
+        return types.MethodType(function, value.__self__)
+    if kind is types.MethodDescriptorType and issubclass(value.__objclass__, str):
+        return function
+    return value
+
+
+def _check_name(name: Any) -> None:
+    if type(name) is not str:
+        # A subclass could change its mind between the check and the use.
+        raise TypeError("an attribute's name must be a plain text") from None
+    if name[:1] == "_" and name != "_":
+        raise AttributeError(f"the attribute {name!r} starts with an underscore: flows cannot use it") from None
+    if name in INTERNAL_NAMES:
+        raise AttributeError(f"the attribute {name!r} belongs to the interpreter: flows cannot use it") from None
+
+
+def get_attribute(holder: Any, name: str, default: Any = _MISSING, /) -> Any:
+    """The builtin getattr. A private name is an error even with a default, so that nobody takes it for missing."""
+    _check_name(name)
+    if default is _MISSING:
+        return _checked(holder, name, getattr(holder, name))
+    try:
+        value = getattr(holder, name)
+    except AttributeError:
+        return default
+    return _checked(holder, name, value)
+
+
+def has_attribute(holder: Any, name: str, /) -> bool:
+    """The builtin hasattr: False for what a flow could not read."""
+    try:
+        _check_name(name)
+        read_attribute(holder, name)
+    except AttributeError:
+        return False
+    return True
+
+
+FORMAT = SafeFormat(get_attribute)
+
+
+def writable(holder: Any) -> Any:
+    """`_write_`: the object itself if a flow made it, so that its attributes are its own to change.
+
+    Raises TypeError for what is shared: modules, their functions and classes, the API's objects.
+    """
+    kind = type(holder)
+    if kind.__module__ is FLOW_MODULE:
+        return holder
+    if issubclass(kind, type) or kind is types.FunctionType:
+        if holder.__module__ is FLOW_MODULE:
+            return holder
+    elif kind in _OPEN_TYPES or issubclass(kind, BaseException):
+        return holder
+    raise TypeError(
+        f"a flow cannot change attributes of {_describe(holder, kind)}; put the value into a variable, a dict, "
+        "or an object of a class of your own"
+    ) from None
+
+
+def _describe(holder: Any, kind: type) -> str:
+    if issubclass(kind, type):
+        return f"the class {type.__getattribute__(holder, '__name__')}"
+    return f"an object of type {kind.__name__}"
+
+
+def _open_types() -> frozenset[type]:
+    # Objects without shared state whose attributes are meant to be set: each belongs to the flow that made it.
+    import csv
+    import decimal
+    import functools
+    import textwrap
+
+    return frozenset({decimal.Context, functools.partial, textwrap.TextWrapper, csv.DictReader, csv.DictWriter})
+
+
+_OPEN_TYPES = _open_types()
+
+
+def set_attribute(holder: Any, name: str, value: Any, /) -> None:
+    """The builtin setattr."""
+    _check_name(name)
+    setattr(writable(holder), name, value)
+
+
+def delete_attribute(holder: Any, name: str, /) -> None:
+    """The builtin delattr."""
+    _check_name(name)
+    delattr(writable(holder), name)
+
+
+_UNSAFE_TO_CALL = frozenset(
+    {types.FunctionType, types.CodeType, types.ModuleType, types.CellType, types.TracebackType, types.FrameType}
+)
+
+
+def type_of(value: Any, /) -> type:
+    """The builtin type, with one argument. The class of a class is refused: `type(type(x))` would be type itself."""
+    kind = type(value)
+    if issubclass(kind, type):
+        raise TypeError(
+            "type() of a class is not available to flows; compare the class itself, or use issubclass()"
+        ) from None
+    if kind in _UNSAFE_TO_CALL:
+        raise TypeError(f"type() of a {kind.__name__} is not available to flows; use callable()") from None
+    return kind

@@ -1,0 +1,90 @@
+"""What flows can import: curated names in immutable facades, never a real module (FLOW_API, The language).
+
+FACADES are shared by all executions; RUN_FACADES are made for each one that imports them. `flow_api` itself is added
+where it is built (flow_builtins.py).
+"""
+
+from __future__ import annotations
+
+import __future__
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from ..names import CAREFUL_NAMES, is_plain_name
+from .classes import class_facades
+from .facade import Facade, make_facade, public_names
+from .numbers import make_random, number_facades
+from .numbers import warm_up as _warm_up_numbers
+from .text import text_facades
+from .text import warm_up as _warm_up_text
+from .times import make_time, time_facades
+from .times import warm_up as _warm_up_times
+
+FACADES: dict[str, Facade] = {
+    **class_facades(),
+    **number_facades(),
+    **text_facades(),
+    **time_facades(),
+    "__future__": make_facade("__future__", {name: None for name in __future__.all_feature_names}),
+}
+RUN_FACADES: dict[str, Callable[[Any], Facade]] = {"random": make_random, "time": make_time}
+# Parents of importable modules, with nothing in them but these.
+_PARENTS = frozenset({"os", "urllib", "xml", "xml.sax", "__future__"})
+
+
+def importable_names() -> list[str]:
+    """What an ImportError lists."""
+    return sorted((FACADES.keys() | RUN_FACADES.keys()) - _PARENTS)
+
+
+def is_importable(name: str) -> bool:
+    """Whether `import name` will work in a flow."""
+    return name in FACADES or name in RUN_FACADES or name == "flow_api"
+
+
+def warm_up() -> None:
+    """Loads all that would be loaded late, when a walled process can open no file any more."""
+    for call in [*_warm_up_text(), *_warm_up_numbers(), *_warm_up_times()]:
+        call()
+
+
+# Builtin types whose attributes a flow meets all the time.
+_COMMON_TYPES = (
+    str, bytes, bytearray, int, float, complex, bool, list, tuple, dict, set, frozenset, range, slice,
+    BaseException, OSError, UnicodeError, StopIteration, property,
+)  # fmt: skip
+
+
+@cache
+def fast_names() -> frozenset[str]:
+    """Names that may be read from any object without a guard (see names.py).
+
+    They are what the builtin types, the facades and the classes in the facades offer, and the flow API's own; each of
+    these was chosen because it may be reached, and a flow's own objects hold nothing but what the flow put there.
+    """
+    names: set[str] = set()
+    facades = [*FACADES.values(), *(make(None) for make in RUN_FACADES.values())]
+    for kind in _COMMON_TYPES:
+        names.update(dir(kind))
+    for facade in facades:
+        names.update(public_names(facade))
+        for name in public_names(facade):
+            offered = facade.__dict__[name]
+            if isinstance(offered, type):
+                names.update(dir(offered))
+    names.update(API_NAMES)
+    return frozenset(name for name in names if is_plain_name(name)) - CAREFUL_NAMES - _SHADOWY
+
+
+# Offered by some class above, but for what they could be on another object.
+_SHADOWY = frozenset({"func", "fget", "fset", "fdel", "with_traceback", "lock"})
+
+API_NAMES = frozenset(
+    "System Execution ReturnWhen get load set save set_output log success error end sleep sleep_until flow task "
+    "connect wait_for webhook_html_response webhook_json_response webhook_response run run_async wait cancel setting "
+    "settings file files flows execution exists delete list_append acquire release return_when get_own_user "
+    "get_own_client get_env_name CloudomationException PermissionDenied ResourceNotFoundError DependencyFailedError "
+    "TimeoutExceededError InvalidInputError MissingInputError ALL_SUCCEEDED ALL_ENDED FIRST_ENDED".split()
+)

@@ -1,0 +1,235 @@
+"""The language of flows: RestrictedPython's transformer with the project's widenings, reviewed in this one place.
+
+The unknown is refused (RestrictedPython's generic_visit). It is a lint that keeps honest flows honest; the wall is the
+process (isolation/). It differs from RestrictedPython in where it guards:
+
+- Nothing that a flow can hold is a proxy that hides its items from it, so items, iteration, unpacking and calls need no
+  guard and stay plain Python. What is shared between executions is immutable instead (modules/).
+- An attribute is read plainly if its name is known to be harmless on every object (modules.fast_names), through
+  `_getattr_` otherwise. Private and internal names never compile.
+- An attribute is written through `_write_`, which lets a flow change only what it made itself.
+- Every `try` first lets the end of the flow pass (`_end_`), so that `except:` cannot keep a flow alive.
+
+Guards are names that start with an underscore, which a flow can neither bind nor shadow: every place where Python
+binds a name is checked (CVE-2026-55830 was one that was not).
+"""
+
+from __future__ import annotations
+
+import ast
+
+from RestrictedPython.transformer import RestrictingNodeTransformer
+
+from . import refusals
+from .modules import is_importable
+from .names import CAREFUL_NAMES, CLASS_METHODS, INTERNAL_NAMES
+
+# The base class comes without types (no py.typed), hence Any.
+Node = ast.AST
+
+
+class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
+    """Transforms one module in place; `refused` and `warned` hold (line, what, instead).
+
+    `fast_names`: attributes that need no guard. `bound_names`: every name that the module binds anywhere.
+    """
+
+    def __init__(self, fast_names: frozenset[str], bound_names: frozenset[str]) -> None:
+        super().__init__()
+        self.refused: list[tuple[int, str, str]] = []
+        self.warned: list[tuple[int, str]] = []
+        self._fast_names = fast_names - CAREFUL_NAMES
+        self._bound_names = bound_names
+        self._in_class_body = False
+
+    # ---- refusing ----------------------------------------------------------------------------------------------------
+
+    def refuse(self, node: Node, text: tuple[str, str]) -> None:
+        """Notes a refusal: (what, instead)."""
+        self.refused.append((getattr(node, "lineno", 0), *text))
+
+    def error(self, node: Node, info: str) -> None:
+        """What RestrictedPython itself refuses and no method here has better words for."""
+        self.refuse(node, (info.rstrip("."), "write it differently"))
+
+    def not_allowed(self, node: Node) -> None:
+        """A kind of node that is not known or not wanted."""
+        self.refuse(node, refusals.node(type(node).__name__))
+
+    def warn(self, node: Node, info: str) -> None:
+        """RestrictedPython's warnings say nothing that a refusal does not."""
+
+    def check_name(self, node: Node, name: str | None, allow_magic_methods: bool = False) -> None:
+        """Every name that is bound or read comes through here."""
+        if name is None or name == "_":
+            return
+        if name.startswith("_"):
+            if not (allow_magic_methods and self._in_class_body and name in CLASS_METHODS):
+                self.refuse(node, refusals.private_name(name))
+        elif name == "super" and not isinstance(getattr(node, "ctx", None), ast.Load):
+            # super().__init__ is let through by that name.
+            self.refuse(node, ("`super` cannot be given another meaning", "choose another name"))
+
+    # ---- names and attributes ----------------------------------------------------------------------------------------
+
+    def visit_Name(self, node: ast.Name) -> Node:
+        """Private names are refused; `print` is an ordinary name here."""
+        self.check_name(node, node.id)
+        if isinstance(node.ctx, ast.Load):
+            always = node.id in ("exec", "eval")
+            if node.id in refusals.MISSING_BUILTINS and (always or node.id not in self._bound_names):
+                self.refuse(node, refusals.missing_builtin(node.id))
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> Node:
+        """Reads of names that are not known to be harmless go through `_getattr_`, all writes through `_write_`."""
+        name = node.attr
+        if name.startswith("_") and name != "_":
+            self.refuse(node, refusals.private_attribute(name))
+        elif name in INTERNAL_NAMES:
+            self.refuse(node, refusals.internal_attribute(name))
+        self.node_contents_visit(node)
+        if not isinstance(node.ctx, ast.Load):
+            node.value = _guard("_write_", node.value)
+            return node
+        if name in self._fast_names:
+            return node
+        return _guard("_getattr_", node.value, ast.Constant(name), at=node)
+
+    def visit_Call(self, node: ast.Call) -> Node:
+        """A call stays a call. `super().__init__(…)` and its kin are let through, called at once and on super() only."""
+        method = node.func
+        if (
+            isinstance(method, ast.Attribute)
+            and method.attr in CLASS_METHODS
+            and isinstance(method.value, ast.Call)
+            and isinstance(method.value.func, ast.Name)
+            and method.value.func.id == "super"
+        ):
+            method.value = self.visit(method.value)
+            node.args = [self.visit(argument) for argument in node.args]
+            node.keywords = [self.visit(keyword) for keyword in node.keywords]
+            return node
+        return self._contents(node)
+
+    def visit_keyword(self, node: ast.keyword) -> Node:
+        """Private parameters of library functions cannot be given by name."""
+        self.check_name(node.value, node.arg)
+        return self._contents(node)
+
+    # ---- plain Python, see the module's docstring --------------------------------------------------------------------
+
+    def _contents(self, node: Node) -> Node:
+        self.node_contents_visit(node)
+        return node
+
+    visit_Subscript = _contents
+    visit_Assign = _contents
+    visit_AnnAssign = _contents
+    visit_AugAssign = _contents
+    visit_For = _contents
+    visit_With = _contents
+    visit_Module = _contents
+
+    def visit_comprehension(self, node: ast.comprehension) -> Node:
+        """Comprehensions, but not asynchronous ones."""
+        if node.is_async:
+            self.refuse(node.iter, refusals.node("AsyncFor"))
+        return self._contents(node)
+
+    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> Node:
+        """`global` and `nonlocal` bind names too."""
+        for name in node.names:
+            self.check_name(node, name)
+        return node
+
+    visit_Nonlocal = visit_Global
+
+    # ---- definitions -------------------------------------------------------------------------------------------------
+
+    def visit_arg(self, node: ast.arg) -> Node:
+        """Each parameter, of whatever kind it is, comes by here."""
+        self.check_name(node, node.arg)
+        return self._contents(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Node:
+        """Functions; the special methods of CLASS_METHODS only straight in a class."""
+        self.check_name(node, node.name, allow_magic_methods=True)
+        was_in_class, self._in_class_body = self._in_class_body, False
+        self._contents(node)
+        self._in_class_body = was_in_class
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> Node:
+        """Its parameters are checked by visit_arg."""
+        return self._contents(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> Node:
+        """Classes with bases and keywords, but no metaclass of the flow's choice."""
+        self.check_name(node, node.name)
+        for keyword in node.keywords:
+            if keyword.arg is None or keyword.arg == "metaclass":
+                self.refuse(node, ("a class cannot choose its metaclass", "use a base class or a class decorator"))
+        was_in_class, self._in_class_body = self._in_class_body, True
+        self._contents(node)
+        self._in_class_body = was_in_class
+        return node
+
+    # ---- statements --------------------------------------------------------------------------------------------------
+
+    def visit_Try(self, node: ast.Try) -> Node:
+        """The end of a flow passes every handler: `except:` and `except BaseException` do not see it."""
+        self._contents(node)
+        if node.handlers:
+            let_pass = ast.ExceptHandler(type=_name("_end_"), name=None, body=[ast.Raise(exc=None, cause=None)])
+            ast.copy_location(let_pass, node.handlers[0])
+            node.handlers.insert(0, ast.fix_missing_locations(let_pass))
+        return node
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> Node:
+        """`except … as name` binds a name."""
+        self.check_name(node, node.name)
+        return self._contents(node)
+
+    def visit_Import(self, node: ast.Import) -> Node:
+        """Imports of modules that flows do not have compile, with a warning: they may never run."""
+        for alias in node.names:
+            self._check_module(node, alias.name)
+            self._check_alias(node, alias, bound=alias.name.partition(".")[0])
+        return node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Node:
+        """`from x import y`."""
+        if node.level or node.module is None:
+            self.refuse(node, ("flows have no packages to import from", "call another flow with this.flow(name)"))
+            return node
+        self._check_module(node, node.module)
+        for alias in node.names:
+            if alias.name == "*":
+                self.refuse(node, ("`import *` is not available", f"name what you need: from {node.module} import …"))
+            else:
+                self._check_alias(node, alias, bound=alias.name)
+        return node
+
+    def _check_module(self, node: Node, name: str) -> None:
+        if name == "__future__":
+            return
+        if any(part.startswith("_") for part in name.split(".")):
+            self.refuse(node, (f"the module `{name}` is private", "import the public module instead"))
+        elif not is_importable(name):
+            self.warned.append((getattr(node, "lineno", 0), f"flows have no module `{name}`: this import will fail"))
+
+    def _check_alias(self, node: Node, alias: ast.alias, bound: str) -> None:
+        self.check_name(node, alias.asname or bound)
+        if alias.asname and alias.name.startswith("_"):
+            self.refuse(node, refusals.private_attribute(alias.name))
+
+
+def _name(name: str) -> ast.Name:
+    return ast.Name(id=name, ctx=ast.Load())
+
+
+def _guard(guard: str, value: ast.expr, *arguments: ast.expr, at: ast.expr | None = None) -> ast.Call:
+    call = ast.Call(func=_name(guard), args=[value, *arguments], keywords=[])
+    ast.copy_location(call, at or value)
+    return ast.fix_missing_locations(call)

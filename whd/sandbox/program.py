@@ -1,0 +1,126 @@
+"""A compiled flow within a worker: unmarshalled once, run many times with fresh globals each time."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import marshal
+from collections.abc import Callable
+from types import CodeType, FunctionType
+from typing import Any
+
+from .errors import FlowEnd
+from .flow_api import api_objects
+from .flow_builtins import BUILTINS
+from .imports import RUN_NAME
+from .modules.classes import forget_typing
+from .modules.numbers import reset_decimal
+from .names import FLOW_MODULE
+from .run import ERROR, SUCCESS, Run
+from .tracebacks import describe_failure
+
+_CO_GENERATOR = 0x20  # inspect.CO_GENERATOR
+
+# What flows can change beyond their own objects, and how it is put back: by the module that they import for it.
+_RESETS: dict[str, Callable[[], None]] = {"decimal": reset_decimal, "typing": forget_typing}
+
+
+class Program:
+    """One flow's code. `path` is the file name in its tracebacks."""
+
+    __slots__ = ("_code", "_has_generators", "_lines", "_resets", "path")
+
+    def __init__(self, path: str, source: str, code: CodeType) -> None:
+        self.path = path
+        self._code = code
+        self._lines = source.splitlines()
+        names, self._has_generators = _survey(code)
+        self._resets = [reset for module, reset in _RESETS.items() if module in names]
+
+    def run(self, run: Run) -> bytes:
+        """Runs the flow to its end; `run` holds how it ended, the answer is its output as JSON."""
+        namespace: dict[str, Any] = {
+            "__builtins__": BUILTINS,
+            "__name__": FLOW_MODULE,
+            RUN_NAME: run,
+            "print": run.print,
+        }
+        try:
+            self._call(run, namespace)
+            if not run.status:
+                run.status = SUCCESS
+                run.message = run.fields["message"]
+            output = run.output_json()
+        except BaseException as error:
+            output = self._failed(run, error)
+        self._clean(run, namespace)
+        return output
+
+    def _call(self, run: Run, namespace: dict[str, Any]) -> None:
+        try:
+            exec(self._code, namespace)
+            handler = namespace.get("handler")
+            system, this = api_objects(run)
+            if _takes_inputs(handler):
+                handler(system, this, run.field("input_value"))
+            elif callable(handler):
+                handler(system, this)
+            else:
+                run.fail("the flow has no function handler(system, this)")
+        except FlowEnd:
+            if not run.status:
+                run.fail("the flow left its end without saying how")
+        except MemoryError:
+            raise
+        except BaseException as error:
+            # What a flow throws on its way out does not change how it ended.
+            if not run.status:
+                run.fail(describe_failure(error, self.path, self._lines))
+
+    def _failed(self, run: Run, error: BaseException) -> bytes:
+        """Memory was used up, or making the output JSON ran code of the flow that failed."""
+        if isinstance(error, MemoryError):
+            error.__traceback__ = None
+            run.close()
+            run.fail(f"memory_bytes: more than {run.memory_bytes} bytes of memory are needed", "memory_bytes")
+        else:
+            run.fail(f"the output is not JSON: {describe_failure(error, self.path, self._lines)}")
+        return b"{}"
+
+    def _clean(self, run: Run, namespace: dict[str, Any]) -> None:
+        """Drops all that the flow made, before its end is told: what runs now still counts as its own time."""
+        run.close()
+        namespace.clear()
+        if self._has_generators or run.status == ERROR:
+            # A suspended generator in a cycle would run its `finally` during the next execution (SANDBOX, trap 7).
+            gc.collect()
+        for reset in self._resets:
+            reset()
+
+
+def load_program(path: str, source: str, code: str) -> Program:
+    """From a `code` frame. Marshal is safe here: the code was made by a worker of the same client, and runs walled."""
+    return Program(path, source, marshal.loads(base64.b64decode(code)))
+
+
+def dump_code(code: CodeType) -> str:
+    """For a `compiled` frame."""
+    return base64.b64encode(marshal.dumps(code)).decode("ascii")
+
+
+def _survey(code: CodeType) -> tuple[set[str], bool]:
+    """All global and attribute names in the code, and whether it has generator functions."""
+    names = set(code.co_names)
+    # A generator expression has no finally; a function cannot have its name.
+    has_generators = bool(code.co_flags & _CO_GENERATOR) and code.co_name != "<genexpr>"
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            inner, inner_has_generators = _survey(constant)
+            names |= inner
+            has_generators = has_generators or inner_has_generators
+    return names, has_generators
+
+
+def _takes_inputs(handler: Any) -> bool:
+    """handler(system, this, inputs), as against handler(system, this)."""
+    return type(handler) is FunctionType and handler.__code__.co_argcount >= 3

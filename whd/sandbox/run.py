@@ -1,0 +1,232 @@
+"""One execution within a worker: what it was given, what it has said so far, and what it may still do.
+
+The flow sees none of this, only the API's objects (flow_api.py) that stand before it. Once the handler has returned the
+Run is closed: what is left of the flow (a suspended generator's `finally`) can ask for nothing (SANDBOX, trap 7).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, NoReturn
+
+from .channel import Channel
+from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
+from .inputs import as_input
+from .modules.facade import Facade
+from .outputs import NotJson, to_json, to_log_json
+from .responses import make_response
+
+SUCCESS = "ENDED_SUCCESS"
+ERROR = "ENDED_ERROR"
+MAX_CALL_BYTES = 1_048_576
+
+_decode = json.JSONDecoder().decode
+
+READABLE = (
+    "id", "name", "type", "status", "message", "input_value", "output_value", "flow_name", "webhook_name", "user_name",
+    "client_name", "created_at", "started_at",
+)  # fmt: skip
+WRITABLE = ("message", "name", "output_value")
+
+
+class Run:
+    """The state of one execution. `fields`: what this.get reads, without input_value until it is asked for."""
+
+    __slots__ = (
+        "_calls", "_channel", "_input_json", "_limits", "_log_bytes", "env_name", "facades", "fields", "is_open", "job",
+        "limit", "message", "new_name", "response", "status", "wants_fresh",
+    )  # fmt: skip
+
+    def __init__(self, head: dict[str, Any], input_json: bytes | None, channel: Channel) -> None:
+        self.job: int = head["job"]
+        self._channel = channel
+        self._input_json = input_json
+        self._limits: dict[str, Any] = head["limits"]
+        fields: dict[str, Any] = head["execution"]
+        fields["message"] = ""
+        fields["output_value"] = {}
+        self.env_name = fields.pop("env_name", None) or "default"
+        self.fields = fields
+        self.facades: dict[str, Facade] = {}
+        self.is_open = True
+        self.status = ""
+        self.message = ""
+        self.limit = ""
+        self.new_name = ""
+        self.response: dict[str, Any] | None = None
+        self.wants_fresh = False
+        self._calls = 0
+        self._log_bytes = 0
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        # deepcopy(print) would otherwise copy what print is bound to.
+        raise TypeError("this cannot be copied")
+
+    # ---- fields ------------------------------------------------------------------------------------------------------
+
+    def field(self, name: Any) -> Any:
+        """A field of the execution. Raises InvalidInputError for one that there is not."""
+        try:
+            return self.fields[name]
+        except (KeyError, TypeError):
+            pass
+        if type(name) is str and name == "input_value":
+            value = None if self._input_json is None else as_input(_decode(self._input_json.decode("utf-8")))
+            self.fields["input_value"] = value
+            return value
+        if type(name) is str and name in READABLE:
+            return None
+        raise InvalidInputError(f"this execution has no field {name!r}; it has: {', '.join(READABLE)}") from None
+
+    def set_field(self, name: Any, value: Any) -> None:
+        """Changes one of the three fields that a flow may change."""
+        if type(name) is not str or name not in WRITABLE:
+            raise InvalidInputError(f"the field {name!r} cannot be set; {', '.join(WRITABLE)} can")
+        if name != "output_value":
+            value = _text(value)
+        if name == "name":
+            self.new_name = value
+        self.fields[name] = value
+
+    def set_output(self, name: Any, value: Any) -> None:
+        """Adds a member to output_value."""
+        output = self.fields["output_value"]
+        if not isinstance(output, dict):
+            raise InvalidInputError(
+                f"set_output: output_value is a {type(output).__name__} by now, so nothing can be added to it; "
+                "this.set_output(value) replaces it"
+            )
+        output[name] = value
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+
+    def end(self, status: str, message: Any) -> NoReturn:
+        """Ends the flow. The first end counts, whatever the flow does on its way out."""
+        if self.is_open and not self.status:
+            self.status = status
+            self.message = _text(message)
+        raise FlowEnd
+
+    def end_by_limit(self, name: str, what: str) -> NoReturn:
+        """Ends the flow because a limit was passed; the message names the limit and its value."""
+        if self.is_open and not self.status:
+            self.status = ERROR
+            self.limit = name
+            self.message = f"{name}: {what}"
+            self.wants_fresh = True
+        raise FlowEnd
+
+    def respond(
+        self, body: Any, status: Any, headers: Any, content_type: str | None, *, is_json: bool = False
+    ) -> NoReturn:
+        """Ends the flow with an answer of its own for the webhook's caller. `is_json`: a text is a JSON value too."""
+        self.check_open()
+        response = make_response(body, status, headers, content_type, is_json=is_json)
+        size = len(response.get("body", "").encode("utf-8")) or len(response.get("body_base64", "")) * 3 // 4
+        limit = self._limits["max_output_bytes"]
+        if size > limit:
+            self.end_by_limit("max_output_bytes", f"the answer has {size} bytes; {limit} are allowed")
+        if self.is_open and not self.status:
+            self.response = response
+        self.end(SUCCESS, self.fields["message"])
+
+    def check_open(self) -> None:
+        """Every act begins here: after the end of the flow nothing of it can act."""
+        if self.status or not self.is_open:
+            raise FlowEnd
+
+    # ---- the daemon --------------------------------------------------------------------------------------------------
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Asks the daemon and waits for its answer. Raises what the daemon answers, InvalidInputError, FlowEnd."""
+        self.check_open()
+        self._calls += 1
+        limit = self._limits["max_calls"]
+        if self._calls > limit:
+            self.end_by_limit("max_calls", f"more than {limit} requests to the daemon")
+        try:
+            text = to_json(arguments, "arguments")
+        except NotJson as error:
+            raise InvalidInputError(f"{name}: {error}") from None
+        if len(text) > MAX_CALL_BYTES:
+            raise InvalidInputError(f"{name}: {len(text)} bytes are too many for one request; {MAX_CALL_BYTES} can be")
+        call = self._calls
+        self._channel.send({"op": "call", "job": self.job, "call": call, "name": name}, text)
+        head, value = self._channel.answer_to(self.job, call)
+        error = head.get("error")
+        if error is not None:
+            raise ERRORS.get(error["type"], CloudomationException)(error["text"])
+        return None if value is None else _decode(value.decode("utf-8"))
+
+    def sleep(self, seconds: Any) -> None:
+        """Waits at the daemon's: no CPU, no place of a running flow."""
+        kind = type(seconds)
+        if kind is bool or not issubclass(kind, (int, float)):
+            raise InvalidInputError(f"sleep: seconds must be a number, not {kind.__name__}")
+        number = float(seconds)
+        if not 0 <= number < 1e9:
+            raise InvalidInputError(f"sleep: seconds must be 0 or more, not {number!r}")
+        self.call("sleep", {"seconds": number})
+
+    # ---- the log -----------------------------------------------------------------------------------------------------
+
+    def log(self, arguments: tuple[Any, ...], fields: dict[str, Any]) -> None:
+        """One structured line: {"at": ms, "args": […], "fields": {…}}, without what is empty."""
+        parts = [f'"args":[{",".join(map(to_log_json, arguments))}]'] if arguments else []
+        if fields:
+            members = (f"{to_log_json(str.__str__(name))}:{to_log_json(value)}" for name, value in fields.items())
+            parts.append(f'"fields":{{{",".join(members)}}}')
+        self._log(parts)
+
+    def print(self, *values: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: Any = None) -> None:
+        """The builtin print: one line {"at": ms, "text": "…"}."""
+        text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
+        self._log([f'"text":{to_log_json(str.__str__(text).removesuffix(chr(10)))}'])
+
+    def _log(self, parts: list[str]) -> None:
+        self.check_open()
+        line = "{" + ",".join([f'"at":{time.time_ns() // 1_000_000}', *parts]) + "}"
+        self._log_bytes += len(line) + 2
+        limit = self._limits["max_log_bytes"]
+        if self._log_bytes > limit:
+            self.end_by_limit("max_log_bytes", f"more than {limit} bytes of log")
+        self._channel.send({"op": "log", "job": self.job}, f"[{line}]".encode("ascii"))
+
+    # ---- what came of it ---------------------------------------------------------------------------------------------
+
+    def output_json(self) -> bytes:
+        """The output as JSON; an output that cannot be sent turns the execution into a failed one."""
+        limit = self._limits["max_output_bytes"]
+        try:
+            text = to_json(self.fields["output_value"], "output_value")
+        except NotJson as error:
+            self.fail(f"the output is not JSON: {error}")
+        else:
+            if len(text) <= limit:
+                return text
+            self.fail(f"max_output_bytes: the output has {len(text)} bytes; {limit} are allowed", "max_output_bytes")
+        return b"{}"
+
+    def fail(self, message: str, limit: str = "", *, fresh: bool = True) -> None:
+        """Overrides however the flow ended."""
+        self.status, self.message, self.limit, self.response = ERROR, message, limit, None
+        self.wants_fresh = self.wants_fresh or fresh
+
+    @property
+    def memory_bytes(self) -> int:
+        """The limit that the kernel keeps."""
+        return self._limits.get("memory_bytes", 0)  # type: ignore[no-any-return]  # the daemon's own head
+
+    def close(self) -> None:
+        """Nothing more is accepted from the flow, and nothing of it is kept."""
+        self.is_open = False
+        self.fields = {"message": "", "output_value": {}}
+        self.facades = {}
+        self._input_json = None
+
+
+def _text(value: Any) -> str:
+    """A message or name as an exact str that UTF-8 can hold."""
+    text = str.__str__(value) if isinstance(value, str) else "" if value is None else str.__str__(str(value))
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,50 @@
+"""What a flow's author reads when the flow fails: type, text, and the flow's own lines with their source.
+
+Frames of the worker and of libraries are left out: they are not the author's, and nobody else's business. Pure.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+MAX_FRAMES = 20
+MAX_TEXT_CHARS = 16_384
+
+
+def describe_failure(error: BaseException, path: str, lines: list[str]) -> str:
+    """The message of a failed execution. `path`: the flow's file name in its code; `lines`: its source."""
+    shown = _frames(error.__traceback__, path, lines)
+    head = ["Traceback (most recent call last):", *shown] if shown else []
+    return "\n".join([*head, describe_error(error)])
+
+
+def describe_error(error: BaseException) -> str:
+    """TypeName: text, as Python ends a traceback."""
+    kind = type(error)
+    module = kind.__module__
+    name = kind.__qualname__
+    if module not in ("builtins", "<flow>"):
+        name = f"{module}.{name}"
+    try:
+        text = str.__str__(str(error))
+    except Exception as failure:  # the flow's own __str__ may do anything; its failure becomes the text
+        text = f"<its text cannot be made: {type(failure).__name__}>"
+    if len(text) > MAX_TEXT_CHARS:
+        text = text[:MAX_TEXT_CHARS] + "…"
+    return f"{name}: {text}" if text else name
+
+
+def _frames(traceback: TracebackType | None, path: str, lines: list[str]) -> list[str]:
+    shown: list[str] = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_filename == path:
+            number = traceback.tb_lineno
+            where = f'  File "{path}", line {number}, in {code.co_name}'
+            source = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+            shown.append(f"{where}\n    {source}" if source else where)
+        traceback = traceback.tb_next
+    if len(shown) > MAX_FRAMES:
+        half = MAX_FRAMES // 2
+        shown[half:-half] = [f"  … {len(shown) - MAX_FRAMES} more calls …"]
+    return shown

@@ -1,0 +1,116 @@
+"""A worker process: binds itself, then runs flows, compiles or parses, as its frames say (whd/wire.py).
+
+It starts as a fork of the zygote, has one socket and no authority of its own. Whatever goes wrong in here beyond a
+flow's own errors ends the process; the daemon replaces it.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as quote
+from typing import Any, NoReturn
+
+from ..wire import LENGTH, frame
+from . import isolation, parsing
+from .channel import EXIT_PROTOCOL, Channel, leave
+from .compiler import Refused, compile_flow
+from .program import Program, dump_code, load_program
+from .run import Run
+
+SOCKET_FD = 3
+
+
+def main(socket_fd: int, config: dict[str, Any]) -> NoReturn:
+    """What a fork of the zygote does with its life. Never returns."""
+    try:
+        sys.unraisablehook = _ignore  # there is no standard error to complain to
+        isolation.wall_worker_start({**config, "socket_fd": socket_fd})
+        Worker(Channel(socket.socket(fileno=SOCKET_FD)), config).serve()
+    except BaseException:  # the flow's own errors end in Program.run; this is a defect, and there is nobody to tell
+        leave(EXIT_PROTOCOL)
+
+
+def _ignore(_unraisable: object) -> None:
+    pass
+
+
+class Worker:
+    """Frames in, frames out."""
+
+    def __init__(self, channel: Channel, config: dict[str, Any]) -> None:
+        self._channel = channel
+        self._config = config
+        self._programs: dict[tuple[str, str], Program] = {}
+        self._ops: dict[str, Callable[[dict[str, Any], bytes | None], None]] = {
+            "run": self._run,
+            "code": self._code,
+            "compile": self._compile,
+            "parse": self._parse,
+            "check": self._check,
+        }
+
+    def serve(self) -> NoReturn:
+        """Binds, then serves until the daemon is gone."""
+        self._bind()
+        receive, ops = self._channel.next, self._ops
+        while True:
+            head, value = receive()
+            op = ops.get(head["op"])
+            if op is None:
+                leave(EXIT_PROTOCOL)
+            op(head, value)
+
+    def _bind(self) -> None:
+        head, _value = self._channel.next()
+        if head["op"] != "bind":
+            leave(EXIT_PROTOCOL)
+        isolation.wall_worker_bind(head["memory_bytes"], head["cpu_s"], self._config)
+
+    def _code(self, head: dict[str, Any], _value: bytes | None) -> None:
+        # By hash and name: the path of a flow stands in its tracebacks.
+        key = (head["hash"], head["flow"])
+        self._programs[key] = load_program(head["path"], head["source"], head["code"])
+
+    def _run(self, head: dict[str, Any], value: bytes | None) -> None:
+        run = Run(head, value, self._channel)
+        output = self._programs[head["hash"], run.fields["flow_name"]].run(run)
+        self._channel.send_bytes(_end_frame(run, output))
+
+    def _compile(self, head: dict[str, Any], _value: bytes | None) -> None:
+        try:
+            compiled = compile_flow(head["source"], head["path"])
+            code = dump_code(compiled.code)
+        except Refused as refusal:
+            self._channel.send({"op": "refused", "hash": head["hash"], "text": str(refusal)})
+            return
+        warnings = [{"line": line, "text": text} for line, text in compiled.warnings]
+        self._channel.send({"op": "compiled", "hash": head["hash"], "code": code, "warnings": warnings})
+
+    def _parse(self, head: dict[str, Any], value: bytes | None) -> None:
+        self._channel.send(*parsing.parse(head, value or b""))
+
+    def _check(self, head: dict[str, Any], value: bytes | None) -> None:
+        self._channel.send(*parsing.check(head, value or b""))
+
+
+def _end_frame(run: Run, output: bytes) -> bytes:
+    """The `end` frame, put together by hand: each call pays for it."""
+    if run.limit or run.response or run.wants_fresh or run.new_name:
+        return _full_end_frame(run, output)
+    head = f'{{"op":"end","job":{run.job},"status":"{run.status}","message":{quote(run.message)}}}\n'.encode("ascii")
+    return b"".join((LENGTH.pack(len(head) + len(output)), head, output))
+
+
+def _full_end_frame(run: Run, output: bytes) -> bytes:
+    head: dict[str, Any] = {"op": "end", "job": run.job, "status": run.status, "message": run.message}
+    if run.limit:
+        head["limit"] = run.limit
+    if run.response:
+        head["response"] = run.response
+    if run.wants_fresh:
+        head["fresh"] = True
+    if run.new_name:
+        head["name"] = run.new_name
+    return frame(head, output)

@@ -1,0 +1,184 @@
+"""The zygote: a clean Python that has loaded all that flows need, walls itself in, and forks workers on request.
+
+It is exec'ed afresh by the daemon (launch.py), so that no secret was ever in its memory, runs nothing of a flow, has
+one thread, and never blocks on the daemon: what the daemon does not take at once waits here.
+
+Messages are one JSON text each over the SOCK_SEQPACKET socket that is descriptor 3, descriptors ride along:
+
+in    {"op": "fork", "worker": 12} + the worker's end of a stream socket
+out   {"op": "ready", "layers": [{"name", "engaged", "reason"}…], "failures": [what the canary could do]}   once, first
+      {"op": "forked", "worker": 12, "pid": 34} + a pidfd (pid_namespaces(7): the pid is the namespace's own)
+      {"op": "fork_failed", "worker": 12, "reason": "…"}
+      {"op": "exited", "worker": 12, "status": 9}   as waitpid(2) gives it
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from collections import deque
+from typing import Any, NoReturn
+
+from . import isolation, modules, worker
+from .compiler import compile_flow
+from .isolation import trial
+
+CONTROL_FD = 3
+MAX_MESSAGE_BYTES = 65_536
+# Forked together, then a look at what else happened.
+MAX_MESSAGES_AT_ONCE = 64
+
+
+def main() -> NoReturn:
+    """The zygote's life: argv[1] is a JSON object with the settings {"wall": {…}}."""
+    settings = json.loads(sys.argv[1])
+    wall = settings.get("wall", {})
+    _warm_up()
+    gc.collect()
+    reports = isolation.wall_zygote(wall)
+    # Copy on write: a collection in a worker does not touch the pages that all share.
+    gc.freeze()
+    zygote = Zygote(socket.socket(fileno=CONTROL_FD), wall)
+    zygote.tell({"op": "ready", **_prove(wall, reports)})
+    zygote.serve()
+
+
+def _warm_up() -> None:
+    modules.warm_up()
+    modules.fast_names()
+    compile_flow("import json\n\n\ndef handler(system, this):\n    return this.success(json.dumps([1]))\n", "flows/x.py")
+
+
+def _prove(wall: dict[str, Any], reports: list[isolation.Report]) -> dict[str, Any]:
+    """What every layer says, the workers' ones from a first worker, and what a canary managed to do all the same."""
+    try:
+        first = trial.run_in_worker(wall, lambda of_worker: [tuple(report) for report in of_worker])
+        of_worker = [isolation.Report(*report) for report in first.answer or ()]
+        failures = isolation.canary(wall, reports)
+    except OSError as error:
+        of_worker, failures = [], [f"no worker can be forked: {error}"]
+    layers = isolation.summary([*reports, *of_worker], isolation.REQUIRABLE)
+    return {"layers": [report._asdict() for report in layers], "failures": failures}
+
+
+class Zygote:
+    """The loop: requests in, forks, deaths out."""
+
+    def __init__(self, control: socket.socket, wall: dict[str, Any]) -> None:
+        self._control = control
+        self._wall = wall
+        self._workers: dict[int, int] = {}
+        # What the daemon has not taken yet: text and, with "forked", a pidfd.
+        self._waiting: deque[tuple[bytes, list[int]]] = deque()
+        self._woken, self._waker = socket.socketpair()
+        for end in (control, self._woken, self._waker):
+            end.setblocking(False)
+        signal.signal(signal.SIGCHLD, _wake_only)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+
+    def serve(self) -> NoReturn:
+        """Serves until the daemon is gone; then every worker ends, and this process."""
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        while True:
+            # A daemon that takes no answers gets no more forks either.
+            poll.register(self._control, select.POLLOUT if self._waiting else select.POLLIN)
+            poll.poll()
+            self._drain_wakes()
+            self._reap()
+            self._send_waiting()
+            if not self._waiting:
+                self._read_requests()
+
+    def tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+        """Sends a message, or keeps it until the daemon takes it. Closes the descriptors afterwards."""
+        self._waiting.append((json.dumps(message).encode("ascii"), list(descriptors)))
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        while self._waiting:
+            text, descriptors = self._waiting[0]
+            try:
+                socket.send_fds(self._control, [text], descriptors)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._end()
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._waiting.popleft()
+
+    def _read_requests(self) -> None:
+        for _ in range(MAX_MESSAGES_AT_ONCE):
+            try:
+                text, descriptors, _flags, _address = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._end()
+            if not text:
+                self._end()
+            self._fork(json.loads(text)["worker"], descriptors[0])
+
+    def _fork(self, number: int, stream_fd: int) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(stream_fd)
+            self.tell({"op": "fork_failed", "worker": number, "reason": f"fork: {error.strerror}"})
+            return
+        if pid == 0:
+            self._become_worker(stream_fd)
+        os.close(stream_fd)
+        self._workers[pid] = number
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            # Without a pidfd the daemon could not end it.
+            os.kill(pid, signal.SIGKILL)
+            del self._workers[pid]
+            self.tell({"op": "fork_failed", "worker": number, "reason": f"pidfd_open: {error.strerror}"})
+            return
+        self.tell({"op": "forked", "worker": number, "pid": pid}, (pidfd,))
+
+    def _become_worker(self, stream_fd: int) -> NoReturn:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # Their descriptors are about to be closed or taken over; the objects must not close them once more.
+        for end in (self._control, self._woken, self._waker):
+            end.detach()
+        worker.main(stream_fd, self._wall)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            number = self._workers.pop(pid, None)
+            if number is not None:
+                self.tell({"op": "exited", "worker": number, "status": status})
+
+    def _drain_wakes(self) -> None:
+        try:
+            while self._woken.recv(4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def _end(self) -> NoReturn:
+        """The daemon is gone: nobody is left to run for."""
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
+        os._exit(0)
+
+
+def _wake_only(_number: int, _frame: object) -> None:
+    """Python writes to the wake-up descriptor only for signals that have a handler."""

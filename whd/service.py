@@ -1,0 +1,109 @@
+"""The daemon without its listeners: settings, store, pool, broker, runner, wired.
+
+`whd serve` puts HTTP and the control socket in front of it; `whd run` and the like, when no daemon runs, use it alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .broker import Broker
+from .executions.record import Execution
+from .executions.runner import Runner
+from .executions.store import FILE_NAME, Store
+from .http.budget import BufferBudget
+from .pool.compiler import Code, refusal_faults
+from .pool.pool import Pool
+from .settings.model import Fault, Flow, Snapshot, User, Webhook
+from .settings.options import Limits, Options
+from .settings.reload import Reloader
+from .state import StateLock
+
+log = logging.getLogger("whd.daemon")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where everything lies: the three folders of CONTRACT 1."""
+
+    config: Path
+    flows: Path
+    state: Path
+
+
+class Service:
+    """All parts. `start` brings them up in order, `close` takes them down in reverse."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, *, serves: bool) -> None:
+        self.loop = loop
+        self.paths = paths
+        self._serves = serves
+        self.lock = StateLock(paths.state)
+        self.reloader = Reloader(str(paths.config), str(paths.flows), vet_flows=self._vet_flows)
+        self.budget = BufferBudget(lambda: self.options.max_buffered_bytes)
+        self.store = Store(paths.state / FILE_NAME, loop, lambda: self.options)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The present snapshot."""
+        return self.reloader.snapshot
+
+    @property
+    def options(self) -> Options:
+        """The present options."""
+        return self.reloader.snapshot.options
+
+    async def start(self) -> None:
+        """Brings everything up. Raises ConfigError or StateError; then `close` is still to be called."""
+        self.lock.acquire()
+        await self.reloader.start()
+        self.store.open()
+        self.pool = Pool(self.loop, lambda: self.options, {})
+        self.broker = Broker(self.loop, lambda: self.snapshot)
+        self.broker.pool = self.pool
+        self.runner = Runner(self.loop, self.pool, self.store, self.broker, lambda: self.snapshot, self.budget)
+        await self.pool.start()
+        self.reloader.on_swap.append(self._on_swap)
+        if self._serves:
+            count = self.runner.resume_unfinished(await self.store.unfinished(), self.limits_of)
+            if count:
+                log.info("%d executions that a stop interrupted run again", count)
+
+    async def close(self) -> None:
+        """Takes everything down; what the store still holds is written."""
+        self.reloader.close()
+        if hasattr(self, "runner"):
+            self.runner.close()
+            await self.pool.close()
+        await self.store.close()
+        self.lock.release()
+
+    def _on_swap(self, old: Snapshot, new: Snapshot) -> None:
+        if old.options != new.options:
+            self.pool.set_options()
+        self.pool.compiler.keep(flow for client in new.clients.values() for flow in client.flows.values())
+
+    async def _vet_flows(self, flows: Sequence[Flow]) -> Sequence[Fault | None]:
+        """Compiles changed flows before they replace what serves now."""
+        return await asyncio.gather(*(self.vet(flow) for flow in flows))
+
+    async def vet(self, flow: Flow) -> Fault | None:
+        """Compiles one flow; the fault that keeps it from serving, if any."""
+        decided: asyncio.Future[Code] = self.loop.create_future()
+        self.pool.compiler.compile(flow, decided.set_result)
+        code = await decided
+        return refusal_faults(flow, code.refusal)[0] if code.refusal else None
+
+    def limits_of(self, execution: Execution, flow: Flow, user: User) -> tuple[Limits, str]:
+        """Limits and isolation for an execution that comes from no request: its webhook's as it stands now."""
+        snapshot = self.snapshot
+        client = snapshot.clients.get(execution.client_name)
+        webhook = client.webhooks.get(execution.webhook_name) if client is not None else None
+        is_strict = user.isolation == "execution"
+        if isinstance(webhook, Webhook):
+            return webhook.limits, "execution" if is_strict else webhook.isolation
+        return snapshot.options, "execution" if is_strict else snapshot.options.isolation

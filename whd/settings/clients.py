@@ -1,0 +1,194 @@
+"""One client's files into its part of the snapshot: what names what, who may run what, which part is still the same.
+
+Only what changed is built again; the other mappings are shared with the snapshot before. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from ..auth.permissions import Action, may
+from .model import BrokenWebhook, Client, Fault, Flow, Setting, User, Webhook
+from .options import Options
+from .parse import ISOLATIONS, Faults, UsersSource, WebhookSource, derive_webhook, limits_of
+from .places import WEBHOOK_PREFIX
+from .suggest import closest
+
+# Each suggestion looks at up to a hundred names; a folder of flows that vanished must not cost seconds.
+MAX_SUGGESTIONS: Final = 50
+_STEP: Final = 64
+
+_NOBODY = UsersSource({}, {}, "")
+
+
+class ClientTable:
+    """The good versions of one client's files. Change it, run `settle` to its end, then take `client` and `faults`.
+
+    A webhook's setting is in `settings` too, for flows that may read it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.client = Client(name, _frozen({}), _frozen({}), _frozen({}), _frozen({}))
+        self.faults: Faults = ()
+        self._users = _NOBODY
+        self._users_path: str | None = None
+        self._flows: dict[str, Flow] = {}
+        self._unusable_flows: set[str] = set()
+        self._settings: dict[str, Setting] = {}
+        self._sources: dict[str, WebhookSource] = {}
+        self._webhooks: dict[str, Webhook | BrokenWebhook] = {}
+        self._webhook_faults: dict[str, Faults] = {}
+        self._bounds: tuple[Any, ...] = ()
+        self._changed: set[str] = set()
+        self._stale: set[str] = set()
+        self._all_stale = False
+
+    def set_users(self, source: UsersSource | None, path: str | None) -> None:
+        """Takes a users.yaml's good version; None: it has none, or with `path` None, there is no file."""
+        self._users = source or _NOBODY
+        self._users_path = path
+        self._changed.add("users")
+        self._all_stale = True
+
+    def set_flow(self, name: str, flow: Flow | None) -> None:
+        """Takes a flow's good version, None for a file without one."""
+        if (name in self._flows) != (flow is not None) or (name in self._unusable_flows) != (flow is None):
+            self._all_stale = True
+        if flow is None:
+            self._flows.pop(name, None)
+            self._unusable_flows.add(name)
+        else:
+            self._flows[name] = flow
+            self._unusable_flows.discard(name)
+        self._changed.add("flows")
+
+    def drop_flow(self, name: str) -> None:
+        """Forgets a flow whose file is gone."""
+        self._flows.pop(name, None)
+        self._unusable_flows.discard(name)
+        self._changed.add("flows")
+        self._all_stale = True
+
+    def set_setting(self, name: str, setting: Setting | None) -> None:
+        """Takes a setting's good version; None: there is none, or the file is gone."""
+        if setting is None:
+            self._settings.pop(name, None)
+        else:
+            self._settings[name] = setting
+        self._changed.add("settings")
+
+    def set_webhook(self, name: str, source: WebhookSource | None, path: str) -> None:
+        """Takes a webhook's good version, None for a file without one: it becomes a BrokenWebhook."""
+        if source is None:
+            self._sources.pop(name, None)
+            self._webhooks[name] = BrokenWebhook(self.name, name, path)
+            self._webhook_faults.pop(name, None)
+        else:
+            self._sources[name] = source
+            self._stale.add(name)
+        full_name = WEBHOOK_PREFIX + name
+        self.set_setting(full_name, Setting(full_name, source.value, path) if source else None)
+        self._changed.add("webhooks")
+
+    def drop_webhook(self, name: str) -> None:
+        """Forgets a webhook whose file is gone."""
+        for known in (self._sources, self._webhooks, self._webhook_faults):
+            known.pop(name, None)
+        self._stale.discard(name)
+        self.set_setting(WEBHOOK_PREFIX + name, None)
+        self._changed.add("webhooks")
+
+    def settle(self, options: Options) -> Iterator[None]:
+        """Brings `client` and `faults` up to date under `options`, a step of at most some ms at a time."""
+        bounds = (limits_of(options), options.isolation, options.show_script)
+        if bounds != self._bounds:
+            self._bounds = bounds
+            self._all_stale = True
+        stale = list(self._sources) if self._all_stale else sorted(self._stale)
+        if not stale and not self._changed and not self._all_stale:
+            return
+        suggestions = _Suggestions()
+        for count, name in enumerate(stale):
+            self._check(name, options, suggestions)
+            if count % _STEP == _STEP - 1:
+                yield
+        if self._all_stale or self._changed or stale:
+            self._build(options)
+        self._stale.clear()
+        self._changed.clear()
+        self._all_stale = False
+
+    def _check(self, name: str, options: Options, suggestions: _Suggestions) -> None:
+        source = self._sources[name]
+        webhook, warnings = derive_webhook(source, options)
+        if webhook != self._webhooks.get(name):
+            self._webhooks[name] = webhook
+            self._changed.add("webhooks")
+        faults = warnings + self._reference_faults(source, suggestions)
+        if faults:
+            self._webhook_faults[name] = faults
+        else:
+            self._webhook_faults.pop(name, None)
+
+    def _reference_faults(self, source: WebhookSource, suggestions: _Suggestions) -> Faults:
+        faults: Faults = ()
+        user = self._users.users.get(source.user_name)
+        # A users.yaml that is broken speaks for itself.
+        if user is None and (self._users_path is None or self._users is not _NOBODY):
+            what = f"there is no user {source.user_name!a} in client {self.name}"
+            expected = f"a user of {self._users_path}" if self._users_path else "a users.yaml with that user"
+            meant = suggestions.find(source.user_name, self._users.users, among_users=True)
+            faults += (Fault(source.path, source.user_line, "user_name", what, expected, meant),)
+        if source.flow_name in self._unusable_flows:
+            what = f"the flow {source.flow_name!a} has no version that can be used"
+            faults += (Fault(source.path, source.flow_line, "flow_name", what),)
+        elif source.flow_name not in self._flows:
+            what = f"there is no flow {source.flow_name!a} in client {self.name}"
+            meant = suggestions.find(source.flow_name, self._flows)
+            faults += (Fault(source.path, source.flow_line, "flow_name", what, "a flow's file name less .py", meant),)
+        elif user is not None and not may(user, Action.RUN_FLOW, source.flow_name):
+            what = f"{source.user_name} may not run the flow {source.flow_name!a}, so each call is answered with 403"
+            expected = f"a glob for it in {source.user_name}'s flows"
+            faults += (Fault(source.path, source.user_line, "user_name", what, expected, is_warning=True),)
+        return faults
+
+    def _build(self, options: Options) -> None:
+        before = self.client
+        changed = self._changed
+        # What flows saved will be laid over the operator's files here, in one place.
+        self.client = Client(
+            self.name,
+            _frozen(dict(self._users.users)) if "users" in changed else before.users,
+            _frozen(self._flows) if "flows" in changed else before.flows,
+            _frozen(self._settings) if "settings" in changed else before.settings,
+            _frozen(self._webhooks) if "webhooks" in changed else before.webhooks,
+        )
+        faults = [fault for faults in self._webhook_faults.values() for fault in faults]
+        self.faults = (*faults, *self._user_warnings(options))
+
+    def _user_warnings(self, options: Options) -> Iterator[Fault]:
+        for name, line in self._users.isolation_lines.items():
+            isolation = self._users.users[name].isolation
+            if isolation is not None and ISOLATIONS.index(isolation) < ISOLATIONS.index(options.isolation):
+                what = f"{isolation} is looser than the daemon's {options.isolation}, which holds"
+                yield Fault(self._users.path, line, f"{name}.isolation", what, is_warning=True)
+
+
+class _Suggestions:
+    """Finds what was meant, the same answer once, and not without bound."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, bool], str] = {}
+
+    def find(self, name: str, known: Mapping[str, Flow] | Mapping[str, User], *, among_users: bool = False) -> str:
+        asked = (name, among_users)
+        if asked not in self._found and len(self._found) < MAX_SUGGESTIONS:
+            self._found[asked] = closest(name, known)
+        return self._found.get(asked, "")
+
+
+def _frozen(table: dict[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(table))

@@ -1,0 +1,151 @@
+"""One file from the disk: whether it can be read, its bytes, and what to parse them with.
+
+Nothing that stands in the tree may harm: pipes and devices are not opened, sizes are bounded.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import Any, Final
+
+from .model import Fault
+from .parse import Faults, WebhookSource, parse_flow, parse_options, parse_setting, parse_users, read_webhook
+from .places import FileKind, Place, displayed
+
+MAX_FILE_BYTES: Final = 4_194_304
+
+# open(2): these pass, and nothing announces that they did.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.ESTALE, errno.EAGAIN})
+
+Signature = tuple[int, ...]
+
+
+class Unreadable(Exception):
+    """A file that is there and cannot be read. `is_passing`: a later look may find it readable."""
+
+    def __init__(self, path: str, what: str, expected: str, *, is_link: bool = False, is_passing: bool = False) -> None:
+        super().__init__(what)
+        self.fault = Fault(displayed(path), 0, "", what, expected)
+        self.is_link = is_link
+        self.is_passing = is_passing
+
+
+class Reading:
+    """A file's bytes on their way to a value. `parse` fills in `value` and `faults`; it may run in any thread.
+
+    `is_torn`: the file changed between the look at it and the end of reading, so the bytes mean nothing.
+    """
+
+    __slots__ = ("data", "faults", "is_torn", "mode", "place", "signature", "value")
+
+    def __init__(self, place: Place, data: bytes, signature: Signature, mode: int, *, is_torn: bool = False) -> None:
+        self.place = place
+        self.data = data
+        self.signature = signature
+        self.mode = mode
+        self.is_torn = is_torn
+        self.value: Any = None
+        self.faults: Faults = ()
+
+    def parse(self) -> None:
+        """Decides what the bytes mean. Raises nothing for what they hold."""
+        place, path = self.place, self.place.path
+        self.value, self.faults = _PARSERS[place.kind](self.data, path, place)
+        self.data = b""
+        source = self.value
+        if isinstance(source, WebhookSource) and source.keys and self.mode & stat.S_IROTH:
+            what = "the file holds a key, and every user of this machine can read it"
+            warning = Fault(path, source.key_line, "key", what, f"chmod o-r {path}", is_warning=True)
+            self.faults = (*self.faults, warning)
+
+
+_PARSERS: dict[FileKind, Callable[[bytes, str, Place], tuple[Any, Faults]]] = {
+    FileKind.OPTIONS: lambda data, path, place: parse_options(data, path),
+    FileKind.USERS: lambda data, path, place: parse_users(data, path),
+    FileKind.SETTING: lambda data, path, place: parse_setting(data, path, place.name),
+    FileKind.WEBHOOK: lambda data, path, place: read_webhook(data, path, place.client_name, place.name),
+    FileKind.FLOW: lambda data, path, place: parse_flow(data, path, place.client_name, place.name),
+}
+
+
+def examine(path: str) -> tuple[os.stat_result, bool]:
+    """What stands there, behind all links, and whether `path` is a link itself.
+
+    Raises FileNotFoundError if there is nothing, Unreadable for anything but a plain file.
+    """
+    is_link = False
+    try:
+        status = os.lstat(path)
+        is_link = stat.S_ISLNK(status.st_mode)
+        if is_link:
+            status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not is_link:
+            raise FileNotFoundError(path) from error
+        raise Unreadable(path, "is a link that leads nowhere", "a file behind it", is_link=True) from None
+    except OSError as error:
+        raise _unreadable(path, error, is_link) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise Unreadable(path, "is a folder", "a file", is_link=is_link)
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable(path, "is no plain file", "a file", is_link=is_link)
+    return status, is_link
+
+
+def read(place: Place, status: os.stat_result) -> Reading:
+    """Reads the file that was examined. Raises Unreadable."""
+    path = place.path
+    if status.st_size > MAX_FILE_BYTES:
+        raise Unreadable(path, f"has {status.st_size} bytes", f"at most {MAX_FILE_BYTES}")
+    try:
+        # O_NONBLOCK: what was a file a moment ago may be a pipe now, and opening one waits for its other end.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            before = os.fstat(fd)
+            data = _read_all(fd)
+            after = os.fstat(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise _unreadable(path, error, is_link=False) from None
+    if not stat.S_ISREG(before.st_mode) or len(data) > MAX_FILE_BYTES:
+        raise Unreadable(path, "changed while it was read", "a plain file", is_passing=True)
+    signature = signature_of(before)
+    is_torn = not signature_of(status) == signature == signature_of(after)
+    return Reading(place, data, signature, before.st_mode, is_torn=is_torn)
+
+
+def is_passing(error: OSError) -> bool:
+    """Whether a later look may succeed though no change will be reported."""
+    return error.errno in _PASSING
+
+
+def _read_all(fd: int) -> bytes:
+    parts = []
+    left = MAX_FILE_BYTES + 1
+    while left > 0 and (part := os.read(fd, min(left, 1_048_576))):
+        parts.append(part)
+        left -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    """What differs if the file, its content or its rights changed."""
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_mode,
+        status.st_uid,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def _unreadable(path: str, error: OSError, is_link: bool) -> Unreadable:
+    what = f"cannot be read: {error.strerror}"
+    expected = "a file that whd's user may read" if error.errno == errno.EACCES else ""
+    return Unreadable(path, what, expected, is_link=is_link, is_passing=is_passing(error))

@@ -1,0 +1,485 @@
+"""config/ and flows/ into an immutable Snapshot: a table of files with their last good versions.
+
+A broken file keeps its last good version since this start, what is removed is gone at once, and a snapshot shares with
+the one before whatever did not change. All file reading is here; what a file means is decided in parse.py, what the
+files of a client mean together in clients.py.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from ..errors import ConfigError
+from .clients import ClientTable
+from .files import Reading, Unreadable, examine, is_passing, read, signature_of
+from .model import Client, Fault, Flow, Snapshot
+from .options import Options
+from .parse import Faults
+from .places import FileKind, Folder, FolderKind, Place, displayed, placed
+from .watch import Changes, NotWatching, Watch
+
+_STEP: Final = 64
+_UNTOLD: Final = object()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A file of the tree. `good`: its last good version, None if there was none; `signature`: None to read it again.
+
+    `told`: the version that its client's table has. Of a flow: `candidate` waits to be vetted; `vetted`: `good` is
+    known to compile; `late_fault`: it is known not to.
+    """
+
+    place: Place
+    signature: tuple[int, ...] | None = None
+    good: Any = None
+    faults: Faults = ()
+    candidate: Flow | None = None
+    vetted: bool = False
+    late_fault: Fault | None = None
+    told: Any = _UNTOLD
+
+    @property
+    def all_faults(self) -> Faults:
+        return self.faults if self.late_fault is None else (*self.faults, self.late_fault)
+
+
+@dataclass(slots=True)
+class _Listed:
+    """A folder as it was last listed, with the paths of the files and folders below that are read."""
+
+    folder: Folder
+    files: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What an update found: paths that were read anew, that are gone, and that wait for their writer."""
+
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    left_out: set[str] = field(default_factory=set)
+
+
+class Index:
+    """The table of files. `update` brings it up to the disk, `snapshot` gives what is valid now.
+
+    With `vets_flows` a changed flow waits among `candidates()` until `vetted` is told about it. Raises ConfigError for
+    two roots that are one.
+    """
+
+    def __init__(self, config_dir: str, flows_dir: str, *, vets_flows: bool = False) -> None:
+        _check_roots(config_dir, flows_dir)
+        self.config_dir = config_dir
+        self.flows_dir = flows_dir
+        self._summary = Summary()
+        self._vets_flows = vets_flows
+        self._table: dict[str, _Entry] = {}
+        self._folders: dict[str, _Listed] = {}
+        self._folder_faults: dict[str, Fault] = {}
+        self._faulty: dict[str, Faults] = {}
+        self._clients: dict[str, ClientTable] = {}
+        self._fixed_options: Options | None = None
+        self._restart_faults: Faults = ()
+        self._snapshot = Snapshot(Options(), MappingProxyType({}), ())
+
+    @property
+    def roots(self) -> tuple[str, str]:
+        """config/ and flows/, spelled as given."""
+        return self.config_dir, self.flows_dir
+
+    def load(self) -> Snapshot:
+        """Reads everything at once, as a single look. Raises ConfigError if there is no config/ at all."""
+        for reading in self.update(Changes(everything=True)):
+            if reading is not None:
+                reading.parse()
+        self.check_usable(options_too=False)
+        return self.snapshot()
+
+    def check_usable(self, *, options_too: bool = True) -> None:
+        """Raises ConfigError without a config/ folder, and with `options_too` for a whd.yaml without a good version."""
+        if fault := self._folder_faults.get(self.config_dir):
+            raise ConfigError(f"{fault}; name the folder with --config")
+        path = os.path.join(self.config_dir, "whd.yaml")
+        entry = self._table.get(path)
+        if options_too and entry is not None and entry.good is None:
+            raise ConfigError("\n".join(str(fault) for fault in entry.faults) or f"{path}: is still being written")
+
+    def fix_options(self) -> None:
+        """From here on the options that need a restart keep the values that they have now."""
+        self._fixed_options = self._snapshot.options
+
+    def take_summary(self) -> Summary:
+        """What all updates found since the last call."""
+        summary, self._summary = self._summary, Summary()
+        summary.left_out.difference_update(summary.changed)
+        return summary
+
+    # From the disk into the table
+
+    def update(self, changes: Changes, watch: Watch | None = None) -> Iterator[Reading | None]:
+        """Looks at what changed. Yields each file that was read, to be parsed by the caller before it goes on.
+
+        Yields None where nothing is to be parsed but a pause is possible: no step takes longer than some milliseconds.
+        """
+        watch = watch or NotWatching()
+        found: dict[str, Place] = {}
+        if changes.everything:
+            for kind, root in zip((FolderKind.CONFIG, FolderKind.FLOWS), self.roots, strict=True):
+                yield from self._list(Folder(kind, root), found, watch)
+        for path in changes.paths:
+            yield from self._revisit(path, found, watch)
+        for count, place in enumerate(found.values()):
+            reread = changes.force or place.path in changes.paths
+            yield from self._refresh(place, watch, reread=reread)
+            if count % _STEP == _STEP - 1:
+                yield None
+        options = self._effective_options()
+        for name, table in list(self._clients.items()):
+            yield from table.settle(options)
+            if self._is_gone(name):
+                del self._clients[name]
+
+    def _list(self, folder: Folder, found: dict[str, Place], watch: Watch) -> Iterator[None]:
+        """Lists a folder and those below into `found`, and drops what is no longer there."""
+        watch.cover_folder(folder.path)
+        listed = self._folders.setdefault(folder.path, _Listed(folder))
+        try:
+            with os.scandir(folder.path) as entries:
+                members = list(entries)
+        except (FileNotFoundError, NotADirectoryError):
+            self._drop_folder(folder.path, watch)
+            return
+        except OSError as error:
+            # Not allowed, or out of descriptors: what was there keeps its last good version.
+            self._folder_fault(folder.path, f"cannot be read: {error.strerror}")
+            if is_passing(error):
+                watch.look_again(folder.path)
+            return
+        self._folder_faults.pop(folder.path, None)
+        if folder.client_name:
+            self._client(folder.client_name)
+        files: set[str] = set()
+        folders: list[Folder] = []
+        for count, entry in enumerate(members):
+            thing = placed(folder, entry.name, is_folder=_is_folder(entry))
+            if isinstance(thing, Place):
+                found[thing.path] = thing
+                files.add(thing.path)
+            elif thing is not None:
+                folders.append(thing)
+            if count % _STEP == _STEP - 1:
+                yield
+        for path in listed.files - files:
+            self._drop(path, watch)
+        for path in listed.folders - {below.path for below in folders}:
+            self._drop_folder(path, watch)
+        listed.files, listed.folders = files, {below.path for below in folders}
+        for below in folders:
+            yield from self._list(below, found, watch)
+
+    def _revisit(self, path: str, found: dict[str, Place], watch: Watch) -> Iterator[None]:
+        """Looks again at one path that was reported."""
+        if path in self.roots:
+            yield from self._list(self._folders[path].folder, found, watch)
+            return
+        parent, name = os.path.split(path)
+        listed = self._folders.get(parent)
+        if listed is None:
+            return
+        thing = placed(listed.folder, name, is_folder=_is_folder_at(path)) if os.path.lexists(path) else None
+        if not isinstance(thing, Folder) and path in listed.folders:
+            listed.folders.discard(path)
+            self._drop_folder(path, watch)
+        if not isinstance(thing, Place) and path in listed.files:
+            listed.files.discard(path)
+            self._drop(path, watch)
+        if isinstance(thing, Folder):
+            listed.folders.add(path)
+            yield from self._list(thing, found, watch)
+        elif thing is not None:
+            listed.files.add(path)
+            found[path] = thing
+
+    def _refresh(self, place: Place, watch: Watch, *, reread: bool) -> Iterator[Reading]:
+        """Reads one file if it changed and nobody writes it."""
+        path = place.path
+        entry = self._table.get(path)
+        if place.fault is not None:
+            self._put(_Entry(place, faults=(place.fault,)))
+            return
+        try:
+            status, is_link = examine(path)
+            watch.cover_file(path, is_link=is_link)
+            if is_link:
+                status, _ = examine(path)
+        except FileNotFoundError:
+            self._forget_file(path, watch)
+            return
+        except Unreadable as error:
+            watch.cover_file(path, is_link=error.is_link)
+            self._break(place, error.fault)
+            return
+        signature = signature_of(status)
+        if entry is not None and entry.signature == signature and not reread:
+            return
+        if not watch.may_read(path, status):
+            self._summary.left_out.add(path)
+            return
+        try:
+            reading = read(place, status)
+        except Unreadable as error:
+            if error.is_passing:
+                watch.look_again(path)
+            self._break(place, error.fault)
+            return
+        if reading.is_torn:
+            watch.look_again(path)
+            self._summary.left_out.add(path)
+            return
+        yield reading
+        if not watch.is_still(path):
+            self._summary.left_out.add(path)
+            return
+        self._take(reading)
+
+    def _take(self, reading: Reading) -> None:
+        """Puts a parsed file into the table, its good version or only its faults."""
+        place = reading.place
+        entry = self._table.get(place.path)
+        before = None if entry is None else entry.good
+        self._summary.changed.append(place.path)
+        if reading.value is None:
+            self._break(place, *reading.faults, signature=reading.signature)
+            return
+        if entry is None:
+            entry = _Entry(place)
+        entry.signature = reading.signature
+        entry.faults = reading.faults
+        entry.candidate = None
+        if isinstance(reading.value, Flow):
+            self._take_flow(entry, reading.value)
+        elif reading.value != before:
+            entry.good = reading.value
+        self._put(entry)
+
+    def _take_flow(self, entry: _Entry, flow: Flow) -> None:
+        before: Flow | None = entry.good
+        if before is not None and before.script_hash == flow.script_hash:
+            return
+        if before is not None and self._vets_flows and entry.late_fault is None:
+            # The version that serves may be good, and this one not: it must be compiled first, and not here.
+            entry.candidate = flow
+            return
+        entry.good, entry.vetted, entry.late_fault = flow, False, None
+
+    def _break(self, place: Place, *faults: Fault, signature: tuple[int, ...] | None = None) -> None:
+        entry = self._table.get(place.path) or _Entry(place)
+        entry.signature = signature
+        entry.candidate = None
+        entry.faults = faults
+        self._put(entry)
+
+    def _put(self, entry: _Entry) -> None:
+        path = entry.place.path
+        self._table[path] = entry
+        if entry.all_faults:
+            self._faulty[path] = entry.all_faults
+        else:
+            self._faulty.pop(path, None)
+        if entry.told is not entry.good:
+            entry.told = entry.good
+            self._tell_client(entry.place, entry.good)
+
+    def _tell_client(self, place: Place, good: Any) -> None:
+        if not place.client_name:
+            return
+        table = self._client(place.client_name)
+        if place.kind is FileKind.USERS:
+            table.set_users(good, place.path)
+        elif place.kind is FileKind.WEBHOOK:
+            table.set_webhook(place.name, good, place.path)
+        elif place.kind is FileKind.SETTING:
+            table.set_setting(place.name, good)
+        elif place.kind is FileKind.FLOW:
+            table.set_flow(place.name, good)
+
+    def _client(self, name: str) -> ClientTable:
+        table = self._clients.get(name)
+        if table is None:
+            table = self._clients[name] = ClientTable(name)
+        return table
+
+    def _forget_file(self, path: str, watch: Watch) -> None:
+        listed = self._folders.get(os.path.dirname(path))
+        if listed is not None:
+            listed.files.discard(path)
+        self._drop(path, watch)
+
+    def _drop(self, path: str, watch: Watch) -> None:
+        """Forgets a file that is gone, and all its versions."""
+        watch.forget(path)
+        entry = self._table.pop(path, None)
+        if entry is None:
+            return
+        self._summary.removed.append(path)
+        self._faulty.pop(path, None)
+        place = entry.place
+        table = self._clients.get(place.client_name)
+        if table is None:
+            return
+        if place.kind is FileKind.USERS:
+            table.set_users(None, None)
+        elif place.kind is FileKind.WEBHOOK:
+            table.drop_webhook(place.name)
+        elif place.kind is FileKind.SETTING:
+            table.set_setting(place.name, None)
+        elif place.kind is FileKind.FLOW:
+            table.drop_flow(place.name)
+
+    def _drop_folder(self, path: str, watch: Watch) -> None:
+        """Forgets a folder that is gone and all that was in it. A root that is gone is a fault."""
+        parent = self._folders.get(os.path.dirname(path))
+        if parent is not None:
+            parent.folders.discard(path)
+        listed = self._folders.get(path)
+        if listed is None:
+            return
+        for file in listed.files:
+            self._drop(file, watch)
+        for below in list(listed.folders):
+            self._drop_folder(below, watch)
+        listed.files, listed.folders = set(), set()
+        if path in self.roots:
+            what = "is not a folder" if os.path.exists(path) else "there is no such folder"
+            self._folder_fault(path, what)
+        else:
+            del self._folders[path]
+            self._folder_faults.pop(path, None)
+            watch.forget(path)
+
+    def _folder_fault(self, path: str, what: str) -> None:
+        self._folder_faults[path] = Fault(displayed(path), 0, "", what, "a folder that whd may read")
+
+    def _is_gone(self, client_name: str) -> bool:
+        return not any(
+            os.path.join(root, client_name) in listed.folders
+            for root in self.roots
+            if (listed := self._folders.get(root)) is not None
+        )
+
+    # Options
+
+    def _effective_options(self) -> Options:
+        entry = self._table.get(os.path.join(self.config_dir, "whd.yaml"))
+        options: Options = entry.good if entry is not None and entry.good is not None else Options()
+        self._restart_faults = ()
+        if self._fixed_options is None:
+            return options
+        if entry is not None and entry.good is None:
+            return self._snapshot.options
+        kept: dict[str, Any] = {}
+        for option in fields(Options):
+            now, wanted = getattr(self._fixed_options, option.name), getattr(options, option.name)
+            if not option.metadata["live"] and now != wanted:
+                kept[option.name] = now
+        path = displayed(os.path.join(self.config_dir, "whd.yaml"))
+        self._restart_faults = tuple(
+            Fault(path, 0, name, f"changed from {now} and needs a restart", is_warning=True)
+            for name, now in kept.items()
+        )
+        return replace(options, **kept)
+
+    # Flows that were compiled elsewhere
+
+    def candidates(self) -> list[Flow]:
+        """The flows to be vetted, each in its order: a version that serves unvetted, then the one that is to follow."""
+        waiting: list[Flow] = []
+        for entry in self._table.values():
+            if entry.candidate is not None:
+                if not entry.vetted:
+                    waiting.append(entry.good)
+                waiting.append(entry.candidate)
+        return waiting
+
+    def flow_fault(self, flow: Flow, fault: Fault | None) -> bool:
+        """Takes word of a flow that was compiled, None for a good one; the next snapshot shows it. Whether it is news.
+
+        A candidate that is good goes in; one that is not does so only where the version before is no better.
+        """
+        entry = self._table.get(flow.path)
+        if entry is None:
+            return False
+        before = (entry.good, entry.vetted, entry.all_faults)
+        if entry.candidate is flow:
+            entry.candidate = None
+            if fault is None or entry.late_fault is not None:
+                entry.good, entry.vetted, entry.late_fault, entry.faults = flow, fault is None, fault, ()
+            else:
+                entry.faults = (fault,)
+        elif entry.good is not None and entry.good.script_hash == flow.script_hash:
+            entry.vetted, entry.late_fault = fault is None, fault
+        self._put(entry)
+        return before != (entry.good, entry.vetted, entry.all_faults)
+
+    # From the table into a snapshot
+
+    def snapshot(self) -> Snapshot:
+        """What is valid now; the same object as before if nothing differs. Run `update` or `settle` first."""
+        options = self._effective_options()
+        before = self._snapshot
+        options = before.options if options == before.options else options
+        clients: Mapping[str, Client] = {name: table.client for name, table in sorted(self._clients.items())}
+        if len(clients) == len(before.clients) and all(before.clients.get(n) is c for n, c in clients.items()):
+            clients = before.clients
+        else:
+            clients = MappingProxyType(dict(clients))
+        faults = self._all_faults()
+        if clients is before.clients and options is before.options and faults == before.faults and before.serial:
+            return before
+        self._snapshot = Snapshot(options, clients, faults, before.serial + 1)
+        return self._snapshot
+
+    def settle(self) -> None:
+        """Brings the clients up to date after `flow_fault`."""
+        options = self._effective_options()
+        for table in self._clients.values():
+            for _ in table.settle(options):
+                pass
+
+    def _all_faults(self) -> Faults:
+        faults = [*self._folder_faults.values(), *self._restart_faults]
+        for some in self._faulty.values():
+            faults += some
+        for table in self._clients.values():
+            faults += table.faults
+        return tuple(sorted(faults, key=lambda fault: (fault.path, fault.line)))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool | None:
+    try:
+        if entry.is_dir():
+            return True
+        # A link is the one kind of entry that may lead nowhere.
+        return None if entry.is_symlink() and not os.path.exists(entry.path) else False
+    except OSError:
+        return None
+
+
+def _is_folder_at(path: str) -> bool | None:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError:
+        return None
+
+
+def _check_roots(config_dir: str, flows_dir: str) -> None:
+    config, flows = os.path.abspath(config_dir), os.path.abspath(flows_dir)
+    if config == flows or config.startswith(flows + os.sep) or flows.startswith(config + os.sep):
+        raise ConfigError(f"config ({config_dir}) and flows ({flows_dir}) must be two folders, neither in the other")

@@ -1,0 +1,376 @@
+"""Each kind of file into its value: whd.yaml, users.yaml, a webhook, another setting, a flow.
+
+Every function takes a file's bytes (or text) and gives (value, faults); without a value at least one fault is no
+warning. None raises for what a file holds, and no fault repeats a key. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, fields
+from functools import lru_cache
+from typing import Any, Final
+
+from .document import LIST, MAP, NULL, TEXT, Node, load
+from .fields import (
+    Report,
+    known_fields,
+    read_bool,
+    read_choice,
+    read_mapping,
+    read_number,
+    read_text,
+    read_texts,
+    shown,
+)
+from .model import Fault, Flow, Setting, User, Webhook
+from .options import LIMIT_NAMES, Limits, Options, option_fields
+from .suggest import closest
+
+Faults = tuple[Fault, ...]
+
+METHODS: Final = ("GET", "POST")
+ISOLATIONS: Final[tuple[str, ...]] = Options.__dataclass_fields__["isolation"].metadata["choices"]
+CONNECTORS: Final = ("REST",)
+
+_OPTIONS: dict[str, Field[Any]] = {option.name: option for option in option_fields()}
+_TIGHTENING = (*LIMIT_NAMES, "isolation", "show_script")
+_WEBHOOK_FIELDS = ("flow_name", "user_name", "key", "enabled", "methods", *_TIGHTENING)
+_USER_FIELDS = ("flows", "settings", "files", "connections", "act_as", "isolation")
+_PORT = re.compile(r"[0-9]{1,5}")
+
+
+def parse_options(data: bytes | str, path: str) -> tuple[Options | None, Faults]:
+    """whd.yaml. What it leaves out has its default; an empty file is all defaults."""
+    node, faults = load(data, path)
+    report = Report(path, faults)
+    given: dict[str, Any] = {}
+    if node is not None and read_mapping(node, node.line, "", report, "a mapping of options") and node.kind == MAP:
+        for name, (line, value) in known_fields(node, _OPTIONS, report).items():
+            if name in _OPTIONS:
+                given[name] = _read_option(_OPTIONS[name], value, line, report)
+    return (None if report.failed else Options(**given)), report.result()
+
+
+def _read_option(option: Field[Any], node: Node, line: int, report: Report) -> Any:
+    name = option.name
+    if name == "listen":
+        return _read_listen(node, line, report)
+    if option.type == "bool":
+        return read_bool(node, line, name, report)
+    if option.type in ("int", "float"):
+        return read_number(node, line, name, report, option)
+    if option.metadata["choices"]:
+        return read_choice(node, line, name, report, option.metadata["choices"])
+    return read_texts(node, line, name, report)
+
+
+def _read_listen(node: Node, line: int, report: Report) -> tuple[str, ...] | None:
+    addresses = read_texts(node, line, "listen", report, one_will_do=True)
+    if addresses == ():
+        report.fault(line, "listen", "is an empty list", "at least one HOST:PORT or unix:/path")
+    for address in addresses or ():
+        if fault := listen_fault(address):
+            report.fault(line, "listen", f"{shown(address)} {fault}", "HOST:PORT, [IPV6]:PORT or unix:/path")
+    return addresses
+
+
+def listen_fault(address: str) -> str:
+    """Why nobody can listen at `address` (HOST:PORT, [IPV6]:PORT or unix:/path); "" if it is well-formed."""
+    if address.startswith("unix:"):
+        return "" if address.startswith("unix:/") and "\0" not in address else "has no path that starts with /"
+    host, colon, port = address.rpartition(":")
+    if not colon or not host:
+        return "has no host" if colon else "has no port"
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        return "has an IPv6 address without brackets"
+    return "" if _PORT.fullmatch(port) and int(port) < 65_536 else "has no port from 0 to 65535"
+
+
+@dataclass(frozen=True, slots=True)
+class UsersSource:
+    """A users.yaml. `isolation_lines`: where a user's isolation stands, for faults that turn on the options."""
+
+    users: Mapping[str, User]
+    isolation_lines: Mapping[str, int]
+    path: str
+
+
+def parse_users(data: bytes | str, path: str) -> tuple[UsersSource | None, Faults]:
+    """A client's users.yaml. A user without any field may do nothing; so may all of an empty file."""
+    node, faults = load(data, path)
+    report = Report(path, faults)
+    users: dict[str, User] = {}
+    lines: dict[str, int] = {}
+    found = None if node is None else read_mapping(node, node.line, "", report, "a mapping of users")
+    for name, (line, fields_node) in (found or {}).items():
+        if not name or len(name) > 128 or not name.isprintable():
+            report.fault(line, "", "a user's name is empty, too long or not printable", "1 to 128 printable characters")
+            continue
+        users[sys.intern(name)] = _read_user(sys.intern(name), fields_node, line, report)
+        if fields_node.kind == MAP and "isolation" in fields_node.items:
+            lines[sys.intern(name)] = fields_node.items["isolation"][0]
+    _warn_of_unknown_stand_ins(found or {}, users, report)
+    return (None if report.failed else UsersSource(users, lines, path)), report.result()
+
+
+def _read_user(name: str, node: Node, line: int, report: Report) -> User:
+    given: dict[str, Any] = {}
+    found = read_mapping(node, line, name, report, f"a mapping of {', '.join(_USER_FIELDS)}")
+    if found:
+        known_fields(node, _USER_FIELDS, report, within=name)
+    for field, (at, value) in (found or {}).items():
+        label = f"{name}.{field}"
+        if field in ("flows", "act_as"):
+            given[field] = _read_globs(value, at, label, report)
+        elif field in ("settings", "files"):
+            for access, globs in _read_access(value, at, label, report).items():
+                given[f"{field}_{access}"] = globs
+        elif field == "connections":
+            given[field] = _read_connections(value, at, label, report)
+        elif field == "isolation":
+            given[field] = read_choice(value, at, label, report, ISOLATIONS)
+    return User(name, **given)
+
+
+def _read_globs(node: Node, line: int, label: str, report: Report) -> tuple[str, ...]:
+    # Nothing after the colon is an empty list: deny by default.
+    return () if node.kind == NULL else read_texts(node, line, label, report) or ()
+
+
+def _read_access(node: Node, line: int, label: str, report: Report) -> dict[str, tuple[str, ...]]:
+    access: dict[str, tuple[str, ...]] = {}
+    if read_mapping(node, line, label, report, "a mapping of read and write, as in {read: [...], write: [...]}"):
+        for name, (at, globs) in known_fields(node, ("read", "write"), report, within=label).items():
+            if name in ("read", "write"):
+                access[name] = _read_globs(globs, at, f"{label}.{name}", report)
+    return access
+
+
+def _read_connections(node: Node, line: int, label: str, report: Report) -> dict[str, tuple[str, ...]]:
+    found = read_mapping(node, line, label, report, 'a mapping, as in {REST: ["https://api.example.com/*"]}')
+    connections = {}
+    for name, (at, globs) in (found or {}).items():
+        connections[sys.intern(name)] = _read_globs(globs, at, f"{label}.{name}", report)
+        if name not in CONNECTORS:
+            known = " or ".join(CONNECTORS)
+            report.warning(at, label, f"there is no connector {shown(name)}", known, closest(name, CONNECTORS))
+    return connections
+
+
+def _warn_of_unknown_stand_ins(
+    found: Mapping[str, tuple[int, Node]], users: Mapping[str, User], report: Report
+) -> None:
+    for name, user in users.items():
+        for other in user.act_as:
+            if other not in users and "*" not in other and "?" not in other:
+                line = found[name][1].items["act_as"][0]
+                report.warning(
+                    line,
+                    f"{name}.act_as",
+                    f"there is no user {shown(other)}",
+                    "a user of this file",
+                    closest(other, users),
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSource:
+    """A webhook's file as written, before the daemon's options have their say.
+
+    `tighter` holds (field, value, line) of the fields that may only tighten; `value` is the whole file for flows.
+    """
+
+    client_name: str
+    name: str
+    flow_name: str
+    flow_line: int
+    user_name: str
+    user_line: int
+    keys: tuple[bytes, ...]
+    key_line: int
+    enabled: bool
+    methods: tuple[str, ...]
+    tighter: tuple[tuple[str, Any, int], ...]
+    value: dict[str, Any]
+    path: str
+
+
+def parse_webhook(
+    data: bytes | str, path: str, client_name: str, name: str, options: Options
+) -> tuple[Webhook | None, Faults]:
+    """A `client.webhook.<name>` file with `options` as the bounds; a looser value in it gives a warning."""
+    source, faults = read_webhook(data, path, client_name, name)
+    if source is None:
+        return None, faults
+    webhook, warnings = derive_webhook(source, options)
+    return webhook, faults + warnings
+
+
+def read_webhook(data: bytes | str, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+    """A `client.webhook.<name>` file by itself; `derive_webhook` makes a Webhook of it under given options."""
+    node, faults = load(data, path, shown_names=_WEBHOOK_FIELDS)
+    report = Report(path, faults)
+    if node is None:
+        return None, faults
+    found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
+    if found is None:
+        return None, report.result()
+    if found:
+        known_fields(node, _WEBHOOK_FIELDS, report, secret=True)
+    given: dict[str, Any] = {"enabled": True, "methods": METHODS, "key": ()}
+    tighter = []
+    for field, (line, value) in found.items():
+        if field in _TIGHTENING:
+            tighter.append((sys.intern(field), _read_option(_OPTIONS[field], value, line, report), line))
+        elif field in _WEBHOOK_READERS:
+            given[field] = _WEBHOOK_READERS[field](value, line, field, report)
+    for field in ("flow_name", "user_name"):
+        if field not in given:
+            report.fault(node.line, field, "is missing", f"{field}: NAME")
+    if report.failed:
+        return None, report.result()
+    flow_name, user_name = sys.intern(given["flow_name"]), sys.intern(given["user_name"])
+    raw = {sys.intern(field): item for field, item in node.value.items()}
+    raw |= {"flow_name": flow_name, "user_name": user_name}
+    source = WebhookSource(
+        sys.intern(client_name),
+        name,
+        flow_name,
+        found["flow_name"][0],
+        user_name,
+        found["user_name"][0],
+        given["key"],
+        found["key"][0] if "key" in found else 0,
+        given["enabled"],
+        given["methods"],
+        tuple(tighter),
+        raw,
+        path,
+    )
+    return source, report.result()
+
+
+def _read_key(node: Node, line: int, field: str, report: Report) -> tuple[bytes, ...] | None:
+    if node.kind == NULL or (node.kind == TEXT and not node.value):
+        # Most likely a variable that nobody filled in: it must not become a webhook without a key.
+        report.fault(line, field, "is empty", "text that is not empty, or no such field for a webhook without a key")
+        return None
+    if node.kind == LIST and not node.items:
+        report.fault(line, field, "is an empty list", "at least one key, or no such field for a webhook without a key")
+        return None
+    keys = read_texts(node, line, field, report, secret=True, one_will_do=True)
+    return None if keys is None else tuple(key.encode() for key in keys)
+
+
+def _read_methods(node: Node, line: int, field: str, report: Report) -> tuple[str, ...] | None:
+    names = read_texts(node, line, field, report)
+    if names == ():
+        report.fault(line, field, "is an empty list", "GET, POST or both; enabled: false switches a webhook off")
+        return None
+    for name in names or ():
+        if name not in METHODS:
+            report.fault(line, field, f"there is no method {shown(name)}", "GET or POST", closest(name, METHODS))
+            return None
+    # In one order and one object for all, so that equal ones share.
+    return None if names is None else _methods(frozenset(names))
+
+
+@lru_cache(maxsize=8)
+def _methods(names: frozenset[str]) -> tuple[str, ...]:
+    return METHODS if len(names) == len(METHODS) else tuple(names)
+
+
+_WEBHOOK_READERS: dict[str, Callable[[Node, int, str, Report], Any]] = {
+    "flow_name": read_text,
+    "user_name": read_text,
+    "key": _read_key,
+    "enabled": read_bool,
+    "methods": _read_methods,
+}
+
+
+def derive_webhook(source: WebhookSource, options: Options) -> tuple[Webhook, Faults]:
+    """The webhook under `options`: the stricter value of each limit, a warning for each looser one in the file."""
+    limits, isolation, show_script = limits_of(options), options.isolation, options.show_script
+    warnings: Faults = ()
+    if source.tighter:
+        report = Report(source.path)
+        changes: dict[str, Any] = {}
+        for field, value, line in source.tighter:
+            bound = getattr(options, field)
+            if _is_looser(field, value, bound):
+                report.warning(
+                    line, field, f"{_as_yaml(value)} is looser than the daemon's {_as_yaml(bound)}, which holds",
+                    "a stricter value, or another one in whd.yaml",
+                )  # fmt: skip
+            elif field in LIMIT_NAMES:
+                changes[field] = value
+            elif field == "isolation":
+                isolation = value
+            else:
+                show_script = value
+        limits = _narrowed(limits, tuple(changes.items())) if changes else limits
+        warnings = report.result()
+    webhook = Webhook(
+        source.client_name,
+        source.name,
+        source.flow_name,
+        source.user_name,
+        source.keys,
+        source.enabled,
+        source.methods,
+        show_script,
+        isolation,
+        limits,
+        source.path,
+    )
+    return webhook, warnings
+
+
+def _is_looser(field: str, value: Any, bound: Any) -> bool:
+    if field == "isolation":
+        return bool(ISOLATIONS.index(value) < ISOLATIONS.index(bound))
+    return bool(value > bound)
+
+
+def _as_yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@lru_cache(maxsize=16)
+def limits_of(options: Options) -> Limits:
+    """The options' limits alone, the same object for equal ones."""
+    return Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
+
+
+@lru_cache(maxsize=4096)
+def _narrowed(limits: Limits, changes: tuple[tuple[str, Any], ...]) -> Limits:
+    merged = {name: getattr(limits, name) for name in LIMIT_NAMES} | dict(changes)
+    return Limits(**merged)
+
+
+def parse_setting(data: bytes | str, path: str, name: str) -> tuple[Setting | None, Faults]:
+    """Any other setting: its value is what the YAML says, in JSON types; null for an empty file."""
+    node, faults = load(data, path)
+    return (None if node is None else Setting(name, node.value, path)), faults
+
+
+def parse_flow(data: bytes, path: str, client_name: str, name: str) -> tuple[Flow | None, Faults]:
+    """A flow's source, decoded as Python decodes it (PEP 263); whether it compiles is found out elsewhere."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        source = data.decode(encoding)
+        script_hash = hashlib.sha256(source.encode()).hexdigest()
+    except (SyntaxError, ValueError, LookupError) as error:
+        # SyntaxError: an unknown or contradictory encoding; UnicodeError is a ValueError; LookupError: not a text one.
+        line = data.count(b"\n", 0, error.start) + 1 if isinstance(error, UnicodeDecodeError) else 1
+        what = str(error) if isinstance(error, SyntaxError) else "cannot be decoded"
+        fault = Fault(path, line, "", what, "UTF-8, or the encoding that its first lines name (PEP 263)")
+        return None, (fault,)
+    return Flow(sys.intern(client_name), sys.intern(name), source, script_hash, path), ()

@@ -1,0 +1,235 @@
+"""The settings of a running daemon: one reference to a Snapshot, swapped when something changed and all is read.
+
+Everything runs on the loop, in slices, so that requests are answered meanwhile; only large files are parsed in a
+thread. A burst of changes is one swap, and constant changes delay it by MAX_DELAY_S at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final
+
+from .files import Reading
+from .index import Index
+from .model import Fault, Flow, Snapshot
+from .watch import Changes, Watcher
+from .watch_inotify import InotifyWatcher
+from .watch_polling import INTERVAL_S, PollingWatcher
+
+DEBOUNCE_S: Final = 0.03
+MAX_DELAY_S: Final = 0.25
+SLICE_S: Final = 0.002
+THREAD_BYTES: Final = 32_768
+START_PATIENCE_S: Final = 1.0
+VET_PATIENCE_S: Final = 0.3
+VET_TIMEOUT_S: Final = 10.0
+MAX_LOGGED_FAULTS: Final = 1_000
+
+VetFlows = Callable[[Sequence[Flow]], Awaitable[Sequence[Fault | None]]]
+OnSwap = Callable[[Snapshot, Snapshot], None]
+
+log = logging.getLogger("whd.settings")
+
+
+class Reloader:
+    """Owns index and watcher. `snapshot` is what is valid now; each of `on_swap` is called with (old, new) on the loop.
+
+    `vet_flows` compiles flows elsewhere and gives a fault or None for each; without it changed flows go in unvetted.
+    `polls`: watch without inotify. Who starts it closes it.
+    """
+
+    def __init__(
+        self, config_dir: str, flows_dir: str, *, vet_flows: VetFlows | None = None, polls: bool = False
+    ) -> None:
+        self.on_swap: list[OnSwap] = []
+        self._index = Index(config_dir, flows_dir, vets_flows=vet_flows is not None)
+        self.snapshot = self._index.snapshot()
+        self._vet_flows = vet_flows
+        self._polls = polls
+        self._vetting: tuple[list[Flow], asyncio.Future[Sequence[Fault | None]]] | None = None
+        self._watcher: Watcher | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._last_change = 0.0
+        self._known_faults: frozenset[Fault] = frozenset()
+
+    async def start(self) -> Snapshot:
+        """Reads everything and begins to watch. Raises ConfigError without config/ or with a broken whd.yaml."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with self._lock:
+                watcher = self._open_watcher()
+                await self._update(Changes(everything=True))
+                # Files that were written a moment ago wait for their time of standing still; so does the start.
+                deadline = loop.time() + START_PATIENCE_S
+                while watcher.has_unsettled and loop.time() < deadline:
+                    await asyncio.sleep(DEBOUNCE_S)
+                    await self._update(watcher.take())
+                self._index.check_usable()
+                self._swap("settings read")
+                self._index.fix_options()
+        except BaseException:
+            self.close()
+            raise
+        self._task = loop.create_task(self._run(), name="whd settings reload")
+        return self.snapshot
+
+    async def reload(self, *, force: bool = True) -> Snapshot:
+        """Takes in what changed; with `force` reads every file again but those that are being written."""
+        async with self._lock:
+            changes = self._take()
+            changes.everything = changes.everything or force
+            changes.force = force
+            await self._apply(changes)
+        return self.snapshot
+
+    def flow_fault(self, flow: Flow, fault: Fault | None) -> None:
+        """Takes word of whoever compiled a flow that was not vetted, None for a good one; a swap shows it soon."""
+        if self._index.flow_fault(flow, fault):
+            self._changed()
+
+    def close(self) -> None:
+        """Ends watching. The last snapshot stays. Harmless twice."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._vetting is not None:
+            self._vetting[1].cancel()
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+
+    def _open_watcher(self) -> Watcher:
+        loop = asyncio.get_running_loop()
+        if not self._polls:
+            try:
+                self._watcher = InotifyWatcher(loop, self._changed, roots=self._index.roots)
+                return self._watcher
+            except OSError as error:
+                self._log_polling(error.strerror or "no inotify")
+        self._watcher = PollingWatcher(loop, self._changed, roots=self._index.roots)
+        return self._watcher
+
+    def _log_polling(self, why: str) -> None:
+        log.warning("cannot watch files with inotify (%s): looking at them every %.0f ms", why, INTERVAL_S * 1000)
+        self._polls = True
+
+    def _changed(self) -> None:
+        self._last_change = asyncio.get_running_loop().time()
+        self._wake.set()
+
+    def _take(self) -> Changes:
+        return Changes() if self._watcher is None else self._watcher.take()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._let_burst_end()
+            self._wake.clear()
+            async with self._lock:
+                try:
+                    await self._apply(self._take())
+                except Exception:
+                    # A defect, but the daemon serves on with what it has, and the next change is tried again.
+                    log.exception("the settings could not be read again; those from before stay")
+
+    async def _let_burst_end(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + MAX_DELAY_S
+        while (pause := min(self._last_change + DEBOUNCE_S, deadline) - loop.time()) > 0:
+            await asyncio.sleep(pause)
+
+    async def _apply(self, changes: Changes) -> None:
+        await self._update(changes)
+        await self._vet()
+        self._swap("settings reloaded")
+
+    async def _update(self, changes: Changes) -> None:
+        assert self._watcher is not None
+        await self._drive(self._index.update(changes, self._watcher))
+        if self._watcher.failure:
+            self._log_polling(self._watcher.failure)
+            self._watcher.close()
+            self._open_watcher()
+            await self._drive(self._index.update(Changes(everything=True), self._watcher))
+
+    async def _drive(self, steps: Iterator[Reading | None]) -> None:
+        """Runs an update in slices: requests come in between."""
+        loop = asyncio.get_running_loop()
+        slice_end = loop.time() + SLICE_S
+        for reading in steps:
+            if reading is not None:
+                if len(reading.data) > THREAD_BYTES:
+                    await loop.run_in_executor(None, reading.parse)
+                else:
+                    reading.parse()
+            if loop.time() > slice_end:
+                await asyncio.sleep(0)
+                slice_end = loop.time() + SLICE_S
+
+    async def _vet(self) -> None:
+        """Has changed flows compiled elsewhere; what takes too long goes in with a later swap."""
+        while self._vet_flows is not None:
+            patience = 0.0
+            if self._vetting is None:
+                flows = self._index.candidates()
+                if not flows:
+                    return
+                self._vetting = flows, asyncio.ensure_future(asyncio.wait_for(self._vet_flows(flows), VET_TIMEOUT_S))
+                patience = VET_PATIENCE_S
+            flows, task = self._vetting
+            await asyncio.wait({task}, timeout=patience)
+            if not task.done():
+                task.add_done_callback(lambda _: self._wake.set())
+                return
+            self._vetting = None
+            self._take_vetted(flows, task)
+            self._index.settle()
+
+    def _take_vetted(self, flows: list[Flow], task: asyncio.Future[Sequence[Fault | None]]) -> None:
+        faults: Sequence[Fault | None] = [None] * len(flows)
+        if error := task.exception():
+            # Whoever runs a flow finds out what is wrong with it; an operator's change must not wait for that.
+            log.warning("changed flows could not be compiled ahead and go in as they are: %r", error)
+        else:
+            faults = task.result()
+        for flow, fault in zip(flows, faults, strict=True):
+            self._index.flow_fault(flow, fault)
+
+    def _swap(self, what: str) -> None:
+        old, new = self.snapshot, self._index.snapshot()
+        summary = self._index.take_summary()
+        if new is not old:
+            self.snapshot = new
+            for callback in self.on_swap:
+                callback(old, new)
+        if new is not old or summary.changed or summary.removed:
+            errors = sum(not fault.is_warning for fault in new.faults)
+            log.info(
+                "%s: %d read, %d gone, %d faults%s",
+                what,
+                len(summary.changed),
+                len(summary.removed),
+                errors,
+                _named(summary.changed + summary.removed),
+            )
+        if summary.left_out:
+            log.info("still being written, and read when that is over: %s", ", ".join(sorted(summary.left_out)[:10]))
+        self._log_new_faults(new.faults)
+
+    def _log_new_faults(self, faults: tuple[Fault, ...]) -> None:
+        fresh = [fault for fault in faults if fault not in self._known_faults]
+        self._known_faults = frozenset(faults)
+        for fault in fresh[:MAX_LOGGED_FAULTS]:
+            log.log(logging.INFO if fault.is_warning else logging.WARNING, "%s", fault)
+        if len(fresh) > MAX_LOGGED_FAULTS:
+            log.warning("and %d more faults, which `whd check` lists", len(fresh) - MAX_LOGGED_FAULTS)
+
+
+def _named(paths: list[str]) -> str:
+    if not paths:
+        return ""
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return f" ({', '.join(paths[:3])}{more})"

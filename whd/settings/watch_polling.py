@@ -1,0 +1,197 @@
+"""Watching without the kernel's help: every covered folder is listed again and again, and compared.
+
+A file counts once its size and times stood still for QUIET_S, so a writer that rests longer than that in the middle of
+a file is read half-way: inotify knows better and is used wherever it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from .places import is_ignored
+from .watch import QUIET_S, Changes, DirtyPaths, is_recent
+
+INTERVAL_S: Final = 0.2
+# A tree so large that a round takes long is looked at less often, so that watching takes a tenth of a core; but not so
+# seldom that a change needs more than a second.
+_SHARE: Final = 10
+_LONGEST_INTERVAL_S: Final = 0.6
+# Files that are moving are few, and looked at more often, so that their time of rest is noticed when it is over.
+_TICK_S: Final = 0.05
+_SLICE_S: Final = 0.002
+_LARGE: Final = 500
+
+_Signature = tuple[int, ...]
+
+
+class PollingWatcher:
+    """A Watcher (see watch.py) that looks every INTERVAL_S."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[], None], *, roots: Iterable[str]) -> None:
+        self.failure = ""
+        self._dirty = DirtyPaths(loop, on_change)
+        self._folders: dict[str, dict[str, _Signature] | None] = {}
+        self._moving: dict[str, tuple[_Signature, float]] = {}
+        for root in roots:
+            self.cover_folder(root)
+        self._task = loop.create_task(self._run(), name="whd settings polling")
+
+    @property
+    def has_unsettled(self) -> bool:
+        """Whether a file has not stood still for long enough yet."""
+        return bool(self._moving) or self._dirty.has_later
+
+    def take(self) -> Changes:
+        """All changes since the last call."""
+        return self._dirty.take()
+
+    def close(self) -> None:
+        """Looks no more."""
+        self._task.cancel()
+        self._dirty.close()
+
+    def cover_folder(self, path: str) -> None:
+        """From here on differences to what stands in the folder now are reported."""
+        if path not in self._folders:
+            self._folders[path] = _listing(path)
+
+    def cover_file(self, path: str, *, is_link: bool) -> None:
+        """Nothing to do: looking at a file goes through all links anyway."""
+
+    def forget(self, path: str) -> None:
+        """Looks at this folder no more."""
+        self._folders.pop(path, None)
+        self._moving.pop(path, None)
+
+    def may_read(self, path: str, status: os.stat_result) -> bool:
+        """Whether the file stood still."""
+        if path in self._moving:
+            return False
+        if is_recent(status):
+            self._moving[path] = (_signature(status), time.monotonic())
+            return False
+        return True
+
+    def is_still(self, path: str) -> bool:
+        """Whether nothing was seen meanwhile; the next round sees the rest."""
+        return path not in self._moving
+
+    def look_again(self, path: str) -> None:
+        """Reports the path again after a while."""
+        self._dirty.add_later(path)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = INTERVAL_S
+        while True:
+            next_round = loop.time() + pause
+            while (left := next_round - loop.time()) > 0:
+                await asyncio.sleep(min(left, _TICK_S))
+                self._look_at_moving()
+            pause = min(max(INTERVAL_S, await self._look_at_all() * _SHARE), _LONGEST_INTERVAL_S)
+
+    async def _look_at_all(self) -> float:
+        """One round, in slices; gives the time that it took."""
+        loop = asyncio.get_running_loop()
+        taken = 0.0
+        slice_start = loop.time()
+        for folder in list(self._folders):
+            before = self._folders.get(folder)
+            if before is not None and len(before) > _LARGE:
+                listing = await loop.run_in_executor(None, _listing, folder)
+            else:
+                listing = _listing(folder)
+            self._compare(folder, listing)
+            if (now := loop.time()) - slice_start > _SLICE_S:
+                taken += now - slice_start
+                await asyncio.sleep(0)
+                slice_start = loop.time()
+        return taken + loop.time() - slice_start
+
+    def _look_at_moving(self) -> None:
+        rested = []
+        for path in list(self._moving):
+            try:
+                signature = _signature(os.stat(path))
+            except OSError:
+                del self._moving[path]
+                rested.append(path)
+                continue
+            if self._came_to_rest(path, signature):
+                rested.append(path)
+        if rested:
+            self._dirty.add(*rested)
+
+    def _compare(self, folder: str, now: dict[str, _Signature] | None) -> None:
+        if folder not in self._folders:
+            return
+        before = self._folders[folder]
+        self._folders[folder] = now
+        if before is None or now is None:
+            if before is not now:
+                self._dirty.add(folder)
+            return
+        gone = [os.path.join(folder, name) for name in before.keys() - now.keys()]
+        changed = list(gone)
+        for path in gone:
+            self._moving.pop(path, None)
+        for name, signature in now.items():
+            if before.get(name) != signature:
+                path = os.path.join(folder, name)
+                if not self._is_moving_file(path, signature):
+                    changed.append(path)
+        if changed:
+            self._dirty.add(*changed)
+
+    def _is_moving_file(self, path: str, signature: _Signature) -> bool:
+        """Notes a file that changed; folders and links that lead nowhere have nothing that could be half written."""
+        if len(signature) == 1:
+            return False
+        if self._moving.get(path, ((), 0.0))[0] != signature:
+            self._moving[path] = (signature, time.monotonic())
+        return True
+
+    def _came_to_rest(self, path: str, signature: _Signature) -> bool:
+        known, since = self._moving[path]
+        now = time.monotonic()
+        if known != signature:
+            self._moving[path] = (signature, now)
+            return False
+        if now - since < QUIET_S:
+            return False
+        del self._moving[path]
+        return True
+
+
+def _listing(folder: str) -> dict[str, _Signature] | None:
+    """Every entry that is not ignored, with what would differ if it changed; None for a folder that cannot be read."""
+    listing: dict[str, _Signature] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not is_ignored(entry.name):
+                    try:
+                        listing[entry.name] = _signature(entry.stat())
+                    except OSError as error:
+                        listing[entry.name] = (-(error.errno or 1),)
+    except OSError:
+        return None
+    return listing
+
+
+def _signature(status: os.stat_result) -> _Signature:
+    if stat.S_ISDIR(status.st_mode):
+        return (hash((status.st_dev, status.st_ino, status.st_mode)),)
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_mode,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
