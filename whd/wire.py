@@ -17,12 +17,12 @@ daemon to worker
     answer   job, call, [error: {type, text}] + value   to a call
 
 worker to daemon
-    compiled hash, code                               or refused: hash, text
+    compiled hash, code, warnings                       or refused: hash, text
     parsed   job, keys + value: Parsed.members_json     or: job, error (text), status (400 or 413)
     checked  job, [error: text]
     call     job, call, name + value: arguments
     log      job + value: a list of lines
-    end      job, status, message, [limit], [response], [fresh] + value: output_value
+    end      job, status, message, [limit], [response], [fresh], [name] + value: output_value
 """
 
 from __future__ import annotations

@@ -59,6 +59,8 @@ class App:
             raise NotFound
         if path == "/broken":
             respond(Response(200, ((b"x", b"a\r\nb: c"),)))
+        elif path == "/mistyped":
+            respond(Response(200, (("x", "text"),)))  # type: ignore[arg-type]
         elif path == "/later":
             asyncio.get_running_loop().call_soon(respond, Response(200, (), body))
         elif path == "/large":

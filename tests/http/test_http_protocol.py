@@ -73,6 +73,12 @@ class TestTimeouts:
         assert b"connection: close" in stage.transport.written
         assert stage.transport.is_eof_written
 
+    def test_the_first_head_has_its_time_from_the_connection_on(self, stage):
+        stage.loop.advance(5)
+        stage.receive(b"GET")
+        stage.loop.advance(5.1)
+        assert stage.transport.statuses == [408]
+
     def test_a_further_request_has_its_own_time_from_its_first_byte(self, stage):
         stage.receive(ECHO)
         stage.loop.advance(50)
@@ -139,6 +145,7 @@ class TestTimeouts:
     def test_the_application_has_all_the_time_it_wants(self, stage):
         stage.receive(HOLD)
         stage.loop.advance(100_000)
+        assert not stage.transport.is_aborted
         stage.release()
         assert stage.transport.statuses == [200]
 
@@ -304,6 +311,13 @@ class TestBackPressure:
         stage.loop.advance(80)
         assert stage.transport.is_aborted
 
+    def test_a_client_that_reads_a_trickle_is_cut(self, stage):
+        stage.transport.capacity = 0
+        stage.receive(head(line=b"GET /large HTTP/1.1"))
+        stage.transport.read_by_client(1000)
+        stage.loop.advance(75.1)
+        assert stage.transport.is_aborted
+
     def test_a_last_answer_that_is_not_read_is_cut(self, stage):
         stage.transport.capacity = 0
         stage.receive(head(b"Connection: close", line=b"GET /large HTTP/1.1"))
@@ -341,7 +355,7 @@ class TestBudget:
 
 
 class TestApplicationFailures:
-    @pytest.mark.parametrize("path", [b"/crash", b"/crash/admit", b"/broken"])
+    @pytest.mark.parametrize("path", [b"/crash", b"/crash/admit", b"/broken", b"/mistyped"])
     def test_an_exception_is_a_500_and_a_logged_traceback_without_the_query(self, stage, caplog, path):
         with caplog.at_level(logging.DEBUG, "whd.http"):
             stage.receive(head(line=b"GET " + path + b"?key=secret HTTP/1.1"))

@@ -16,7 +16,6 @@ from http_client import Client
 from http_corpus import CASES, Case, chunked, head, length, post
 from http_fakes import LARGE_BYTES
 
-from whd.errors import ConfigError
 from whd.http.messages import Response
 
 ECHO = head(line=b"GET /x HTTP/1.1")
@@ -324,109 +323,6 @@ class TestDrain:
         running.wait_for(running.server.close())
         assert running.app.held[0].was_cancelled.is_set()
         assert client.rest() == b""
-
-
-class TestAddresses:
-    def test_the_real_port_is_named(self, running):
-        assert re.fullmatch(r"127\.0\.0\.1:[1-9]\d*", running.address)
-        assert running.server.sockets[0].getsockname()[1] == int(running.address.rpartition(":")[2])
-
-    def test_several_at_once(self, make, tmp_path):
-        running = make().start("127.0.0.1:0", f"unix:{tmp_path}/s", "localhost:0")
-        for address in running.server.addresses:
-            client = running.client(address)
-            client.send(ECHO)
-            assert client.answer().status == 200
-
-    def test_ipv6(self, make):
-        try:
-            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-        except OSError:
-            pytest.skip("no IPv6 here")
-        running = make().start("[::1]:0")
-        assert running.address.startswith("[::1]:")
-        client = running.client()
-        client.send(ECHO)
-        assert client.answer().status == 200
-
-    def test_a_socket_that_listens_already(self, make):
-        """Socket activation (sd_listen_fds(3))."""
-        with socket.create_server(("127.0.0.1", 0)) as given:
-            running = make().start(socket.socket(fileno=os.dup(given.fileno())))
-            client = running.client()
-            client.send(ECHO)
-            assert client.answer().status == 200
-
-    def test_a_unix_socket_has_its_mode_and_is_removed(self, make, tmp_path):
-        path = tmp_path / "s"
-        running = make().start(f"unix:{path}", unix_mode=0o660)
-        assert path.stat().st_mode & 0o777 == 0o660
-        client = running.client()
-        client.send(ECHO)
-        assert client.answer().status == 200
-        running.wait_for(running.server.close())
-        assert not path.exists()
-
-    def test_a_stale_unix_socket_is_replaced(self, make, tmp_path):
-        path = tmp_path / "s"
-        with socket.socket(socket.AF_UNIX) as stale:
-            stale.bind(str(path))
-        running = make().start(f"unix:{path}")
-        client = running.client()
-        client.send(ECHO)
-        assert client.answer().status == 200
-
-    def test_a_live_unix_socket_is_an_error_that_says_so(self, make, tmp_path):
-        running = make().start(f"unix:{tmp_path}/s")
-        with pytest.raises(ConfigError, match="another process listens there"):
-            make().start(f"unix:{tmp_path}/s")
-        client = running.client()
-        client.send(ECHO)
-        assert client.answer().status == 200
-
-    def test_another_server_s_file_is_left_alone(self, make, tmp_path):
-        path = tmp_path / "s"
-        running = make().start(f"unix:{path}")
-        path.unlink()
-        with socket.socket(socket.AF_UNIX) as other:
-            other.bind(str(path))
-            running.wait_for(running.server.close())
-            assert path.exists()
-
-    def test_a_file_that_is_no_socket_is_left_alone(self, make, tmp_path):
-        path = tmp_path / "s"
-        path.write_text("mine")
-        with pytest.raises(ConfigError, match="no socket"):
-            make().start(f"unix:{path}")
-        assert path.read_text() == "mine"
-
-    def test_a_port_in_use_is_an_error_that_says_so(self, make, running):
-        with pytest.raises(ConfigError, match="another process listens there"):
-            make().start(running.address)
-
-    @pytest.mark.parametrize(
-        ("address", "said"),
-        [
-            ("8080", "neither HOST:PORT"),
-            (":8080", "neither HOST:PORT"),
-            ("127.0.0.1:", "neither HOST:PORT"),
-            ("127.0.0.1:http", "neither HOST:PORT"),
-            ("127.0.0.1:65536", "neither HOST:PORT"),
-            ("::1:8080", "brackets"),
-            ("unix:s", "must start with /"),
-            ("unix:/" + "x" * 200, "unix"),
-            ("unix:/nowhere/at/all", "No such file"),
-            ("no.such.host.invalid:0", "no address is known"),
-        ],
-    )
-    def test_bad_addresses_are_errors_that_say_why(self, make, address, said):
-        with pytest.raises(ConfigError, match=re.escape(said)):
-            make().start(address)
-
-    def test_nothing_stays_open_when_one_address_is_bad(self, make, tmp_path):
-        with pytest.raises(ConfigError):
-            make().start(f"unix:{tmp_path}/s", "bad")
-        assert not (tmp_path / "s").exists()
 
 
 OUT_OF_DESCRIPTORS = """

@@ -39,9 +39,7 @@ def compile_flow(workers: Callable[..., TestWorker]) -> Callable[[str], dict[str
 
 
 @pytest.fixture
-def run_flow(
-    workers: Callable[..., TestWorker], compile_flow: Callable[[str], dict[str, Any]]
-) -> Callable[..., Ended]:
+def run_flow(workers: Callable[..., TestWorker], compile_flow: Callable[[str], dict[str, Any]]) -> Callable[..., Ended]:
     """Compiles a flow in one worker and runs it in another."""
 
     def run(

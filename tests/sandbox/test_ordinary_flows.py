@@ -1,4 +1,7 @@
-"""What people write, works: ordinary flows, each with its input and what comes of it (FLOW_API.md)."""
+"""What people write, works: ordinary flows, each with its input and what comes of it (FLOW_API.md).
+
+One table, and therefore one long file.
+"""
 
 from __future__ import annotations
 
@@ -535,8 +538,8 @@ FLOWS: list[Case] = [
                 third = Decimal(1) / 3
             this.set_output(
                 price=(Decimal('2.675') * 2).quantize(Decimal('0.01'), rounding=ROUND_HALF_UP), third=third,
-                seventh=Decimal(1) / 7, half=float(Fraction(1, 3) + Fraction(1, 6)), root=math.sqrt(16), pi=round(math.pi, 4),
-                mean=statistics.mean([1, 2, 3, 4]), median=statistics.median([3, 1, 2]),
+                seventh=Decimal(1) / 7, half=float(Fraction(1, 3) + Fraction(1, 6)), root=math.sqrt(16),
+                pi=round(math.pi, 4), mean=statistics.mean([1, 2, 3, 4]), median=statistics.median([3, 1, 2]),
             )
         """,
         {
@@ -716,8 +719,8 @@ FLOWS: list[Case] = [
             headers = inputs['headers']
             this.set_output(
                 event=headers['X-GitHub-Event'], get=headers.get('x-GITHUB-event'), none=headers.get('Nope'),
-                inside='X-GitHub-Event' in headers, name=inputs['data_json']['name'], get2=inputs.get('data_json')['name'],
-                method=inputs['method'],
+                inside='X-GitHub-Event' in headers, name=inputs['data_json']['name'],
+                get2=inputs.get('data_json')['name'], method=inputs['method'],
             )
         """,
         {
@@ -779,7 +782,9 @@ FLOWS: list[Case] = [
             time.sleep(0.5)
             this.sleep(1)
             this.sleep_until(0)
-            this.set_output(quick=time.monotonic() - begun < 60, year=time.strftime('%Y', time.gmtime(0)), now=time.time() > 1e9)
+            this.set_output(
+                quick=time.monotonic() - begun < 60, year=time.strftime('%Y', time.gmtime(0)), now=time.time() > 1e9
+            )
         """,
         {"quick": True, "year": "1970", "now": True},
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 from whd.settings.model import Client, Snapshot, Webhook
 from whd.settings.reload import Reloader, VetFlows
 
-WEBHOOK = "flow_name: signup\nuser_name: kevin\nkey: {key}\n"
+WEBHOOK = 'flow_name: signup\nuser_name: kevin\nkey: "{key}"\n'
 USERS = "kevin:\n  flows: [signup]\n"
 FLOW = "def handler(system, this):\n    return this.success('{text}')\n"
 PATIENCE_S = 10.0

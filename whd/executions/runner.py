@@ -163,6 +163,8 @@ class Runner:
             raise Draining("the daemon is stopping")
         client_name = live.execution.client_name
         scheduler = self._pool.scheduler
+        if self._store.is_full:
+            raise Overloaded("executions cannot be written down fast enough", log_detail=self._store.fault)
         scheduler.check_queue(client_name, self._accepting.get(client_name, 0))
         size = len(live.execution.input_json)
         if not self._budget.take(size):
@@ -230,6 +232,7 @@ class Runner:
         execution.cause = end.cause
         execution.message = end.message
         execution.output_json = end.output_json
+        execution.name = end.name or execution.name
         live.response = end.response
         execution.apply(_EVENTS[end.status], now_ms=now_ms())
         self._ended(live)

@@ -289,8 +289,8 @@ class Connection:
         """The answer to the current request, or to the error that was raised; afterwards the next one can be read.
 
         `date`: the Date field's value. `close` ends the connection after it, as do an error, `response.close`, the
-        client's wish and a body that is left unread. Raises ValueError for an answer that cannot be written; then
-        another one may be sent in its place.
+        client's wish and a body that is left unread. Raises ValueError for an answer that cannot be written; after
+        any exception another one may be sent in its place.
         """
         after = self._state_after(close or response.close)
         is_over = after is State.CLOSED

@@ -88,7 +88,8 @@ def split_address(address: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         raise ConfigError(f"listen: {address!r}: an IPv6 address stands in brackets, as in [::1]:8080")
-    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    if not colon or not host or not is_port:
         raise ConfigError(f"listen: {address!r} is neither HOST:PORT, as in 127.0.0.1:8080, nor unix:/path")
     return host, int(port)
 

@@ -309,13 +309,13 @@ class ClientProtocol(asyncio.Protocol):
         connection = self._connection
         services = self._services
         close = close or services.is_draining or self._is_refused
-        self._phase = Phase.IDLE
         date = services.get_date()
         try:
             data = connection.send_response(response, date=date, close=close)
-        except ValueError:
+        except Exception:
             LOG.exception("an answer cannot be written: %s", self._describe())
             data = connection.send_response(Response(500, ()), date=date, close=True)
+        self._phase = Phase.IDLE
         self._transport.write(data)
         if connection.state is State.CLOSED:
             self._end(is_read_out=connection.is_read_out)

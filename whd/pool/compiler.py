@@ -15,7 +15,7 @@ from typing import Any
 
 from ..settings.model import Fault, Flow
 from ..wire import FrameError, frame, split
-from .frames import text_member
+from .frames import int_member, text_member
 from .processes import Processes
 from .worker import Binding, Worker
 
@@ -157,12 +157,11 @@ def _read(head: dict[str, Any]) -> tuple[str, str]:
 
 
 def _read_warnings(head: dict[str, Any]) -> tuple[tuple[int, str], ...]:
-    """What the compiler found odd: [[line, text], ...]."""
+    """What the compiler found odd: [{line, text}, ...]."""
     warnings = head.get("warnings", [])
-    if type(warnings) is not list:
-        raise FrameError("warnings is not a list")
-    pairs = [pair for pair in warnings if type(pair) is list and len(pair) == 2]
-    return tuple((line, text) for line, text in pairs if type(line) is int and type(text) is str)
+    if type(warnings) is not list or not all(type(warning) is dict for warning in warnings):
+        raise FrameError("warnings is not a list of objects")
+    return tuple((int_member(warning, "line"), text_member(warning, "text", MAX_REFUSAL_CHARS)) for warning in warnings)
 
 
 def refusal_faults(flow: Flow, refusal: str) -> list[Fault]:

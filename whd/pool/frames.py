@@ -17,6 +17,7 @@ from ..wire import FrameError
 from .job import End
 
 MAX_MESSAGE_CHARS = 65_536
+MAX_NAME_CHARS = 1_000
 MAX_CALL_BYTES = 1_048_576
 # Beyond the output itself a frame holds its head: message, response, which are bounded by the same limit.
 FRAME_ROOM_BYTES = 4 * MAX_MESSAGE_CHARS + 65_536
@@ -61,7 +62,7 @@ def read_end(head: dict[str, Any], value: bytes | None, limits: Limits, *, is_ch
     status = _END_STATUSES.get(text_member(head, "status", 32))
     if status is None:
         raise FrameError("an end without a known status")
-    is_limited = status is Status.ENDED_ERROR and text_member(head, "limit", 64) != ""
+    is_limited = text_member(head, "limit", 64) != "" and status is Status.ENDED_ERROR
     output = b"{}" if value is None else value
     if len(output) > limits.max_output_bytes:
         raise FrameError(f"an output of {len(output)} bytes past max_output_bytes")
@@ -73,6 +74,7 @@ def read_end(head: dict[str, Any], value: bytes | None, limits: Limits, *, is_ch
         message=text_member(head, "message", MAX_MESSAGE_CHARS),
         cause=Cause.LIMIT if is_limited else Cause.NONE,
         output_json=output,
+        name=text_member(head, "name", MAX_NAME_CHARS),
         response=None if response is None else read_response(response, limits),
     )
 

@@ -44,13 +44,17 @@ JOB_MOVES: dict[JobState, frozenset[JobState]] = {
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a job ended. `response`: the answer that the flow chose itself for a webhook's caller."""
+    """How a job ended.
+
+    `response`: the answer that the flow chose itself for a webhook's caller. `name`: what it named its execution.
+    """
 
     status: Status
     message: str
     cause: Cause = Cause.NONE
     output_json: bytes = b"{}"
     response: dict[str, Any] | None = None
+    name: str = ""
 
 
 class Customer(Protocol):

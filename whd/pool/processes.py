@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import ConfigError
 from ..settings.options import Options
 from ..wire import frame
 from .worker import Binding, Worker, WorkerState
@@ -89,6 +90,9 @@ class Processes:
     async def start(self) -> None:
         """Starts the zygote and the first spares. Raises ConfigError."""
         await self._zygote.start()
+        if self._zygote.failures:
+            # A layer said that it engaged and did not hold: no option makes that acceptable.
+            raise ConfigError(f"the sandbox does not hold on this host: {'; '.join(self._zygote.failures)}")
         self._refill()
         self._trimmer = self._loop.call_later(TRIM_INTERVAL_S, self._trim)
 

@@ -23,6 +23,10 @@ class Rank(enum.IntEnum):
     CALL = 2
 
 
+_ALL_RANKS = tuple(Rank)
+_RESUMED_ONLY = (Rank.RESUMED,)
+
+
 class _Lane:
     """One client's waiting jobs by rank, and how many of its jobs hold a place."""
 
@@ -92,7 +96,7 @@ class Scheduler:
 
         `can_start`: whether there is a process to be had; without one only what already has its own goes on.
         """
-        ranks = tuple(Rank) if can_start else (Rank.RESUMED,)
+        ranks = _ALL_RANKS if can_start else _RESUMED_ONLY
         if self.running < self.places:
             for rank in ranks:
                 job = self._take_from(rank)

@@ -42,7 +42,7 @@ class Listener(Protocol):
 
 
 class Zygote:
-    """One zygote process. `layers`: what the wall reported, known after `start`."""
+    """One zygote process. After `start`: `layers`, what the wall reported, and `failures`, what its canary could do."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, config: dict[str, Any], listener: Listener) -> None:
         self._loop = loop
@@ -53,6 +53,7 @@ class Zygote:
         self._in_flight = 0
         self._ready: asyncio.Future[None] = loop.create_future()
         self.layers: list[dict[str, Any]] = []
+        self.failures: list[str] = []
         self.pid = 0
 
     async def start(self, timeout_s: float = 30.0) -> None:
@@ -114,6 +115,7 @@ class Zygote:
             self._listener.on_fork_failed(message["worker"], message["reason"])
         elif op == "ready":
             self.layers = message["layers"]
+            self.failures = message["failures"]
             if not self._ready.done():
                 self._ready.set_result(None)
 

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..wire import FrameError, FrameReader, frame
@@ -24,7 +25,7 @@ EXIT_DAEMON_GONE = 0
 EXIT_PROTOCOL = 70  # EX_SOFTWARE, sysexits(3)
 
 # Without the white space that decode() looks for around the text: our own heads have none.
-_scan = json.JSONDecoder().scan_once
+_scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
 
 Frame = tuple[dict[str, Any], bytes | None]
 

@@ -6,7 +6,7 @@ Their `__module__` is flow_api, which is how a flow knows them.
 from __future__ import annotations
 
 
-class CloudomationException(Exception):  # noqa: N818  # the platform's name, which flows catch
+class CloudomationException(Exception):  # the platform's name, which flows catch
     """Root of the API's errors."""
 
 

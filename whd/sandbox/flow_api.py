@@ -7,7 +7,7 @@ read. Names of FLOW_API.md that are still missing raise an error that names them
 from __future__ import annotations
 
 import datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from .errors import ERRORS, CloudomationException, InvalidInputError
 from .modules.facade import Facade, make_facade
@@ -22,7 +22,7 @@ class _Fixed:
     __slots__ = ()
     _later: dict[str, str] = {}  # noqa: RUF012  # read only
 
-    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn:
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self:
         raise TypeError(f"{cls.__name__} objects are given to the handler; a flow cannot make one")
 
     def __copy__(self) -> Any:
@@ -48,7 +48,7 @@ class _Fixed:
 
 
 def _final(kind: type) -> None:
-    def refuse(cls: type, **_kwargs: object) -> NoReturn:
+    def refuse(_cls: type, /, **_kwargs: object) -> NoReturn:
         raise TypeError(f"{kind.__name__} cannot be subclassed")
 
     kind.__init_subclass__ = classmethod(refuse)  # type: ignore[assignment]
@@ -88,7 +88,7 @@ class Setting(_Fixed):
     __slots__ = ("_name", "_run")
     _name: str
     _run: Run
-    _later = dict.fromkeys(  # noqa: RUF012  # read only
+    _later = dict.fromkeys(  # read only
         ("save", "delete", "list_append", "acquire", "release"), "saving and locking settings is"
     )
 
@@ -134,7 +134,7 @@ class System(_Fixed):
         setting._run = self._run
         setting._name = str.__str__(name)
         if fields:
-            setting.save(**fields)  # type: ignore[attr-defined]  # see _later
+            setting.save(**fields)
         return setting
 
     def get_own_user(self) -> Record:

@@ -40,6 +40,7 @@ def make_builtins() -> dict[str, Any]:
         __import__=flow_import,
         _getattr_=guards.read_attribute,
         _write_=guards.writable,
+        _super_=guards.read_super,
         _end_=FlowEnd,
         getattr=guards.get_attribute,
         hasattr=guards.has_attribute,

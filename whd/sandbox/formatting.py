@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 import string
+from _string import formatter_field_name_split  # type: ignore[import-not-found]  # the C half of string, without stubs
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from _string import formatter_field_name_split  # type: ignore[import-not-found]  # the C half of string, without stubs
 
 # Fields that are a bare name or number, with a conversion and a format without fields of its own.
 _IS_PLAIN = re.compile(r"(?:[^{}]|\{\{|\}\}|\{[A-Za-z0-9_ ]*(?:![rsa])?(?::[^{}]*)?\})*").fullmatch

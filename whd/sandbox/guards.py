@@ -49,6 +49,19 @@ def _read_carefully(holder: Any, name: str, value: Any) -> Any:
     return value
 
 
+_SELF_OF_SUPER: Any = vars(super)["__self__"]
+
+
+def read_super(base: super, name: str) -> Any:
+    """`_super_`: a special method of a base class, for an instance of the flow's own class and nothing else.
+
+    Of a class it would be the plain function, to be called with a `self` of the flow's choice.
+    """
+    if type(base) is super and type(_SELF_OF_SUPER.__get__(base)).__module__ is FLOW_MODULE:
+        return getattr(base, name)
+    raise TypeError(f"super().{name}() works in methods of the flow's own classes, on their instances") from None
+
+
 def _safe_format(name: str, value: Any) -> Any:
     """Python's own format methods of text are replaced; by whatever way they were reached, they look like this."""
     function = FORMAT.format if name == "format" else FORMAT.format_map

@@ -15,7 +15,9 @@ _CODE = "import sys; sys.path.insert(0, {root!r}); from whd.sandbox.zygote impor
 CONTROL_FD = 3
 
 
-def start_zygote(settings: dict[str, Any], *, stderr: int | None = None) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def start_zygote(
+    settings: dict[str, Any], *, stderr: int | None = None
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """A fresh, isolated Python (`-I`) with an empty environment but TZ. Answers the process and the control socket.
 
     `settings`: {"wall": {…}} (isolation/wall.py). The socket's other end is the process's descriptor 3; the caller

@@ -71,7 +71,7 @@ _MARKERS: dict[int, Any] = {}
 
 def _make_encoder(escape: Callable[[str], str]) -> Callable[[Any, int], Any]:
     # Straight to the C encoder: JSONEncoder.encode makes a new one for each call (1 µs).
-    make: Any = json.encoder.c_make_encoder
+    make: Any = vars(json.encoder)["c_make_encoder"]
     if make is None:
         encoder = json.JSONEncoder(
             ensure_ascii=escape is not json.encoder.encode_basestring,
@@ -141,7 +141,7 @@ def _base_iter(value: Any, kind: type) -> Iterator[Any]:
     """Iterates a builtin container past what a subclass makes of __iter__."""
     for base in (list, tuple, set, frozenset, deque):
         if issubclass(kind, base):
-            return base.__iter__(value)  # type: ignore[no-any-return]
+            return base.__iter__(value)
     raise TypeError(kind.__name__)
 
 
@@ -260,5 +260,8 @@ def _quote(text: str) -> str:
 
 
 def _describe(value: Any) -> str:
-    text = str(value) if isinstance(value, BaseException) else repr(value)
+    try:
+        text = str(value) if isinstance(value, BaseException) else repr(value)
+    except Exception as error:  # a flow's own __repr__ may do anything; a log line must not fail for it
+        return f"<{type(value).__name__}: {type(error).__name__}>"
     return str.__str__(text)

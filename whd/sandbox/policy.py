@@ -24,11 +24,10 @@ from . import refusals
 from .modules import is_importable
 from .names import CAREFUL_NAMES, CLASS_METHODS, INTERNAL_NAMES
 
-# The base class comes without types (no py.typed), hence Any.
 Node = ast.AST
 
 
-class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
+class Policy(RestrictingNodeTransformer):
     """Transforms one module in place; `refused` and `warned` hold (line, what, instead).
 
     `fast_names`: attributes that need no guard. `bound_names`: every name that the module binds anywhere.
@@ -97,7 +96,7 @@ class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
         return _guard("_getattr_", node.value, ast.Constant(name), at=node)
 
     def visit_Call(self, node: ast.Call) -> Node:
-        """A call stays a call. `super().__init__(…)` and its kin are let through, called at once and on super() only."""
+        """A call stays a call. `super().__init__(…)` and its kin pass, called at once and on super() only."""
         method = node.func
         if (
             isinstance(method, ast.Attribute)
@@ -106,7 +105,7 @@ class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
             and isinstance(method.value.func, ast.Name)
             and method.value.func.id == "super"
         ):
-            method.value = self.visit(method.value)
+            node.func = _guard("_super_", self.visit(method.value), ast.Constant(method.attr), at=method)
             node.args = [self.visit(argument) for argument in node.args]
             node.keywords = [self.visit(keyword) for keyword in node.keywords]
             return node

@@ -28,13 +28,14 @@ _RESETS: dict[str, Callable[[], None]] = {"decimal": reset_decimal, "typing": fo
 class Program:
     """One flow's code. `path` is the file name in its tracebacks."""
 
-    __slots__ = ("_code", "_has_generators", "_lines", "_resets", "path")
+    __slots__ = ("_code", "_has_generators", "_has_hashes", "_lines", "_resets", "path")
 
     def __init__(self, path: str, source: str, code: CodeType) -> None:
         self.path = path
         self._code = code
         self._lines = source.splitlines()
-        names, self._has_generators = _survey(code)
+        names, functions, self._has_generators = _survey(code)
+        self._has_hashes = "__hash__" in functions
         self._resets = [reset for module, reset in _RESETS.items() if module in names]
 
     def run(self, run: Run) -> bytes:
@@ -59,7 +60,7 @@ class Program:
     def _call(self, run: Run, namespace: dict[str, Any]) -> None:
         try:
             exec(self._code, namespace)
-            handler = namespace.get("handler")
+            handler: Any = namespace.get("handler")
             system, this = api_objects(run)
             if _takes_inputs(handler):
                 handler(system, this, run.field("input_value"))
@@ -96,6 +97,9 @@ class Program:
             gc.collect()
         for reset in self._resets:
             reset()
+        if self._has_hashes:
+            # A text that lies about its hash and equality may sit in a cache of the library (struct, strptime, …).
+            run.wants_fresh = True
 
 
 def load_program(path: str, source: str, code: str) -> Program:
@@ -108,17 +112,19 @@ def dump_code(code: CodeType) -> str:
     return base64.b64encode(marshal.dumps(code)).decode("ascii")
 
 
-def _survey(code: CodeType) -> tuple[set[str], bool]:
-    """All global and attribute names in the code, and whether it has generator functions."""
+def _survey(code: CodeType) -> tuple[set[str], set[str], bool]:
+    """All global and attribute names in the code, the names of its functions, and whether some are generators."""
     names = set(code.co_names)
+    functions = {code.co_name}
     # A generator expression has no finally; a function cannot have its name.
     has_generators = bool(code.co_flags & _CO_GENERATOR) and code.co_name != "<genexpr>"
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            inner, inner_has_generators = _survey(constant)
-            names |= inner
+            inner_names, inner_functions, inner_has_generators = _survey(constant)
+            names |= inner_names
+            functions |= inner_functions
             has_generators = has_generators or inner_has_generators
-    return names, has_generators
+    return names, functions, has_generators
 
 
 def _takes_inputs(handler: Any) -> bool:

@@ -40,7 +40,10 @@ _ATTRIBUTES = {
 
 _NODES = {
     "Match": ("`match` is not available", "use if / elif"),
-    "AsyncFunctionDef": ("`async def` is not available", "use def; children run in parallel with this.flow(…, wait=False)"),
+    "AsyncFunctionDef": (
+        "`async def` is not available",
+        "use def; children run in parallel with this.flow(…, wait=False)",
+    ),
     "AsyncFor": ("`async for` is not available", "use for"),
     "AsyncWith": ("`async with` is not available", "use with"),
     "Await": ("`await` is not available", "call it directly: this.sleep, this.flow and the others wait by themselves"),

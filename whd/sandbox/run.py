@@ -154,9 +154,9 @@ class Run:
         call = self._calls
         self._channel.send({"op": "call", "job": self.job, "call": call, "name": name}, text)
         head, value = self._channel.answer_to(self.job, call)
-        error = head.get("error")
-        if error is not None:
-            raise ERRORS.get(error["type"], CloudomationException)(error["text"])
+        refusal = head.get("error")
+        if refusal is not None:
+            raise ERRORS.get(refusal["type"], CloudomationException)(refusal["text"])
         return None if value is None else _decode(value.decode("utf-8"))
 
     def sleep(self, seconds: Any) -> None:
@@ -179,7 +179,9 @@ class Run:
             parts.append(f'"fields":{{{",".join(members)}}}')
         self._log(parts)
 
-    def print(self, *values: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: Any = None) -> None:
+    def print(
+        self, *values: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: Any = None
+    ) -> None:
         """The builtin print: one line {"at": ms, "text": "…"}."""
         text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
         self._log([f'"text":{to_log_json(str.__str__(text).removesuffix(chr(10)))}'])

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from . import isolation, modules, worker
 from .compiler import compile_flow
+from .frozen_types import freeze_types
 from .isolation import trial
 
 CONTROL_FD = 3
@@ -51,7 +52,10 @@ def main() -> NoReturn:
 def _warm_up() -> None:
     modules.warm_up()
     modules.fast_names()
-    compile_flow("import json\n\n\ndef handler(system, this):\n    return this.success(json.dumps([1]))\n", "flows/x.py")
+    freeze_types(modules.packages())
+    compile_flow(
+        "import json\n\n\ndef handler(system, this):\n    return this.success(json.dumps([1]))\n", "flows/x.py"
+    )
 
 
 def _prove(wall: dict[str, Any], reports: list[isolation.Report]) -> dict[str, Any]:

@@ -94,6 +94,11 @@ class Index:
         """config/ and flows/, spelled as given."""
         return self.config_dir, self.flows_dir
 
+    @property
+    def current(self) -> Snapshot:
+        """The last snapshot; an empty one with serial 0 before the first."""
+        return self._snapshot
+
     def load(self) -> Snapshot:
         """Reads everything at once, as a single look. Raises ConfigError if there is no config/ at all."""
         for reading in self.update(Changes(everything=True)):

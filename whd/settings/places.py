@@ -6,7 +6,7 @@ Nothing here does I/O: whether an entry is a folder is told by who looked.
 from __future__ import annotations
 
 import enum
-import os.path
+import posixpath
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -86,7 +86,7 @@ def placed(folder: Folder, name: str, *, is_folder: bool | None) -> Place | Fold
 
 
 def _in_config(folder: Folder, name: str, is_folder: bool | None) -> Place | Folder | None:
-    path = os.path.join(folder.path, name)
+    path = posixpath.join(folder.path, name)
     if name == OPTIONS_FILE:
         return Place(FileKind.OPTIONS, path)
     if is_folder:
@@ -101,7 +101,7 @@ def _client_folder(kind: FolderKind, path: str, name: str) -> Place | Folder:
 
 
 def _in_client(folder: Folder, name: str, is_folder: bool | None) -> Place | Folder | None:
-    path = os.path.join(folder.path, name)
+    path = posixpath.join(folder.path, name)
     if name == USERS_FILE:
         return Place(FileKind.USERS, path, folder.client_name)
     if name == SETTINGS_FOLDER and is_folder is not None:
@@ -115,8 +115,8 @@ def _in_client(folder: Folder, name: str, is_folder: bool | None) -> Place | Fol
 
 
 def _in_settings(folder: Folder, name: str, is_folder: bool | None) -> Place | Folder | None:
-    path = os.path.join(folder.path, name)
-    stem, ending = os.path.splitext(name)
+    path = posixpath.join(folder.path, name)
+    stem, ending = posixpath.splitext(name)
     if ending != ".yaml":
         return None if is_folder else _unread(path, name, is_folder, f"{stem}.yaml")
     if not _is_text(stem):
@@ -130,16 +130,16 @@ def _in_settings(folder: Folder, name: str, is_folder: bool | None) -> Place | F
 
 
 def _in_flows(folder: Folder, name: str, is_folder: bool | None) -> Place | Folder | None:
-    path = os.path.join(folder.path, name)
+    path = posixpath.join(folder.path, name)
     if is_folder and name != "__pycache__":
         return _client_folder(FolderKind.CLIENT_FLOWS, path, name)
     if is_folder is False and name.endswith(".py"):
-        return _stray(path, "nothing reads this file", "a flow stands in its client's folder", is_warning=True)
+        return _stray(path, "nothing reads this file", f"flows/<client>/{name}", is_warning=True)
     return _unread(path, name, is_folder, "")
 
 
 def _in_client_flows(folder: Folder, name: str, is_folder: bool | None) -> Place | Folder | None:
-    path = os.path.join(folder.path, name)
+    path = posixpath.join(folder.path, name)
     if not name.endswith(".py"):
         return None
     if not _is_text(name):

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
+from . import inotify
 from .files import Reading
 from .index import Index
 from .model import Fault, Flow, Snapshot
@@ -45,7 +46,7 @@ class Reloader:
     ) -> None:
         self.on_swap: list[OnSwap] = []
         self._index = Index(config_dir, flows_dir, vets_flows=vet_flows is not None)
-        self.snapshot = self._index.snapshot()
+        self.snapshot = self._index.current
         self._vet_flows = vet_flows
         self._polls = polls
         self._vetting: tuple[list[Flow], asyncio.Future[Sequence[Fault | None]]] | None = None
@@ -103,6 +104,9 @@ class Reloader:
 
     def _open_watcher(self) -> Watcher:
         loop = asyncio.get_running_loop()
+        silent = next(filter(None, map(inotify.silent_file_system, self._index.roots)), "")
+        if not self._polls and silent:
+            self._log_polling(f"{silent} does not report all changes")
         if not self._polls:
             try:
                 self._watcher = InotifyWatcher(loop, self._changed, roots=self._index.roots)
@@ -144,7 +148,7 @@ class Reloader:
     async def _apply(self, changes: Changes) -> None:
         await self._update(changes)
         await self._vet()
-        self._swap("settings reloaded")
+        self._swap("settings reloaded", is_forced=changes.force)
 
     async def _update(self, changes: Changes) -> None:
         assert self._watcher is not None
@@ -198,7 +202,7 @@ class Reloader:
         for flow, fault in zip(flows, faults, strict=True):
             self._index.flow_fault(flow, fault)
 
-    def _swap(self, what: str) -> None:
+    def _swap(self, what: str, *, is_forced: bool = False) -> None:
         old, new = self.snapshot, self._index.snapshot()
         summary = self._index.take_summary()
         if new is not old:
@@ -216,7 +220,11 @@ class Reloader:
                 _named(summary.changed + summary.removed),
             )
         if summary.left_out:
-            log.info("still being written, and read when that is over: %s", ", ".join(sorted(summary.left_out)[:10]))
+            # Ordinary while files come in; after a forced reload an operator wonders why a file was not read.
+            level = logging.INFO if is_forced else logging.DEBUG
+            log.log(
+                level, "still being written, and read when that is over: %s", ", ".join(sorted(summary.left_out)[:10])
+            )
         self._log_new_faults(new.faults)
 
     def _log_new_faults(self, faults: tuple[Fault, ...]) -> None:
@@ -232,4 +240,4 @@ def _named(paths: list[str]) -> str:
     if not paths:
         return ""
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return f" ({', '.join(paths[:3])}{more})"
+    return f" ({', '.join(sorted(paths)[:3])}{more})"

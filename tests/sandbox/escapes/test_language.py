@@ -89,7 +89,11 @@ ESCAPES: list[tuple[str, str, str]] = [
     ("string.Formatter (CVE-2026-76825)", "from string import Formatter\ngot = Formatter", "no 'Formatter'"),
     ("string.Formatter by getattr", "import string\ngot = getattr(string, 'Formatter')", "no 'Formatter'"),
     ("UserString", "from collections import UserString\ngot = UserString", "no 'UserString'"),
-    ("a StrEnum's format", "import enum\nclass E(enum.StrEnum):\n    A = '{0.__class__}'\ngot = E.A.format(this)", "starts"),
+    (
+        "a StrEnum's format",
+        "import enum\nclass E(enum.StrEnum):\n    A = '{0.__class__}'\ngot = E.A.format(this)",
+        "starts",
+    ),
     # ---- frames (CVE-2023-37271) ------------------------------------------------------------------------------------
     ("a generator's frame", "g = (x for x in [1])\ngot = g.gi_frame", "belongs to the interpreter"),
     ("a generator's frame by getattr", "got = getattr((x for x in [1]), 'gi_frame')", "belongs to the interpreter"),
@@ -97,7 +101,11 @@ ESCAPES: list[tuple[str, str, str]] = [
     ("an asynchronous generator's frame (8.5)", "got = getattr((), 'ag_frame')", "belongs to the interpreter"),
     ("a coroutine's frame", "got = getattr((), 'cr_frame')", "belongs to the interpreter"),
     ("a frame's back", "got = getattr((), 'f_back')", "belongs to the interpreter"),
-    ("a traceback of an error", "try:\n    1/0\nexcept ZeroDivisionError as e:\n    got = e.__traceback__", "`__traceback__`"),
+    (
+        "a traceback of an error",
+        "try:\n    1/0\nexcept ZeroDivisionError as e:\n    got = e.__traceback__",
+        "`__traceback__`",
+    ),
     (
         "a traceback handed to __exit__",
         """
@@ -119,12 +127,20 @@ ESCAPES: list[tuple[str, str, str]] = [
     ("type as a base", "class M(type): pass\ngot = M", "code"),
     ("a metaclass", "class C(metaclass=print): pass\ngot = C", "cannot choose its metaclass"),
     ("the metaclass of an enum", "import enum\ngot = type(enum.Enum)", "type() of a class"),
-    ("an enum's special methods", "import enum\ngot = enum.Enum('E', {'__getattr__': print})", "starts with an underscore"),
+    (
+        "an enum's special methods",
+        "import enum\ngot = enum.Enum('E', {'__getattr__': print})",
+        "starts with an underscore",
+    ),
     ("an enum of pairs", "import enum\ngot = enum.Enum('E', [('__del__', print)])", "starts with an underscore"),
     ("a function's type", "got = type(lambda: 0)", "type() of a function"),
     ("an instance as a base", "class C(this): pass\ngot = C", "a flow cannot make one"),
     ("a module as a base", "import json\nclass C(json): pass\ngot = C", "cannot be made by flows"),
-    ("the API's classes as bases", "import flow_api\nclass C(flow_api.Execution): pass\ngot = C", "cannot be subclassed"),
+    (
+        "the API's classes as bases",
+        "import flow_api\nclass C(flow_api.Execution): pass\ngot = C",
+        "cannot be subclassed",
+    ),
     ("an execution of one's own", "import flow_api\ngot = flow_api.Execution()", "a flow cannot make one"),
     ("an execution by its type", "got = type(this)()", "a flow cannot make one"),
     ("a copied execution", "import copy\ngot = None if copy.copy(this) is this else 1", ""),
@@ -164,16 +180,32 @@ ESCAPES: list[tuple[str, str, str]] = [
     ("yaml's unsafe loader", "import yaml\ngot = yaml.load", "no 'load'"),
     ("yaml's python tags", "import yaml\ngot = yaml.safe_load('!!python/name:os.system')", "ConstructorError"),
     # ---- what errors carry (CVE-2024-47532) -------------------------------------------------------------------------
-    ("the object of an AttributeError", "try:\n    [].nope\nexcept AttributeError as e:\n    got = e.obj", "'obj' of errors"),
-    ("the same by getattr", "try:\n    [].nope\nexcept AttributeError as e:\n    got = getattr(e, 'obj')", "'obj' of errors"),
+    (
+        "the object of an AttributeError",
+        "try:\n    [].nope\nexcept AttributeError as e:\n    got = e.obj",
+        "'obj' of errors",
+    ),
+    (
+        "the same by getattr",
+        "try:\n    [].nope\nexcept AttributeError as e:\n    got = getattr(e, 'obj')",
+        "'obj' of errors",
+    ),
     (
         "the module behind a facade",
         "import json\ntry:\n    json.nope\nexcept AttributeError as e:\n    got = '{0.obj}'.format(e)",
         "'obj' of errors",
     ),
-    ("an error's context", "try:\n    1/0\nexcept Exception as e:\n    got = getattr(e, '__context__')", "starts with an"),
+    (
+        "an error's context",
+        "try:\n    1/0\nexcept Exception as e:\n    got = getattr(e, '__context__')",
+        "starts with an",
+    ),
     # ---- text that becomes code --------------------------------------------------------------------------------------
-    ("namedtuple's field names", "from collections import namedtuple\ngot = namedtuple('P', ['x=print'])", "valid ident"),
+    (
+        "namedtuple's field names",
+        "from collections import namedtuple\ngot = namedtuple('P', ['x=print'])",
+        "valid ident",
+    ),
     ("namedtuple's type name", "from collections import namedtuple\ngot = namedtuple('P: pass', 'x')", "valid ident"),
     (
         "a lying field name",
@@ -201,16 +233,62 @@ ESCAPES: list[tuple[str, str, str]] = [
         "functools.update_wrapper(f, json.dumps, ('__globals__',))\ngot = getattr(f, '__globals__')",
         "starts with an underscore",
     ),
-    ("a dataclass of a shared class", "import dataclasses, json\ngot = dataclasses.dataclass(json.JSONEncoder)", "itself defines"),
-    ("an order for a shared class", "import functools, uuid\ngot = functools.total_ordering(uuid.UUID)", "itself defines"),
+    (
+        "a dataclass of a shared class",
+        "import dataclasses, json\ngot = dataclasses.dataclass(json.JSONEncoder)",
+        "itself defines",
+    ),
+    (
+        "an order for a shared class",
+        "import functools, uuid\ngot = functools.total_ordering(uuid.UUID)",
+        "itself defines",
+    ),
     ("ABC.register", "import collections.abc\ngot = collections.abc.Sized.register(int)", "the method 'register'"),
     (
         "ABC.register of a subclass",
         "import collections.abc\nclass C(collections.abc.Sized): pass\ngot = C.register(int)",
         "the method 'register'",
     ),
-    ("the zones' cache", "import zoneinfo\ngot = type(zoneinfo.ZoneInfo('UTC')).clear_cache()", "the method 'clear_cache'"),
+    (
+        "the zones' cache",
+        "import zoneinfo\ngot = type(zoneinfo.ZoneInfo('UTC')).clear_cache()",
+        "the method 'clear_cache'",
+    ),
     ("a zone from a file", "import zoneinfo\ngot = type(zoneinfo.ZoneInfo('UTC')).from_file", "the method 'from_file'"),
+    (
+        "a base's __init__ for somebody else, in a class method",
+        """
+        import json
+        class C(json.JSONEncoder):
+            @classmethod
+            def poison(cls):
+                super().__init__(json.JSONEncoder, default=print)
+        C.poison()
+        got = 'poisoned'
+        """,
+        "on their instances",
+    ),
+    (
+        "a base's __init__ for somebody else, with two arguments",
+        """
+        import json
+        class C(json.JSONEncoder): pass
+        super(C, C).__init__(json.JSONEncoder, default=print)
+        got = 'poisoned'
+        """,
+        "on their instances",
+    ),
+    ("a shared object's __init__", "super(type(this), this).__init__()\ngot = 1", "on their instances"),
+    (
+        "a library's method that writes to its self",
+        "import calendar, json\ncalendar.Calendar.setfirstweekday(json.JSONEncoder, 1)\ngot = 'written'",
+        "immutable type",
+    ),
+    (
+        "a library's method that writes to a class of ours",
+        "import calendar\ncalendar.Calendar.setfirstweekday(type(this), 1)\ngot = 'written'",
+        "immutable type",
+    ),
     # ---- serialisation ----------------------------------------------------------------------------------------------
     (
         "reduce through copy",
@@ -221,7 +299,7 @@ ESCAPES: list[tuple[str, str, str]] = [
     # ---- pattern matching and asynchronous code ----------------------------------------------------------------------
     ("a class pattern", "match this:\n    case object(__class__=c): got = c", "`match` is not available"),
     ("an asynchronous comprehension", "async def f(): return [x async for x in y]\ngot = f", "`async def` is not"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("body", "stopped"), [case[1:] for case in ESCAPES], ids=[case[0] for case in ESCAPES])
@@ -280,7 +358,7 @@ WRITES = [
     ("a shared class's list", "import calendar\ncalendar.HTMLCalendar.cssclasses[0] = 'x'"),
     ("a shared class's list by method", "import calendar\ncalendar.HTMLCalendar.cssclasses.append('x')"),
     ("hashlib's algorithms", "import hashlib\nhashlib.algorithms_available.add('x')"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("body", [case[1] for case in WRITES], ids=[case[0] for case in WRITES])
@@ -315,3 +393,7 @@ def test_what_a_flow_made_it_may_change(run_flow: Callable[..., Ended]) -> None:
     """
     ended = run_flow(attempt(body))
     assert ended.output == {"escaped": "[1, 1, 2, False, 3, 4, {'a': 1, 'b': 2}]", "error": None}
+
+
+def test_the_harness_would_see_an_escape(run_flow: Callable[..., Ended]) -> None:
+    assert run_flow(attempt("got = 'out'")).output == {"escaped": "'out'", "error": None}

@@ -5,7 +5,6 @@ where it is built (flow_builtins.py).
 """
 
 from __future__ import annotations
-
 import __future__
 
 from collections.abc import Callable
@@ -27,7 +26,7 @@ FACADES: dict[str, Facade] = {
     **number_facades(),
     **text_facades(),
     **time_facades(),
-    "__future__": make_facade("__future__", {name: None for name in __future__.all_feature_names}),
+    "__future__": make_facade("__future__", dict.fromkeys(__future__.all_feature_names)),
 }
 RUN_FACADES: dict[str, Callable[[Any], Facade]] = {"random": make_random, "time": make_time}
 # Parents of importable modules, with nothing in them but these.
@@ -48,6 +47,11 @@ def warm_up() -> None:
     """Loads all that would be loaded late, when a walled process can open no file any more."""
     for call in [*_warm_up_text(), *_warm_up_numbers(), *_warm_up_times()]:
         call()
+
+
+def packages() -> frozenset[str]:
+    """The top level packages whose classes flows meet, our own among them."""
+    return frozenset(name.partition(".")[0] for name in (*FACADES, *RUN_FACADES, "whd.sandbox"))
 
 
 # Builtin types whose attributes a flow meets all the time.

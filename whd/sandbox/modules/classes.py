@@ -20,6 +20,7 @@ from typing import Any
 from ..names import FLOW_MODULE
 from .facade import Facade, make_facade, pick
 
+
 def _make_flow_module() -> types.ModuleType:
     """What dataclasses finds when it looks into the module of a flow's class, to read annotations that are texts.
 
@@ -152,7 +153,7 @@ def namedtuple(
     if isinstance(field_names, str):
         field_names = str.__str__(field_names).replace(",", " ").split()
     fields = [_own_name(name) if not rename else str.__str__(name) for name in field_names]
-    return collections.namedtuple(  # type: ignore[misc]  # noqa: PYI024  # the names are only known at run time
+    return collections.namedtuple(
         _own_name(typename), fields, rename=bool(rename), defaults=defaults, module=FLOW_MODULE
     )
 
@@ -176,11 +177,11 @@ def _collections() -> tuple[Facade, Facade]:
 # Without get_type_hints, which evaluates texts as code.
 _TYPING = (
     "Annotated Any AnyStr Callable ChainMap ClassVar Collection Concatenate Container Counter DefaultDict Deque Dict "
-    "Final FrozenSet Generator Generic Hashable ItemsView Iterable Iterator KeysView List Literal LiteralString Mapping "
-    "MappingView MutableMapping MutableSequence MutableSet NamedTuple Never NewType NoReturn NotRequired Optional "
-    "OrderedDict Protocol Required Reversible Self Sequence Set Sized SupportsAbs SupportsFloat SupportsIndex "
-    "SupportsInt SupportsRound Text Tuple Type TypeAlias TypeGuard TypeVar TypedDict Union ValuesView assert_never cast "
-    "get_args get_origin is_typeddict TYPE_CHECKING"
+    "Final FrozenSet Generator Generic Hashable ItemsView Iterable Iterator KeysView List Literal LiteralString "
+    "Mapping MappingView MutableMapping MutableSequence MutableSet NamedTuple Never NewType NoReturn NotRequired "
+    "Optional OrderedDict Protocol Required Reversible Self Sequence Set Sized SupportsAbs SupportsFloat SupportsIndex "
+    "SupportsInt SupportsRound TYPE_CHECKING Text Tuple Type TypeAlias TypeGuard TypeVar TypedDict Union ValuesView "
+    "assert_never cast get_args get_origin is_typeddict"
 )
 
 

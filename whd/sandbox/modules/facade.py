@@ -7,13 +7,13 @@ would otherwise look into sys.modules under that name and hand out the real modu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 
 class Facade:
     """One importable module as flows see it."""
 
-    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn:
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self:
         """Only `make_facade` makes one."""
         raise TypeError("modules cannot be made by flows")
 

@@ -20,8 +20,8 @@ _TIME = (
 )
 _CALENDAR = (
     "Calendar FRIDAY Day HTMLCalendar IllegalMonthError IllegalWeekdayError MONDAY Month SATURDAY SUNDAY THURSDAY "
-    "TUESDAY TextCalendar WEDNESDAY calendar day_abbr day_name firstweekday isleap leapdays month month_abbr month_name "
-    "monthcalendar monthrange timegm weekday weekheader"
+    "TUESDAY TextCalendar WEDNESDAY calendar day_abbr day_name firstweekday isleap leapdays month month_abbr "
+    "month_name monthcalendar monthrange timegm weekday weekheader"
 )
 
 

@@ -1,0 +1,135 @@
+"""What a hostile worker may send: everything but the protocol is a FrameError."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from whd.executions.record import Cause, Status
+from whd.pool import frames
+from whd.settings.options import Limits
+from whd.wire import FrameError, FrameReader, frame, split
+
+LIMITS = Limits(max_output_bytes=1000)
+
+
+def end(**head: Any) -> dict[str, Any]:
+    return {"op": "end", "job": 1, "status": "ENDED_SUCCESS", "message": "", **head}
+
+
+def test_a_plain_end() -> None:
+    read = frames.read_end(end(message="done"), b'{"a": 1}', LIMITS)
+    assert (read.status, read.message, read.output_json) == (Status.ENDED_SUCCESS, "done", b'{"a": 1}')
+
+
+def test_a_limit_is_a_cause_only_of_an_error() -> None:
+    assert frames.read_end(end(limit="memory_bytes"), b"{}", LIMITS).cause is Cause.NONE
+    failed = end(status="ENDED_ERROR", limit="timeout_s")
+    assert frames.read_end(failed, b"{}", LIMITS).cause is Cause.LIMIT
+
+
+@pytest.mark.parametrize(
+    ("head", "value"),
+    [
+        (end(status="ENDED_CANCELLED"), b"{}"),
+        (end(status="RUNNING"), b"{}"),
+        (end(status=None), b"{}"),
+        (end(status=["ENDED_SUCCESS"]), b"{}"),
+        (end(message=5), b"{}"),
+        (end(limit={}), b"{}"),
+        (end(status="ENDED_ERROR", limit=[]), b"{}"),
+        (end(name=1), b"{}"),
+        (end(), b"{"),
+        (end(), b"{} {}"),
+        (end(), b"NaN"),
+        (end(), b"[Infinity]"),
+        (end(), b'"\xff"'),
+        (end(), b"[" * 300 + b"]" * 300),
+        (end(), b"[" + b"1" * 990 + b"0" * 20 + b"]"),
+        (end(), b'"' + b"x" * 1000 + b'"'),
+        (end(response=[]), b"{}"),
+        (end(response={"status": 99, "headers": {}}), b"{}"),
+        (end(response={"status": 100, "headers": {}}), b"{}"),
+        (end(response={"status": True, "headers": {}}), b"{}"),
+        (end(response={"status": 200}), b"{}"),
+        (end(response={"status": 200, "headers": {"a": 1}}), b"{}"),
+        (end(response={"status": 200, "headers": {"a\r\nb": "1"}}), b"{}"),
+        (end(response={"status": 200, "headers": {"a": "1\r\nset-cookie: x"}}), b"{}"),
+        (end(response={"status": 200, "headers": {"Content-Length": "5"}}), b"{}"),
+        (end(response={"status": 200, "headers": {"transfer-encoding": "chunked"}}), b"{}"),
+        (end(response={"status": 200, "headers": {"Connection": "close"}}), b"{}"),
+        (end(response={"status": 200, "headers": {"a": "€"}}), b"{}"),
+        (end(response={"status": 200, "headers": {}, "body": 5}), b"{}"),
+        (end(response={"status": 200, "headers": {}, "body": "x" * 5000}), b"{}"),
+    ],
+)  # fmt: skip
+def test_forged_ends_are_refused(head: Any, value: bytes) -> None:
+    with pytest.raises(FrameError):
+        frames.read_end(head, value, LIMITS)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{", b"\xff", b"[" * 100_000])
+def test_forged_calls_are_refused(value: bytes | None) -> None:
+    with pytest.raises(FrameError):
+        frames.read_call({"call": 1, "name": "sleep"}, value)
+
+
+@pytest.mark.parametrize(
+    "head", [{}, {"call": -1}, {"call": "1"}, {"call": 1.0}, {"call": True}, {"call": 1, "name": 2}]
+)
+def test_calls_need_a_number_and_a_name(head: Any) -> None:
+    with pytest.raises(FrameError):
+        frames.read_call(head, b"{}")
+
+
+@pytest.mark.parametrize("value", [None, b"{}", b"5", b"[", b"[NaN]"])
+def test_a_log_is_a_list(value: bytes | None) -> None:
+    with pytest.raises(FrameError):
+        frames.read_log(value)
+
+
+@pytest.mark.parametrize("payload", [b"", b"5", b"[]", b"{", b"\xff", b"[" * 100_000, b"\n{}"])
+def test_a_head_is_one_object(payload: bytes) -> None:
+    with pytest.raises(FrameError):
+        split(payload)
+
+
+def test_a_frame_past_the_limit_is_refused_before_it_is_read() -> None:
+    reader = FrameReader(100)
+    with pytest.raises(FrameError):
+        reader.feed(b"\xff\xff\xff\x7f")
+    assert reader.pending_bytes <= 4
+
+
+def test_frames_survive_any_cut() -> None:
+    choose = random.Random(1)
+    sent = [frame({"job": n}, json.dumps("x" * choose.randrange(50)).encode()) for n in range(200)]
+    stream = b"".join(sent)
+    reader = FrameReader(1000)
+    received: list[bytes] = []
+    position = 0
+    while position < len(stream):
+        size = choose.randrange(1, 40)
+        received += reader.feed(stream[position : position + size])
+        position += size
+    assert received == [whole[4:] for whole in sent]
+    assert reader.pending_bytes == 0
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_garbage_is_never_more_than_a_frame_error(seed: int) -> None:
+    choose = random.Random(seed)
+    data = bytearray(frame(end(response={"status": 200, "headers": {"a": "b"}, "body": "x"}), b'{"a": [1, "x"]}'))
+    for _ in range(choose.randrange(1, 6)):
+        data[choose.randrange(len(data))] = choose.randrange(256)
+    try:
+        for payload in FrameReader(2000).feed(bytes(data)):
+            head, value = split(payload)
+            frames.int_member(head, "job")
+            frames.read_end(head, value, LIMITS)
+            frames.read_log(value)
+    except FrameError:
+        pass

@@ -1,0 +1,66 @@
+"""README and docs say what the program does: options, errors, commands and links, checked against the source."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from whd import errors
+from whd.cli import build_parser
+from whd.settings.options import LIMIT_NAMES, OPTION_NAMES, Options, option_fields
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def option_rows() -> list[str]:
+    """The README's table of options, as the schema has it."""
+    rows = ["| option | default | meaning |", "|---|---|---|"]
+    for field in option_fields():
+        default = getattr(Options(), field.name)
+        shown = "[" + ", ".join(default) + "]" if isinstance(default, tuple) else str(default)
+        shown = shown.lower() if isinstance(default, bool) else shown.removesuffix(".0")
+        star = " *" if field.name in LIMIT_NAMES else ""
+        restart = "" if field.metadata["live"] else " (needs a restart)"
+        rows.append(f"| `{field.name}`{star} | {shown} | {field.metadata['text']}{restart} |")
+    return rows
+
+
+def test_the_options_table_is_the_schemas() -> None:
+    table = README.split("<!-- options -->")[1].split("<!-- /options -->")[0].strip()
+    assert table.splitlines() == option_rows()
+
+
+def test_every_error_code_is_documented() -> None:
+    def codes(error: type[errors.HttpError]) -> set[tuple[int, str]]:
+        return {(error.status, error.code)}.union(*(codes(child) for child in error.__subclasses__()))
+
+    documented = set()
+    for line in README.splitlines():
+        match = re.fullmatch(r"\| ([\d, ]+) \| ([a-z_, ]+) \| .* \|", line)
+        if match:
+            documented |= {(int(status), code) for status in match[1].split(", ") for code in match[2].split(", ")}
+    assert codes(errors.HttpError) <= documented
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "run", "webhooks", "executions", "status", "doctor", "units"])
+def test_every_command_is_documented(command: str) -> None:
+    assert re.search(rf"^    whd {command}\b", README, re.MULTILINE)
+    assert command in build_parser().format_help()
+
+
+def test_no_command_is_left_out() -> None:
+    listed = set(re.findall(r"^    (\w+)  +\w", build_parser().format_help(), re.MULTILINE))
+    assert listed == {"serve", "check", "run", "webhooks", "executions", "status", "doctor", "units"}
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "README.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_schema_is_complete() -> None:
+    assert {field.name for field in option_fields()} == set(OPTION_NAMES)
