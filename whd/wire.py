@@ -33,6 +33,7 @@ from typing import Any
 
 LENGTH = Struct("<I")
 
+_decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -53,7 +54,7 @@ def split(payload: bytes) -> tuple[dict[str, Any], bytes | None]:
     end = payload.find(b"\n")
     text, value = (payload, None) if end < 0 else (payload[:end], payload[end + 1 :])
     try:
-        head = json.loads(text)
+        head = _decode(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise FrameError(f"a frame's head is not JSON: {error}") from None
     if type(head) is not dict:

@@ -134,7 +134,8 @@ def test_a_failure_shows_type_text_and_the_flows_own_lines(run_flow: Callable[..
             "class Bad(Exception):\n    def __str__(self): raise KeyError\nraise Bad",
             "handler.<locals>.Bad: <its text cannot be made: KeyError>",
         ),
-        ("import requests", "ImportError: flows have no module 'requests'; they have: base64, binascii, bisect"),
+        ("import numpy", "ImportError: flows have no module 'numpy'; they have: base64, binascii, bisect"),
+        ("import logging", "ImportError: flows have no module 'logging'; use this.log; they have: base64"),
     ],
 )
 def test_the_last_line_says_what_went_wrong(run_flow: Callable[..., Ended], body: str, last: str) -> None:

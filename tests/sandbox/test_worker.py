@@ -136,8 +136,8 @@ def test_nothing_is_compiled_that_a_client_may_not_have(compile_flow: Callable[[
 
 
 def test_warnings_come_with_the_code(compile_flow: Callable[[str], dict[str, Any]]) -> None:
-    answer = compile_flow("import requests\ndef handler(system, this):\n    pass\n")
-    assert answer["warnings"] == [{"line": 1, "text": "flows have no module `requests`: this import will fail"}]
+    answer = compile_flow("import numpy\ndef handler(system, this):\n    pass\n")
+    assert answer["warnings"] == [{"line": 1, "text": "flows have no module `numpy`: this import will fail"}]
 
 
 # ---- payloads and outputs --------------------------------------------------------------------------------------------

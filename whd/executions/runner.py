@@ -21,7 +21,7 @@ from ..pool.job import End, Job, JobState
 from ..pool.pool import Pool
 from ..settings.model import Flow, Snapshot, User
 from ..settings.options import Limits
-from .record import Cause, Event, Execution, Status, new_id, timestamp
+from .record import Cause, Event, Execution, Status, names_json, new_id, timestamp
 from .store import Store, Stored
 
 log = logging.getLogger("whd.executions")
@@ -181,16 +181,6 @@ class Runner:
 
     def _submit(self, live: Live, *, is_first: bool) -> None:
         execution = live.execution
-        about = {
-            "id": execution.id,
-            "name": execution.name or execution.flow_name,
-            "type": execution.kind,
-            "flow_name": execution.flow_name,
-            "webhook_name": execution.webhook_name or None,
-            "user_name": execution.user_name,
-            "client_name": execution.client_name,
-            "created_at": timestamp(execution.created_ms),
-        }
         job = live.job = Job(
             client_name=execution.client_name,
             user_name=execution.user_name,
@@ -198,7 +188,7 @@ class Runner:
             limits=live.limits,
             isolation=live.isolation,
             input_json=execution.input_json,
-            about=about,
+            about_json="",
             customer=self,
             is_first=is_first,
         )
@@ -213,8 +203,10 @@ class Runner:
         self._uncount(live)
         execution = live.execution
         execution.apply(Event.START, now_ms=now_ms())
-        job.about["status"] = execution.status
-        job.about["started_at"] = timestamp(execution.started_ms)
+        job.about_json = (
+            f'{{"id":"{execution.id}",{names_json(execution)},"status":"{execution.status.value}",'
+            f'"created_at":"{timestamp(execution.created_ms)}","started_at":"{timestamp(execution.started_ms)}"}}'
+        )
 
     def on_log(self, job: Job, lines_json: bytes) -> None:
         """Of Customer: the flow logged."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class JobState(enum.Enum):
     """Where a job stands; JOB_MOVES says what may follow what."""
 
+    # Enum's own hash is a Python function; each move would pay for it three times.
+    __hash__ = object.__hash__
+
     NEW = "not handed to the pool yet"
     QUEUED = "waits for a place"
     STARTING = "has a place, waits for a process or for its flow to be compiled"
@@ -75,10 +78,10 @@ class Customer(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One execution for the pool. Only the fields up to `customer` are the customer's to fill.
+    """One execution for the pool. Only the fields up to `is_first` are the customer's to fill.
 
-    `about`: what a flow may know of its execution (wire op `run`). `is_first`: a child or a restarted execution,
-    which waits before new calls and outside max_queue.
+    `about_json`: what a flow may know of its execution (wire op `run`), set at the latest in `on_start`. `is_first`: a
+    child or a restarted execution, which waits before new calls and outside max_queue.
     """
 
     client_name: str
@@ -87,7 +90,7 @@ class Job:
     limits: Limits
     isolation: str
     input_json: bytes
-    about: dict[str, Any]
+    about_json: str
     customer: Customer
     is_child: bool = False
     is_first: bool = False

@@ -7,6 +7,8 @@ leaves undone costs its own job and nothing else.
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -15,8 +17,8 @@ from typing import Any
 from ..errors import ConfigError, HttpError
 from ..executions.record import Cause, Status
 from ..payload import Parsed
-from ..settings.options import Options
-from ..wire import FrameError, frame, split
+from ..settings.options import Limits, Options
+from ..wire import LENGTH, FrameError, frame, split
 from . import frames
 from .compiler import Code, Compiler
 from .digester import LARGE_BYTES, Digester
@@ -209,24 +211,15 @@ class Pool:
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
         job.customer.on_start(job)
-        limits = job.limits
-        head = {
-            "op": "run",
-            "job": job.number,
-            "hash": code.key[1],
-            "execution": job.about,
-            "limits": {
-                "max_output_bytes": limits.max_output_bytes,
-                "max_log_bytes": limits.max_log_bytes,
-                "max_calls": limits.max_calls,
-                "memory_bytes": limits.memory_bytes,
-            },
-        }
-        payload = frame(head, job.input_json)
+        # By hand, because each call pays for it; every part is JSON already.
+        head = (
+            f'{{"op":"run","job":{job.number},"hash":"{code.key[1]}","execution":{job.about_json},'
+            f'"limits":{_limits_json(job.limits)}}}\n'
+        ).encode("ascii")
+        payload = b"".join((LENGTH.pack(len(head) + len(job.input_json)), head, job.input_json))
         # By hash and name: two flows of the same text are two flows to their users.
-        code_name = f"{code.key[1]}/{code.key[2]}"
-        if code_name not in worker.codes:
-            worker.codes.add(code_name)
+        if code.key not in worker.codes:
+            worker.codes.add(code.key)
             payload = code.frame + payload
         worker.send(payload)
 
@@ -366,6 +359,13 @@ class Pool:
             self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.CPU))
         if used > CPU_LIFE_S:
             worker.wants_replacement = True
+
+
+@functools.lru_cache(maxsize=1024)
+def _limits_json(limits: Limits) -> str:
+    """What the worker itself keeps of the limits."""
+    names = ("max_output_bytes", "max_log_bytes", "max_calls", "memory_bytes")
+    return json.dumps({name: getattr(limits, name) for name in names}, separators=(",", ":"))
 
 
 def _death_text(worker: Worker) -> str:

@@ -48,6 +48,7 @@ class Scheduler:
         self.max_queue = max_queue
         self.running = 0
         self.waiting = 0
+        # A lane stays once made: making one anew costs more than keeping it, and clients are as many as config/ has.
         self._lanes: dict[str, _Lane] = {}
         # Ordered sets of client names; a name whose lane has meanwhile emptied is skipped when its turn comes.
         self._rings: tuple[dict[str, None], dict[str, None], dict[str, None]] = ({}, {}, {})
@@ -143,19 +144,14 @@ class Scheduler:
         lane = self._lanes[job.client_name]
         lane.running -= 1
         self.running -= 1
-        if not lane.running:
-            if lane.count():
-                self._entitled[job.client_name] = None
-            else:
-                del self._lanes[job.client_name]
+        if not lane.running and lane.count():
+            self._entitled[job.client_name] = None
 
     def remove(self, job: Job) -> None:
         """Takes a waiting job out (cancelled, drained)."""
         lane = self._lanes[job.client_name]
         next(waiting for waiting in lane.waiting if job in waiting).remove(job)
         self.waiting -= 1
-        if not lane.count() and not lane.running:
-            del self._lanes[job.client_name]
 
     def waiting_of(self, client_name: str) -> int:
         """How many of a client's jobs wait."""

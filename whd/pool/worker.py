@@ -59,7 +59,7 @@ class Worker:
         self.number = number
         self.state = WorkerState.FORKING
         self.binding: Binding | None = None
-        self.codes: set[str] = set()
+        self.codes: set[tuple[str, str, str]] = set()
         self.job: Job | None = None
         self.jobs_done = 0
         self.idle_since = 0.0

@@ -13,6 +13,7 @@ from typing import Any
 
 from .modules import FACADES, RUN_FACADES, importable_names
 from .modules.facade import Facade, public_names
+from .refusals import module_instead
 
 RUN_NAME = "_run_"
 
@@ -51,9 +52,10 @@ def _find(name: str, run: Any) -> Facade:
         return facade
     make = RUN_FACADES.get(name)
     if make is None or run is None:
+        instead = module_instead(name)
         raise ImportError(
-            f"flows have no module {name!r}; they have: {', '.join(importable_names())}; "
-            "for an HTTP call use this.task('REST', url=…)"
+            f"flows have no module {name!r}; {f'{instead}; ' if instead else ''}they have: "
+            f"{', '.join(importable_names())}"
         ) from None
     made = run.facades.get(name)
     if made is None:

@@ -216,7 +216,9 @@ class Policy(RestrictingNodeTransformer):
         if any(part.startswith("_") for part in name.split(".")):
             self.refuse(node, (f"the module `{name}` is private", "import the public module instead"))
         elif not is_importable(name):
-            self.warned.append((getattr(node, "lineno", 0), f"flows have no module `{name}`: this import will fail"))
+            instead = refusals.module_instead(name)
+            text = f"flows have no module `{name}`: this import will fail{f'; {instead}' if instead else ''}"
+            self.warned.append((getattr(node, "lineno", 0), text))
 
     def _check_alias(self, node: Node, alias: ast.alias, bound: str) -> None:
         self.check_name(node, alias.asname or bound)

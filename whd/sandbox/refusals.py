@@ -26,6 +26,23 @@ MISSING_BUILTINS = {
     "reload": "imports are fresh in each execution",
 }
 
+_HTTP = "use this.task('REST', url=…)"
+_PARALLEL = "use this.flow(name, wait=False) and this.wait_for"
+_MODULES = {
+    **dict.fromkeys(("requests", "httpx", "http", "urllib", "urllib3", "aiohttp", "socket", "ssl"), _HTTP),
+    **dict.fromkeys(("threading", "multiprocessing", "concurrent", "asyncio", "queue"), _PARALLEL),
+    **dict.fromkeys(("logging", "pprint", "warnings"), "use this.log"),
+    **dict.fromkeys(("pickle", "marshal", "shelve"), "use json"),
+    **dict.fromkeys(("subprocess", "sys", "ctypes", "signal"), "a flow has no operating system around it"),
+    **dict.fromkeys(
+        ("pathlib", "shutil", "tempfile", "glob"), "use file records (system.file), os.path for their names"
+    ),
+    "contextlib": "write a class with __enter__ and __exit__",
+    "pytz": "use zoneinfo",
+    "simplejson": "use json",
+    "traceback": "an error that is not caught shows its lines in the message; repr(error) is its text",
+}
+
 _ATTRIBUTES = {
     "__class__": "use isinstance(x, …) or type(x)",
     "__dict__": "keep what you need in a dict of your own",
@@ -83,6 +100,11 @@ def internal_attribute(name: str) -> tuple[str, str]:
 def missing_builtin(name: str) -> tuple[str, str]:
     """A builtin that flows do not have."""
     return f"`{name}` is not available", MISSING_BUILTINS[name]
+
+
+def module_instead(name: str) -> str:
+    """What to do instead of importing a module that flows do not have, "" where nothing special comes to mind."""
+    return _MODULES.get(name.partition(".")[0], "")
 
 
 def node(kind: str) -> tuple[str, str]:

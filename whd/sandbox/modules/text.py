@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import csv
 import difflib
 import fnmatch
@@ -153,6 +154,16 @@ def text_facades() -> dict[str, Facade]:
     return facades
 
 
+# What files and senders in the wild are encoded in; Python loads each from a file at its first use.
+_CODECS = (
+    "ascii latin-1 utf-7 utf-8-sig utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be cp437 cp850 cp852 cp858 cp866 "
+    "cp874 cp932 cp949 cp950 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 iso8859-2 iso8859-3 "
+    "iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-10 iso8859-13 iso8859-14 iso8859-15 iso8859-16 "
+    "koi8-r koi8-u mac-roman shift_jis euc_jp iso2022_jp gb2312 gbk gb18030 big5 euc_kr idna punycode unicode_escape "
+    "raw_unicode_escape"
+)
+
+
 def warm_up() -> list[Callable[[], object]]:
     """Calls that load what these modules load late; a walled process can open no file any more."""
     return [
@@ -166,6 +177,7 @@ def warm_up() -> list[Callable[[], object]]:
         lambda: string.Template("$a").substitute(a=1),
         lambda: html.unescape("&auml;"),
         lambda: urllib.parse.urlsplit("http://[::1]:80/ä?a=b#c"),
+        lambda: [codecs.lookup(name) for name in _CODECS.split()],
         lambda: "ä.example".encode("idna"),
         lambda: unicodedata.normalize("NFKC", "ﬁ"),
     ]
