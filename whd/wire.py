@@ -7,7 +7,7 @@ as JSON white space. The value travels as text, so that the daemon can check it 
 No pickle, no marshal: a worker is hostile. Nothing here does I/O or interprets a head. The ops, with their members:
 
 daemon to worker
-    bind     client, user, memory_bytes             first frame of all; limits are set, then the last of the wall
+    bind     client, user, memory_bytes, cpu_s      first frame of all; limits are set, then the last of the wall
     code     hash, flow, path, source, code          a compiled flow (base64 marshal), once per worker and hash
     compile  hash, flow, path, source                only to a worker that does nothing else
     parse    job, content_type, has_key, gunzip_limit + value   only to a worker that does nothing else;
@@ -21,7 +21,8 @@ worker to daemon
     parsed   job, keys + value: Parsed.members_json     or: job, error (text), status (400 or 413)
     checked  job, [error: text]
     call     job, call, name + value: arguments
-    log      job + value: a list of lines
+    log      job + value: a list of lines, each {"at": ms since 1970} with "args" (a list), "fields" (an object) or, of
+             print, "text"
     end      job, status, message, [limit], [response], [fresh], [name] + value: output_value
 """
 

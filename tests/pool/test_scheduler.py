@@ -76,6 +76,9 @@ def test_resumed_before_first_before_calls() -> None:
 
 def test_the_queue_of_calls_is_bounded_per_client() -> None:
     scheduler = Scheduler(1, 2)
+    scheduler.check_queue("a", more=2)
+    with pytest.raises(Overloaded):
+        scheduler.check_queue("a", more=3)
     for _ in range(3):
         scheduler.check_queue("a")
         scheduler.add(job("a"))

@@ -870,6 +870,16 @@ FLOWS: list[Case] = [
         },
     ),
     (
+        "bytes in the encodings of the wild",
+        """
+        def handler(system, this):
+            names = ['latin-1', 'cp1252', 'cp437', 'utf-16', 'utf-8-sig', 'iso8859-15', 'mac-roman', 'cp850']
+            texts = ['ä'.encode(name).decode(name) for name in names]
+            this.set_output(texts=texts, puny='ä.at'.encode('idna').decode())
+        """,
+        {"texts": ["ä"] * 8, "puny": "xn--4ca.at"},
+    ),
+    (
         "strings with every odd character",
         """
         def handler(system, this):

@@ -21,6 +21,7 @@ from ..pool.job import End, Job, JobState
 from ..pool.pool import Pool
 from ..settings.model import Flow, Snapshot, User
 from ..settings.options import Limits
+from .family import Family, Tree
 from .record import Cause, Event, Execution, Status, names_json, new_id, timestamp
 from .store import Store, Stored
 
@@ -42,7 +43,8 @@ _EVENTS = {
 class Live:
     """An execution that has not ended, or whose end is being told.
 
-    `response`: the flow's own answer. `stop_waiting`: sends the sync caller, if there is one, away with a 202.
+    `response`: the flow's own answer. `tree`, `family`, `depth`: see family.py. `cancel_task`: ends an execution that
+    is no flow (an outgoing call). `stop_waiting`: sends the sync caller, if there is one, away with a 202.
     """
 
     execution: Execution
@@ -54,6 +56,10 @@ class Live:
     saved: Status | None = None
     counted_bytes: int = 0
     waiters: list[Callable[[Live], None]] = field(default_factory=list)
+    tree: Tree = field(default_factory=Tree)
+    family: Family = field(default_factory=Family)
+    depth: int = 0
+    cancel_task: Callable[[], None] | None = None
     stop_waiting: Callable[[], None] | None = None
 
     def remove_waiter(self, waiter: Callable[[Live], None]) -> None:
@@ -179,6 +185,35 @@ class Runner:
         if self._saver is None:
             self._saver = self._loop.call_later(SAVE_INTERVAL_S, self._save_unsaved)
 
+    def start_child(self, live: Live, parent: Live, waiter: Callable[[Live], None]) -> None:
+        """Starts a prepared execution below another; `waiter` hears of its end. Its limits were checked before."""
+        execution = live.execution
+        execution.parent_id = parent.execution.id
+        execution.root_id = parent.execution.root_id
+        execution.key_webhook_name = parent.execution.key_webhook_name
+        live.tree, live.depth = parent.tree, parent.depth + 1
+        live.tree.children += 1
+        live.waiters.append(waiter)
+        self._admit(live)
+
+    def run_child(self, live: Live) -> None:
+        """Hands a started child that is a flow to the pool."""
+        self._submit(live, is_first=True)
+
+    def end_task(self, live: Live, status: Status, message: str, output_json: bytes) -> None:
+        """An execution that is no flow ended. Harmless when it was cancelled meanwhile."""
+        execution = live.execution
+        if execution.status.is_ended:
+            return
+        execution.message, execution.output_json = message, output_json
+        execution.apply(_EVENTS[status], now_ms=now_ms())
+        self._ended(live)
+
+    def end_by_limit(self, live: Live, text: str) -> None:
+        """Ends a running flow that went past a limit which the daemon counts."""
+        if live.job is not None:
+            self._pool.cancel(live.job, End(Status.ENDED_ERROR, text, Cause.LIMIT))
+
     def _submit(self, live: Live, *, is_first: bool) -> None:
         execution = live.execution
         job = live.job = Job(
@@ -190,6 +225,7 @@ class Runner:
             input_json=execution.input_json,
             about_json="",
             customer=self,
+            is_child=bool(execution.parent_id),
             is_first=is_first,
         )
         self._jobs[job] = live
@@ -230,6 +266,10 @@ class Runner:
         self._ended(live)
 
     def _ended(self, live: Live) -> None:
+        for child_id in live.family.awaited:
+            child = self._live.get(child_id)
+            if child is not None:
+                self.cancel(child, "its parent ended while it waited for it")
         self._store.save_nowait(live.execution, live.flow.source)
         self._forget(live)
         live.release_waiters()
@@ -287,6 +327,8 @@ class Runner:
         if live.job is not None and live.job.state is not JobState.ENDED:
             self._pool.cancel(live.job, End(Status.ENDED_CANCELLED, message))
         elif not live.execution.status.is_ended:
+            if live.cancel_task is not None:
+                live.cancel_task()
             live.execution.message = message
             live.execution.apply(Event.CANCEL, now_ms=now_ms())
             self._ended(live)

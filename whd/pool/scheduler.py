@@ -55,10 +55,13 @@ class Scheduler:
         self._entitled: dict[str, None] = {}
 
     def check_queue(self, client_name: str, more: int = 0) -> None:
-        """Whether a client may have one more call waiting; `more`: what is about to be added. Raises Overloaded."""
+        """Whether a client may have one more call waiting; `more`: what is about to be added. Raises Overloaded.
+
+        What would find a free place does not wait.
+        """
         lane = self._lanes.get(client_name)
         calls = more + (0 if lane is None else len(lane.waiting[Rank.CALL]))
-        if calls >= self.max_queue:
+        if calls >= self.max_queue + max(0, self.places - self.running):
             raise Overloaded(
                 f"{calls} calls of this client are waiting (max_queue)", retry_after_s=self.retry_after_s()
             )

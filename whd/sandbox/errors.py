@@ -53,5 +53,7 @@ for _kind in ERRORS.values():
 class FlowEnd(BaseException):
     """Leaves the flow: how it ended stands in its Run. No handler of a flow sees it (policy.visit_Try)."""
 
+    __module__ = "flow_api"
+
     def __init_subclass__(cls) -> None:
         raise TypeError("the end of a flow cannot be subclassed")

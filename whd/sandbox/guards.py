@@ -7,6 +7,7 @@ a flow's own classes may lie about everything else (trap 6). What the compiler l
 from __future__ import annotations
 
 import types
+import typing
 from typing import Any
 
 from .formatting import SafeFormat
@@ -40,6 +41,9 @@ def _read_carefully(holder: Any, name: str, value: Any) -> Any:
             # AttributeError.obj may be an object of a library (CVE-2024-47532).
             raise AttributeError("the attribute 'obj' of errors is not available to flows") from None
         return value
+    if name == "evaluate" and isinstance(holder, typing.ForwardRef):
+        # A text in an annotation, which Python 3.14 would run as code.
+        raise AttributeError("annotations that are texts cannot be evaluated by flows") from None
     # mro, ABC.register, ZoneInfo.clear_cache and its kin: methods of shared classes that change or show too much. They
     # are known by what they are bound to, whatever they were read from (a class, an instance, super()).
     bound_to = getattr(value, "__self__", None)

@@ -38,7 +38,9 @@ INTERNAL_NAMES = frozenset(
 ) | {"f_generator", "cr_origin", "cr_await", "ag_await", "gi_yieldfrom", "co_code_adaptive"}
 
 # Harmless on most objects, not on all: the guard looks at what it was read from (guards.read_attribute).
-CAREFUL_NAMES = frozenset({"format", "format_map", "mro", "obj", "register", "clear_cache", "no_cache", "from_file"})
+CAREFUL_NAMES = frozenset(
+    {"format", "format_map", "mro", "obj", "register", "clear_cache", "no_cache", "from_file", "evaluate"}
+)
 
 
 def is_plain_name(name: str) -> bool:

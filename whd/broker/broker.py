@@ -1,0 +1,102 @@
+"""The table of calls, and the one way in which each is decided, done and answered.
+
+A worker has no authority of its own: a setting, a sleep, everything beyond its own memory is a call that comes in here
+with a name and JSON arguments, both hostile. Rights and settings are those of the present snapshot, so that what an
+operator takes away is gone at once, also for flows that run. The areas (settings, children, …) are modules beside this
+one; each gives a table of its calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..auth.permissions import PermissionDenied
+from ..executions.record import Execution
+from ..pool.job import Job
+from ..pool.pool import Pool
+from ..settings.model import Client, Snapshot, User
+from .call import Call, CallError
+
+log = logging.getLogger("whd.broker")
+
+# Gives the answer's value as JSON text, or None after it arranged for a later answer.
+Handler = Callable[[Call], bytes | None]
+
+
+class Broker:
+    """Answers calls through the pool."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, snapshot: Callable[[], Snapshot], pool: Pool) -> None:
+        self._loop = loop
+        self._snapshot = snapshot
+        self._pool = pool
+        self._timers: dict[Job, asyncio.TimerHandle] = {}
+        self._handlers: dict[str, Handler] = {"sleep": self._sleep}
+        self.refused_total = 0
+
+    def add(self, handlers: Mapping[str, Handler]) -> None:
+        """Adds an area's calls."""
+        self._handlers.update(handlers)
+
+    def handle(self, execution: Execution, job: Job, number: int, name: str, arguments: Any) -> None:
+        """One call of a running flow; answered now or later."""
+        call = Call(execution, job, number, name, arguments)
+        try:
+            call.check()
+            handler = self._handlers.get(name)
+            if handler is None:
+                raise CallError("CloudomationException", f"{name} is not available in this version of whd")
+            value = handler(call)
+        except (CallError, PermissionDenied) as error:
+            self.refuse(call, error)
+        except Exception:
+            # A defect of ours must not leave the flow waiting for ever.
+            log.exception("%s of execution %s", name, execution.id)
+            self.refuse(call, CallError("CloudomationException", f"{name}: internal error; the daemon's log has more"))
+        else:
+            if value is not None:
+                self.answer(call, value)
+
+    def answer(self, call: Call, value: bytes = b"null") -> None:
+        """Answers a call; one whose execution has ended meanwhile is dropped."""
+        self._pool.answer(call.job, call.number, value=value)
+
+    def refuse(self, call: Call, error: CallError | PermissionDenied) -> None:
+        """Answers a call with an error; a refusal by permission is counted and logged."""
+        if isinstance(error, CallError):
+            kind = error.kind
+        else:
+            kind = "PermissionDenied"
+            self.refused_total += 1
+            log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, error)
+        self._pool.answer(call.job, call.number, error=(kind, str(error)))
+
+    def forget(self, job: Job) -> None:
+        """The job ended: nothing more is done for it."""
+        timer = self._timers.pop(job, None)
+        if timer is not None:
+            timer.cancel()
+
+    def who(self, call: Call) -> tuple[Client, User]:
+        """The client and user behind a call, as they stand now. Raises CallError."""
+        client = self._snapshot().clients.get(call.execution.client_name)
+        user = client.users.get(call.execution.user_name) if client is not None else None
+        if client is None or user is None:
+            raise CallError("PermissionDenied", f"user {call.execution.user_name} does not exist any more")
+        return client, user
+
+    def _sleep(self, call: Call) -> None:
+        """{seconds} or {until: seconds since 1970}: answered then. The execution is parked meanwhile."""
+        until = call.number_or_none("until")
+        seconds = call.number_or_none("seconds") if until is None else until - time.time()
+        if seconds is None:
+            raise CallError("MissingInputError", "sleep needs seconds")
+        self._timers[call.job] = self._loop.call_later(max(0.0, seconds), self._wake, call)
+
+    def _wake(self, call: Call) -> None:
+        self._timers.pop(call.job, None)
+        self.answer(call)

@@ -1,0 +1,102 @@
+"""One call of a flow: who asks, with checked access to the arguments, and the two ways to answer it. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..executions.record import Execution
+from ..pool.job import Job
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+MAX_NAME_CHARS = 1_000
+
+
+class CallError(Exception):
+    """A call that is answered with an error: `kind` is the name of the flow_api error that it becomes in the flow."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+def invalid(text: str) -> CallError:
+    """The arguments are wrong."""
+    return CallError("InvalidInputError", text)
+
+
+def not_found(what: str) -> CallError:
+    """There is no such record."""
+    return CallError("ResourceNotFoundError", what)
+
+
+class Call:
+    """A worker is hostile: nothing in the arguments is believed before one of the methods here has checked it."""
+
+    __slots__ = ("_arguments", "execution", "job", "name", "number")
+
+    def __init__(self, execution: Execution, job: Job, number: int, name: str, arguments: Any) -> None:
+        self.execution = execution
+        self.job = job
+        self.number = number
+        self.name = name
+        self._arguments = arguments
+
+    def check(self) -> None:
+        """The arguments come as one object. Raises CallError."""
+        if type(self._arguments) is not dict:
+            raise invalid(f"{self.name}: the arguments are not an object")
+
+    def text(self, name: str) -> str:
+        """A text argument that must be there. Raises CallError."""
+        value = self._arguments.get(name)
+        if type(value) is not str or len(value) > MAX_NAME_CHARS:
+            raise invalid(f"{name} must be text of at most {MAX_NAME_CHARS} characters, not {type(value).__name__}")
+        return value
+
+    def text_or_none(self, name: str) -> str | None:
+        """A text argument that may be missing or null. Raises CallError."""
+        return None if self._arguments.get(name) is None else self.text(name)
+
+    def number_or_none(self, name: str) -> float | None:
+        """A finite number that may be missing or null. Raises CallError."""
+        value = self._arguments.get(name)
+        if value is None:
+            return None
+        if type(value) not in (int, float):
+            raise invalid(f"{name} must be a number, not {type(value).__name__}")
+        # More than that and the clock's arithmetic would overflow; every execution's timeout_s is shorter.
+        return float(min(max(value, -1e9), 1e12))
+
+    def flag(self, name: str) -> bool:
+        """True or false, false when missing. Raises CallError."""
+        value = self._arguments.get(name, False)
+        if type(value) is not bool:
+            raise invalid(f"{name} must be true or false, not {type(value).__name__}")
+        return value
+
+    def texts(self, name: str, limit: int) -> list[str]:
+        """A list of texts. Raises CallError."""
+        value = self._arguments.get(name)
+        if type(value) is not list or len(value) > limit or not all(type(item) is str for item in value):
+            raise invalid(f"{name} must be a list of at most {limit} texts")
+        return value
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """An object, empty when missing or null. Raises CallError."""
+        value = self._arguments.get(name)
+        if value is None:
+            return {}
+        if type(value) is not dict:
+            raise invalid(f"{name} must be a dict, not {type(value).__name__}")
+        return value
+
+    def json(self, name: str) -> bytes:
+        """Any value, as JSON text; null when missing."""
+        return _encode(self._arguments.get(name)).encode("ascii")
+
+
+def json_bytes(value: Any) -> bytes:
+    """An answer's value."""
+    return _encode(value).encode("ascii")

@@ -1,0 +1,191 @@
+"""Calls on child executions: started, waited for, read, cancelled.
+
+A child runs as its parent's user, inherits its limits and counts against the limits of the whole tree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
+
+from ..auth.permissions import Action, authorize, may
+from ..errors import StateError
+from ..executions.family import Child, ReturnWhen, wait_result
+from ..executions.record import Execution, to_json
+from ..executions.runner import Live, Runner
+from ..executions.store import Stored
+from .broker import Broker, Handler
+from .call import Call, CallError, invalid, json_bytes, not_found
+
+FIELDS = frozenset(
+    {
+        "id", "name", "type", "status", "message", "input_value", "output_value", "flow_name", "webhook_name",
+        "user_name", "client_name", "created_at", "started_at", "ended_at",
+    }
+)  # fmt: skip
+
+
+class ChildCalls:
+    """this.flow, wait_for, and what hangs on a child."""
+
+    def __init__(self, broker: Broker, runner: Runner) -> None:
+        self._broker = broker
+        self._runner = runner
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.table: dict[str, Handler] = {
+            "child.start": self._start,
+            "child.wait": self._wait,
+            "execution.get": self._get,
+            "execution.cancel": self._cancel,
+            "flow.exists": self._flow_exists,
+            "flow.list": self._flow_list,
+        }
+
+    def _start(self, call: Call) -> bytes | None:
+        """{flow, name, inputs}: {id}. The child is on its way when the answer comes."""
+        flow_name = call.text("flow")
+        client, user = self._broker.who(call)
+        authorize(user, Action.RUN_FLOW, flow_name)
+        flow = client.flows.get(flow_name)
+        if flow is None:
+            raise not_found(f"there is no flow {flow_name!r}")
+        parent = self.live(call)
+        execution = Execution(
+            id="",
+            client_name=client.name,
+            flow_name=flow_name,
+            user_name=user.name,
+            script_hash="",
+            input_json=call.json("inputs"),
+            name=call.text_or_none("name") or "",
+            show_script=parent.execution.show_script,
+        )
+        child = self._runner.prepare(execution, flow, parent.limits, parent.isolation)
+        if not self.admit(call, parent, child):
+            return None
+        self._runner.run_child(child)
+        return json_bytes({"id": execution.id})
+
+    def live(self, call: Call) -> Live:
+        """The execution that calls."""
+        live = self._runner.live(call.execution.id)
+        if live is None:
+            raise CallError("CloudomationException", "the execution has ended")
+        return live
+
+    def admit(self, call: Call, parent: Live, child: Live) -> bool:
+        """Enters a child into its family. False when that is past a limit, which has ended the parent."""
+        limits = parent.limits
+        if parent.depth + 1 > limits.max_depth:
+            self._runner.end_by_limit(parent, f"max_depth: child executions nest deeper than {limits.max_depth}")
+            return False
+        if parent.tree.children + 1 > limits.max_children:
+            text = f"max_children: more than {limits.max_children} child executions below one call"
+            self._runner.end_by_limit(parent, text)
+            return False
+        execution = child.execution
+        known = Child(execution.id, execution.name or execution.flow_name)
+        parent.family.children[execution.id] = known
+        self._runner.start_child(child, parent, partial(self._on_ended, parent, known))
+        return True
+
+    def _on_ended(self, parent: Live, known: Child, child: Live) -> None:
+        known.status, known.message = child.execution.status, child.execution.message
+        check = parent.family.on_change
+        if check is not None:
+            check()
+
+    def _wait(self, call: Call) -> bytes | None:
+        """{ids, return_when}: {id: {status, message}} of the children that decided it, once they have."""
+        parent = self.live(call)
+        try:
+            when = ReturnWhen(call.text("return_when"))
+        except ValueError:
+            raise invalid(f"return_when takes {', '.join(ReturnWhen)}") from None
+        ids = call.texts("ids", parent.limits.max_children)
+        children = []
+        for child_id in ids:
+            child = parent.family.children.get(child_id)
+            if child is None:
+                raise not_found(f"execution {child_id[:64]!r} is no child of this one")
+            children.append(child)
+        result = wait_result(children, when)
+        if result is not None:
+            return _ended_json(result)
+        family = parent.family
+        family.awaited = frozenset(child.id for child in children if not child.status.is_ended)
+
+        def check() -> None:
+            result = wait_result(children, when)
+            if result is not None:
+                family.awaited, family.on_change = frozenset(), None
+                self._broker.answer(call, _ended_json(result))
+
+        family.on_change = check
+        return None
+
+    def _get(self, call: Call) -> None:
+        """{id, fields}: those fields of a child, or of another execution of the same client and user."""
+        fields = call.texts("fields", len(FIELDS))
+        unknown = sorted(set(fields) - FIELDS)
+        if unknown:
+            raise invalid(f"an execution has no field {unknown[0][:64]!r}; it has: {', '.join(sorted(FIELDS))}")
+
+        def found(stored: Stored) -> bytes:
+            record = json.loads(to_json(stored.execution, None))
+            return json_bytes({field: record[field] for field in fields})
+
+        self._look_up(call, found)
+
+    def _cancel(self, call: Call) -> None:
+        """{id}: ends a child, or another execution of the same client and user; harmless when it has ended."""
+
+        def found(stored: Stored) -> bytes:
+            live = self._runner.live(stored.execution.id)
+            if live is not None:
+                self._runner.cancel(live, f"cancelled by execution {call.execution.id}")
+            return b"null"
+
+        self._look_up(call, found)
+
+    def _look_up(self, call: Call, found: Callable[[Stored], bytes]) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer_found(call, call.text("id"), found))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer_found(self, call: Call, execution_id: str, found: Callable[[Stored], bytes]) -> None:
+        own = call.execution
+        try:
+            stored = await self._runner.get(execution_id)
+        except StateError as error:
+            self._broker.refuse(call, CallError("CloudomationException", error.detail))
+            return
+        # Another user's executions are not told from ones that do not exist.
+        if (
+            stored is None
+            or stored.execution.client_name != own.client_name
+            or stored.execution.user_name != own.user_name
+        ):
+            self._broker.refuse(call, not_found(f"there is no execution {execution_id[:64]!r}"))
+            return
+        self._broker.answer(call, found(stored))
+
+    def _flow_exists(self, call: Call) -> bytes:
+        """{name}: whether there is such a flow that the user may run."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.RUN_FLOW, name)
+        return json_bytes(name in client.flows)
+
+    def _flow_list(self, call: Call) -> bytes:
+        """The names of the flows that the user may run."""
+        client, user = self._broker.who(call)
+        return json_bytes(sorted(name for name in client.flows if may(user, Action.RUN_FLOW, name)))
+
+
+def _ended_json(children: list[Child]) -> bytes:
+    return json_bytes(
+        {child.id: {"name": child.name, "status": child.status, "message": child.message} for child in children}
+    )

@@ -1,0 +1,62 @@
+"""Parents and children among executions: who belongs to whom, how many, how deep, who waits for what. Pure.
+
+A tree is what came of one webhook call. What a parent waits for ends with it; what it does not wait for goes on.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from .record import Status
+
+
+class ReturnWhen(enum.StrEnum):
+    """When a wait for children is over."""
+
+    ALL_SUCCEEDED = "ALL_SUCCEEDED"
+    ALL_ENDED = "ALL_ENDED"
+    FIRST_ENDED = "FIRST_ENDED"
+
+
+@dataclass(slots=True)
+class Tree:
+    """Counts the children below one webhook call, at whatever depth; ended ones count too."""
+
+    children: int = 0
+
+
+@dataclass(slots=True)
+class Child:
+    """What a parent knows of a child. Its outputs are in the store: a thousand of them would not fit here."""
+
+    id: str
+    name: str
+    status: Status = Status.PENDING
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Family:
+    """A running parent's children, which of them it waits for now, and what looks again when one of them ends."""
+
+    children: dict[str, Child] = field(default_factory=dict)
+    awaited: frozenset[str] = frozenset()
+    on_change: Callable[[], None] | None = None
+
+
+def wait_result(children: Iterable[Child], when: ReturnWhen) -> list[Child] | None:
+    """The children whose end decides a wait, None while it goes on.
+
+    ALL_SUCCEEDED is decided by the first that does not succeed, or by the last success.
+    """
+    every = list(children)
+    ended = [child for child in every if child.status.is_ended]
+    if when is ReturnWhen.FIRST_ENDED:
+        return ended[:1] if ended or not every else None
+    if when is ReturnWhen.ALL_SUCCEEDED:
+        failed = [child for child in ended if child.status is not Status.ENDED_SUCCESS]
+        if failed:
+            return failed
+    return ended if len(ended) == len(every) else None
