@@ -18,7 +18,7 @@ async def check_everything(paths: Paths) -> list[Fault]:
     faults = list(snapshot.faults)
     flows = [flow for client in snapshot.clients.values() for flow in client.flows.values()]
     if flows:
-        pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options, {})
+        pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options)
         try:
             await pool.start()
             for code, flow in zip(await asyncio.gather(*(_compile(pool, flow) for flow in flows)), flows, strict=True):

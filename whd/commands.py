@@ -21,6 +21,7 @@ from . import control, daemon, systemd, tables
 from .admin import Admin
 from .check import check_everything
 from .errors import ConfigError, StateError
+from .executions.record import timestamp
 from .sandbox.isolation import doctor as sandbox_doctor
 from .service import Paths, Service
 from .settings.index import Index
@@ -159,11 +160,15 @@ def executions_logs(paths: Paths, given: argparse.Namespace) -> int:
 
 
 def _log_text(line: Any) -> str:
+    """One line: {"at": ms, "args": [...], "fields": {...}} of this.log, or {"at": ms, "text": "..."} of print."""
     if not isinstance(line, dict):
         return str(line)
-    rest = {name: value for name, value in line.items() if name not in ("at", "text")}
-    text = str(line.get("text", ""))
-    return " ".join(part for part in (str(line.get("at", "")), text, json.dumps(rest) if rest else "") if part)
+    parts = [tables.local_time(timestamp(line["at"])) if isinstance(line.get("at"), int) else "-"]
+    parts += [value if isinstance(value, str) else json.dumps(value) for value in line.get("args", [])]
+    parts += [f"{name}={json.dumps(value)}" for name, value in line.get("fields", {}).items()]
+    if "text" in line:
+        parts.append(str(line["text"]))
+    return tables.printable(" ".join(parts))
 
 
 def executions_replay(paths: Paths, given: argparse.Namespace) -> int:

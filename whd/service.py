@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .broker import Broker
-from .broker.children import ChildCalls
+from .broker.executions import ExecutionCalls
 from .broker.settings import SettingCalls
 from .executions.record import Execution
 from .executions.runner import Runner
@@ -64,11 +64,11 @@ class Service:
         self.lock.acquire()
         await self.reloader.start()
         self.store.open()
-        self.pool = Pool(self.loop, lambda: self.options, {})
+        self.pool = Pool(self.loop, lambda: self.options)
         self.broker = Broker(self.loop, lambda: self.snapshot, self.pool)
         self.broker.add(SettingCalls(self.broker).table)
         self.runner = Runner(self.loop, self.pool, self.store, self.broker, lambda: self.snapshot, self.budget)
-        self.broker.add(ChildCalls(self.broker, self.runner).table)
+        self.broker.add(ExecutionCalls(self.broker, self.runner).table)
         await self.pool.start()
         self.reloader.on_swap.append(self._on_swap)
         if self._serves:

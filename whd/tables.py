@@ -39,8 +39,12 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    # One row is one line, and nothing that a flow wrote steers the terminal.
-    return "".join(char if char.isprintable() else "·" for char in str(value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """One line, in which nothing that a flow wrote steers the terminal."""
+    return "".join(char if char.isprintable() else "·" for char in text)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], *, colour: bool) -> str:

@@ -48,16 +48,24 @@ class Call:
         if type(self._arguments) is not dict:
             raise invalid(f"{self.name}: the arguments are not an object")
 
-    def text(self, name: str) -> str:
-        """A text argument that must be there. Raises CallError."""
+    def has(self, name: str) -> bool:
+        """Whether an argument is given, be it null."""
+        return name in self._arguments
+
+    def text(self, name: str, limit_chars: int = MAX_NAME_CHARS) -> str:
+        """A text argument that must be there, without lone surrogates. Raises CallError."""
         value = self._arguments.get(name)
-        if type(value) is not str or len(value) > MAX_NAME_CHARS:
-            raise invalid(f"{name} must be text of at most {MAX_NAME_CHARS} characters, not {type(value).__name__}")
+        if type(value) is not str or len(value) > limit_chars:
+            raise invalid(f"{name} must be text of at most {limit_chars} characters, not {type(value).__name__}")
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise invalid(f"{name} has a half of a surrogate pair, which is no text") from None
         return value
 
-    def text_or_none(self, name: str) -> str | None:
+    def text_or_none(self, name: str, limit_chars: int = MAX_NAME_CHARS) -> str | None:
         """A text argument that may be missing or null. Raises CallError."""
-        return None if self._arguments.get(name) is None else self.text(name)
+        return None if self._arguments.get(name) is None else self.text(name, limit_chars)
 
     def number_or_none(self, name: str) -> float | None:
         """A finite number that may be missing or null. Raises CallError."""

@@ -43,10 +43,15 @@ class LengthReader:
 
     def read(self, buffer: bytearray) -> bytes:
         """The next part of the body, as much as there is."""
-        part = bytes(buffer[: self.remaining_bytes])
-        del buffer[: len(part)]
-        self.remaining_bytes -= len(part)
-        self.is_complete = not self.remaining_bytes
+        size = self.remaining_bytes
+        if size < len(buffer):
+            part = bytes(buffer[:size])
+            del buffer[:size]
+        else:
+            part = bytes(buffer)  # a large part is copied once, where a slice would be copied again
+            buffer.clear()
+        self.remaining_bytes = size = size - len(part)
+        self.is_complete = not size
         return part
 
 

@@ -1,8 +1,9 @@
 """One HTTP/1.x connection without its socket: bytes in, events out, answers' bytes out (RFC 9110, RFC 9112).
 
-Nothing here does I/O or reads a clock. h11 reads every head: a new h11.Connection for each message, fed that head and
-nothing else. A new one costs a twentieth of what it costs to tell an old one about the answer, and it needs no
-knowledge of h11's insides: whatever was answered, by whichever way, cannot bring its state machine out of step.
+Nothing here does I/O or reads a clock. plain.py reads the common head if it is here as a whole, h11 every other one:
+a new h11.Connection for each message, fed that head and nothing else. A new one costs a twentieth of what it costs to
+tell an old one about the answer, and it needs no knowledge of h11's insides: whatever was answered, by whichever way,
+cannot bring its state machine out of step.
 
 What plain h11 0.16 leaves open, and where it is closed. Every refusal ends the connection.
 
@@ -46,11 +47,17 @@ from .checks import (
     transfer_coding_error,
 )
 from .messages import Head, Headers, Response
+from .plain import read_plain_head
 from .writer import CONTINUE, response_bytes
 
 MAX_EMPTY_LINES = 8
 MAX_DISCARDED_BYTES = 65_536
 """A body of up to this length is read and dropped after an early refusal, so that the connection can stay open."""
+MAX_REPEATED_BYTES = 2_048
+"""A plain head of up to this length is kept, so that the next one is not read again if it is the same, byte for byte.
+
+Load balancers and pollers send the same head time and again. It may hold a key: it is kept on its own connection only.
+"""
 
 
 class Signal(enum.Enum):
@@ -77,6 +84,11 @@ class State(enum.Enum):
     CLOSED = "nothing more is read or written"
 
 
+# Python 3.11 finds a member of an Enum by a function call, five times as slowly as a global name.
+_NEED_DATA = Signal.NEED_DATA
+_HEAD, _ADMISSION, _BODY, _ANSWER, _DISCARD, _FAILED, _CLOSED = State
+
+
 class Connection:
     """The server's side of one connection; one request at a time, the rest waits in the buffer.
 
@@ -86,6 +98,7 @@ class Connection:
         bytes           a part of the body, never empty
         Signal.END      call send_response(), now or later
 
+    whole_body() right behind admit_body() takes the place of the last two where the body is here already.
     next_event() and admit_body() raise HttpError; then only send_response() can follow.
     """
 
@@ -95,24 +108,31 @@ class Connection:
         "_empty_lines",
         "_expects_continue",
         "_is_eof",
+        "_is_head_method",
         "_is_keep_alive",
         "_line",
         "_max_header_bytes",
         "_max_target_bytes",
-        "_method",
         "_minor",
+        "_reads_plain",
+        "_repeated",
+        "_repeated_head",
         "_scanned",
         "_wants_chunked",
         "is_read_out",
         "state",
     )
 
-    def __init__(self, *, max_target_bytes: int, max_header_bytes: int) -> None:
+    def __init__(self, *, max_target_bytes: int, max_header_bytes: int, reads_plain: bool = True) -> None:
+        """`reads_plain`: False lets h11 read every head, to compare with."""
         self._max_target_bytes = max_target_bytes
         self._max_header_bytes = max_header_bytes
         self._buffer = bytearray()
         self._is_eof = False
-        self.state = State.HEAD
+        self._reads_plain = reads_plain
+        self._repeated = b""
+        self._repeated_head: Head | None = None
+        self.state = _HEAD
         self.is_read_out = False
         """Once CLOSED by an answer: whether the request was read to its end and nothing came behind it."""
         self._begin()
@@ -121,7 +141,7 @@ class Connection:
         self._line: tuple[bytes, bytes, bytes, int] | None = None
         self._scanned = 0
         self._empty_lines = 0
-        self._method = b""
+        self._is_head_method = False
         self._minor = b"1"
         self._is_keep_alive = False
         self._expects_continue = False
@@ -132,7 +152,7 @@ class Connection:
 
     def receive_data(self, data: bytes) -> None:
         """Adds what the client sent."""
-        if self.state is not State.CLOSED:
+        if self.state is not _CLOSED:
             self._buffer += data
 
     def receive_eof(self) -> None:
@@ -147,31 +167,31 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Whether no byte of a next request has come."""
-        return self.state is State.HEAD and not self._buffer and not self._empty_lines
+        return self.state is _HEAD and not self._buffer and not self._empty_lines
 
     @property
     def is_reading_body(self) -> bool:
         """Whether more of a body is awaited, be it to drop it."""
-        return self.state is State.BODY or self.state is State.DISCARD
+        return self.state is _BODY or self.state is _DISCARD
 
     @property
     def wants_continue(self) -> bool:
         """Whether the client waits for 100 Continue: asked for (not in 1.0), body admitted, none of it here."""
-        return self._expects_continue and self.state is State.BODY and not self._buffer and not self._is_eof
+        return self._expects_continue and self.state is _BODY and not self._buffer and not self._is_eof
 
     # Events out
 
     def next_event(self) -> Event:
         """The next event. Raises HttpError when the bytes are not a request that can be served."""
         try:
-            if self.state is State.HEAD:
+            if self.state is _HEAD:
                 return self._next_head()
-            if self.state is State.BODY or self.state is State.DISCARD:
+            if self.state is _BODY or self.state is _DISCARD:
                 return self._next_body()
         except HttpError:
-            self.state = State.FAILED
+            self.state = _FAILED
             raise
-        return Signal.CLOSED if self.state is State.CLOSED else Signal.PAUSED
+        return Signal.CLOSED if self.state is _CLOSED else Signal.PAUSED
 
     def admit_body(self, max_body_bytes: int) -> None:
         """Lets the body be read, up to `max_body_bytes`. Raises TooLarge if more is announced."""
@@ -180,7 +200,24 @@ class Connection:
             self._body = ChunkedReader(max_body_bytes, self._max_header_bytes)
         elif isinstance(body, LengthReader) and body.remaining_bytes > max_body_bytes:
             raise TooLarge(f"the body is larger than {max_body_bytes} bytes")
-        self.state = State.BODY
+        self.state = _BODY
+
+    def whole_body(self) -> bytes | None:
+        """The body that was just admitted, if its length was announced and all of it is here; then an answer is owed.
+
+        None: next_event() goes on, as it does if this is never called.
+        """
+        body = self._body
+        if type(body) is not LengthReader or self.state is not _BODY or self._expects_continue:
+            return None
+        if body.is_complete:
+            part = b""
+        elif body.remaining_bytes <= len(self._buffer):
+            part = body.read(self._buffer)
+        else:
+            return None
+        self.state = _ANSWER
+        return part
 
     def _next_head(self) -> Event:
         buffer = self._buffer
@@ -192,15 +229,17 @@ class Connection:
             del buffer[:2]
         if not buffer or buffer == b"\r":
             return self._missing()
-        # A fast path for the common request, whole and plain, goes here: it looks at `buffer`, and either returns a
-        # Head after setting what _accept() sets, or leaves everything to the lines below.
         line = self._line
         if line is None:
+            if self._reads_plain:
+                plain = self._take_plain_head()
+                if plain is not None:
+                    return plain
             line = read_request_line(buffer, self._max_target_bytes)
             if line is None:
                 return self._missing()
             self._line = line
-            self._method = line[0]
+            self._is_head_method = line[0] == b"HEAD"
             self._minor = line[2]
         end, self._scanned = find_section_end(buffer, line[3], self._scanned, self._max_header_bytes)
         if not end:
@@ -209,12 +248,37 @@ class Connection:
         del buffer[:end]
         return self._accept(line, head)
 
+    def _take_plain_head(self) -> Head | None:
+        """The next head, set up as by _accept(); None, and nothing is changed, unless it is whole and plain."""
+        buffer = self._buffer
+        head = self._repeated_head
+        if head is not None and buffer.startswith(self._repeated):
+            size = len(self._repeated)
+        else:
+            size = buffer.find(b"\r\n\r\n") + 4
+            if size < 4:
+                return None
+            head = read_plain_head(buffer, size, self._max_target_bytes, self._max_header_bytes)
+            if head is None:
+                return None
+            if size <= MAX_REPEATED_BYTES:
+                self._repeated = bytes(buffer[:size])
+                self._repeated_head = head
+        del buffer[:size]
+        length = head.content_length
+        assert length is not None
+        self._is_head_method = head.method == "HEAD"
+        self._is_keep_alive = True
+        self._body = LengthReader(length)
+        self.state = _ADMISSION
+        return head
+
     def _missing(self) -> Signal:
         if not self._is_eof:
-            return Signal.NEED_DATA
+            return _NEED_DATA
         if self._buffer:
             raise BadRequest("the connection ended within a request's head")
-        self.state = State.CLOSED
+        self.state = _CLOSED
         return Signal.CLOSED
 
     def _accept(self, line: tuple[bytes, bytes, bytes, int], head: bytes) -> Head:
@@ -254,7 +318,7 @@ class Connection:
             # RFC 9112, 3.2.2: the host in the target replaces what Host says.
             headers = tuple((name, authority if name == b"host" else value) for name, value in headers)
         self._is_keep_alive = _is_keep_alive(options, minor)
-        self.state = State.ADMISSION
+        self.state = _ADMISSION
         return Head(method.decode("ascii"), target.decode("ascii"), headers, length, "1." + minor.decode("ascii"))
 
     def _next_body(self) -> Event:
@@ -262,20 +326,20 @@ class Connection:
         assert body is not None
         if not body.is_complete:
             part = body.read(self._buffer)
-            if part and self.state is State.BODY:
+            if part and self.state is _BODY:
                 return part
         if not body.is_complete:
             if not self._is_eof:
                 return Signal.NEED_DATA
-            if self.state is State.DISCARD:
-                self.state = State.CLOSED
+            if self.state is _DISCARD:
+                self.state = _CLOSED
                 return Signal.CLOSED
             raise BadRequest("the connection ended within a request's body")
-        if self.state is State.DISCARD:
+        if self.state is _DISCARD:
             self._begin()
-            self.state = State.HEAD
+            self.state = _HEAD
             return self._next_head()
-        self.state = State.ANSWER
+        self.state = _ANSWER
         return Signal.END
 
     # Bytes out
@@ -293,23 +357,25 @@ class Connection:
         any exception another one may be sent in its place.
         """
         after = self._state_after(close or response.close)
-        is_over = after is State.CLOSED
+        is_over = after is _CLOSED
         # RFC 9112, 9.6 and 9.3: close is said aloud, and so is keep-alive where it is not the default.
         option = b"close" if is_over else b"" if self._minor == b"1" else b"keep-alive"
-        data = response_bytes(response, date=date, connection=option, is_head=self._method == b"HEAD")
+        data = response_bytes(response, date=date, connection=option, is_head=self._is_head_method)
         if is_over:
             self.is_read_out = self._is_request_over() and not self._buffer
-        elif after is State.HEAD:
+        elif after is _HEAD:
             self._begin()
         self.state = after
         return data
 
     def _state_after(self, close: bool) -> State:
         state = self.state
-        if close or not self._is_keep_alive or state in (State.HEAD, State.FAILED, State.CLOSED, State.DISCARD):
-            return State.CLOSED
+        if close or not self._is_keep_alive:
+            return _CLOSED
         if self._is_request_over():
-            return State.HEAD
+            return _HEAD
+        if state is not _ADMISSION and state is not _BODY:
+            return _CLOSED
         body = self._body
         # A client that waits for 100 Continue sends its body or does not: no telling where the next request is.
         if (
@@ -317,13 +383,14 @@ class Connection:
             and body.remaining_bytes <= MAX_DISCARDED_BYTES
             and not self._expects_continue
         ):
-            return State.DISCARD
-        return State.CLOSED
+            return _DISCARD
+        return _CLOSED
 
     def _is_request_over(self) -> bool:
-        if self.state is State.ADMISSION or self.state is State.BODY:
+        state = self.state
+        if state is _ADMISSION or state is _BODY:
             return self._body is not None and self._body.is_complete
-        return self.state is State.ANSWER
+        return state is _ANSWER
 
 
 def _read_fields(head: bytes) -> Headers:

@@ -1,4 +1,4 @@
-"""What the HTTP layer and the application hand each other: frozen values, no behaviour.
+"""What the HTTP layer and the application hand each other: values that nobody changes, no behaviour.
 
 Nothing here does I/O.
 """
@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, dataclass_transform
 
 from ..errors import HttpError
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass_transform(frozen_default=True)
+def _value(cls: type[T]) -> type[T]:
+    """A dataclass that is frozen for the type checker only: three are made for each request, and at run time a frozen
+    one takes 0.6 µs to make, four times as long."""
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@_value
 class Head:
     """A request's head, already checked against RFC 9112 and the header limits.
 
@@ -30,7 +39,7 @@ class Head:
     http_version: str = "1.1"
 
 
-@dataclass(frozen=True, slots=True)
+@_value
 class Response:
     """An answer. `headers` without content-length, date and connection, which the connection adds.
 
@@ -43,7 +52,7 @@ class Response:
     close: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@_value
 class Admission:
     """The application's yes to a head: what to read, and its own notes for later (`call`), not looked into here."""
 

@@ -52,6 +52,13 @@ class Phase(enum.Enum):
     LOST = "nothing any more"
 
 
+# As in connection.py: a global name is found faster than a member of an Enum.
+_FRESH, _IDLE, _HEAD, _BODY, _ANSWER, _BLOCKED, _FLUSH, _LINGER, _LOST = Phase
+_CLOSED = State.CLOSED
+_NEED_DATA = Signal.NEED_DATA
+_NEVER = math.inf
+
+
 @dataclass(slots=True)
 class Services:
     """What all connections of a server share. `get_date` gives the Date field's value."""
@@ -101,7 +108,7 @@ class ClientProtocol(asyncio.Protocol):
             max_target_bytes=options.max_target_bytes, max_header_bytes=options.max_header_bytes
         )
         self._transport: asyncio.Transport
-        self._phase = Phase.FRESH
+        self._phase = _FRESH
         self._serial = 0  # of the request that is read or answered
         self._head: Head | None = None
         self._admission: Admission | None = None
@@ -132,7 +139,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Reads on, or keeps the bytes while an answer is owed."""
-        if self._phase is Phase.LINGER:
+        if self._phase is _LINGER:
             self._linger(len(data))
             return
         self._connection.receive_data(data)
@@ -141,7 +148,7 @@ class ClientProtocol(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client shut its writing side; it still gets the answers that it is owed. Returns True: stay open."""
         self._is_eof = True
-        if self._phase is Phase.LINGER:
+        if self._phase is _LINGER:
             self._transport.close()
         else:
             self._connection.receive_eof()
@@ -160,8 +167,8 @@ class ClientProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of everything and tells the application, if it still works for this client."""
         services = self._services
-        is_answer_owed = self._phase is Phase.ANSWER
-        self._phase = Phase.LOST
+        is_answer_owed = self._phase is _ANSWER
+        self._phase = _LOST
         self._deadline.cancel()
         self._drop_body()
         cancel, self._cancel = self._cancel, None
@@ -177,7 +184,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def drain(self) -> None:
         """Ends an idle connection; one with a request ends with its answer (`Services.is_draining` is set)."""
-        if self._phase is Phase.FRESH or self._phase is Phase.IDLE:
+        if self._phase is _FRESH or self._phase is _IDLE:
             self._end(is_read_out=True)
 
     def abort(self) -> None:
@@ -195,12 +202,14 @@ class ClientProtocol(asyncio.Protocol):
         try:
             while not self._is_blocked and self._is_open():
                 event = connection.next_event()
-                if type(event) is bytes:
-                    self._keep(event)
-                elif type(event) is Head:
+                if event is _NEED_DATA:
+                    break
+                if type(event) is Head:
                     self._admit(event)
+                elif type(event) is bytes:
+                    self._keep(event)
                 elif event is Signal.END:
-                    self._handle()
+                    self._handle_kept()
                 elif event is Signal.CLOSED:
                     self._end(is_read_out=True)
                 else:
@@ -213,24 +222,29 @@ class ClientProtocol(asyncio.Protocol):
 
     def _is_open(self) -> bool:
         phase = self._phase
-        if phase is Phase.ANSWER or phase is Phase.LOST:
-            return False
-        return phase is not Phase.FLUSH and phase is not Phase.LINGER
+        return phase is not _ANSWER and phase is not _LOST and phase is not _FLUSH and phase is not _LINGER
 
     def _admit(self, head: Head) -> None:
         self._serial += 1
         self._head = head
         connection = self._connection
+        services = self._services
         try:
-            self._admission = self._services.application.admit(head)
-            connection.admit_body(self._admission.max_body_bytes)
-            if head.content_length and head.content_length > self._services.budget.free_bytes:
+            admission = services.application.admit(head)
+            connection.admit_body(admission.max_body_bytes)
+            if head.content_length and head.content_length > services.budget.free_bytes:
                 raise Overloaded("too many requests are being read")
         except HttpError as error:
             self._refuse(error)
         except Exception:
             self._fail()
         else:
+            # All here at once: handed on before anything else can come, it is never counted as held.
+            body = connection.whole_body()
+            if body is not None:
+                self._handle(admission, body)
+                return
+            self._admission = admission
             if connection.wants_continue:
                 self._transport.write(connection.send_continue())
 
@@ -247,7 +261,7 @@ class ClientProtocol(asyncio.Protocol):
         else:
             self._body += part
         self._body_bytes += size
-        if self._phase is Phase.BODY:
+        if self._phase is _BODY:
             self._deadline.at += size / RATE_BYTES_PER_S
 
     def _drop_body(self) -> None:
@@ -255,13 +269,16 @@ class ClientProtocol(asyncio.Protocol):
         self._services.budget.give(self._body_bytes)
         self._body_bytes = 0
 
-    def _handle(self) -> None:
+    def _handle_kept(self) -> None:
         body = bytes(self._body)
         # Given back first, so that the application can count what it keeps of it.
         self._drop_body()
         admission, self._admission = self._admission, None
         assert admission is not None
-        self._phase = Phase.ANSWER
+        self._handle(admission, body)
+
+    def _handle(self, admission: Admission, body: bytes) -> None:
+        self._phase = _ANSWER
         serial = self._serial
         try:
             cancel = self._services.application.handle(admission, body, partial(self._respond, serial))
@@ -278,11 +295,11 @@ class ClientProtocol(asyncio.Protocol):
                 self._cancel = cancel
 
     def _is_owed(self, serial: int) -> bool:
-        return self._phase is Phase.ANSWER and self._serial == serial
+        return self._phase is _ANSWER and self._serial == serial
 
     def _respond(self, serial: int, response: Response) -> None:
         if not self._is_owed(serial):
-            if self._phase is not Phase.LOST:
+            if self._phase is not _LOST:
                 LOG.error("a request was answered twice: %s", self._describe())
             return
         self._cancel = None
@@ -315,9 +332,9 @@ class ClientProtocol(asyncio.Protocol):
         except Exception:
             LOG.exception("an answer cannot be written: %s", self._describe())
             data = connection.send_response(Response(500, ()), date=date, close=True)
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         self._transport.write(data)
-        if connection.state is State.CLOSED:
+        if connection.state is _CLOSED:
             self._end(is_read_out=connection.is_read_out)
 
     def _end(self, *, is_read_out: bool) -> None:
@@ -329,10 +346,10 @@ class ClientProtocol(asyncio.Protocol):
         services = self._services
         transport = self._transport
         if self._is_eof or (is_read_out and services.is_draining):
-            self._phase = Phase.FLUSH
+            self._phase = _FLUSH
             transport.close()
         else:
-            self._phase = Phase.LINGER
+            self._phase = _LINGER
             try:
                 transport.write_eof()
             except OSError:
@@ -360,22 +377,22 @@ class ClientProtocol(asyncio.Protocol):
     def _settle(self) -> None:
         """Names what is waited for now, sets its deadline, and reads or stops reading."""
         before = self._phase
-        if before is Phase.ANSWER:
-            self._deadline.at = math.inf
+        if before is _ANSWER:
+            self._deadline.at = _NEVER
             self._throttle()
             return
         if not self._is_open():
-            if before is not Phase.LOST:
+            if before is not _LOST:
                 self._throttle()
             return
         phase = self._phase = self._awaited()
-        if phase is Phase.IDLE or phase is Phase.FRESH:
+        if phase is _IDLE or phase is _FRESH:
             if self._services.is_draining:
                 self._end(is_read_out=True)
                 return
-            if phase is Phase.FRESH:
+            if phase is _FRESH:
                 return
-        elif phase is before or (phase is Phase.HEAD and before is Phase.FRESH):
+        elif phase is before or (phase is _HEAD and before is _FRESH):
             self._throttle()
             return
         self._deadline.set_s(self._allowed_s(phase))
@@ -384,20 +401,20 @@ class ClientProtocol(asyncio.Protocol):
     def _awaited(self) -> Phase:
         connection = self._connection
         if self._is_blocked:
-            return Phase.BLOCKED
+            return _BLOCKED
         if connection.is_reading_body:
-            return Phase.BODY
+            return _BODY
         if not connection.is_idle:
-            return Phase.HEAD
-        return Phase.FRESH if self._phase is Phase.FRESH else Phase.IDLE
+            return _HEAD
+        return _FRESH if self._phase is _FRESH else _IDLE
 
     def _allowed_s(self, phase: Phase) -> float:
         options = self._services.get_options()
-        if phase is Phase.HEAD:
+        if phase is _HEAD:
             return options.header_timeout_s
-        if phase is Phase.BODY:
+        if phase is _BODY:
             return options.body_timeout_s + self._body_bytes / RATE_BYTES_PER_S
-        if phase is Phase.BLOCKED:
+        if phase is _BLOCKED:
             self._unsent_bytes = self._transport.get_write_buffer_size()
         return options.idle_timeout_s
 
@@ -405,7 +422,7 @@ class ClientProtocol(asyncio.Protocol):
         """Stops reading while enough waits for its turn. After the client's end there is nothing to stop."""
         if self._is_eof:
             return
-        waits = self._phase is Phase.ANSWER or self._phase is Phase.BLOCKED
+        waits = self._phase is _ANSWER or self._phase is _BLOCKED
         is_reading = not waits or self._connection.buffered_bytes <= PIPELINED_BYTES
         if is_reading is not self._is_reading:
             self._is_reading = is_reading
@@ -416,11 +433,11 @@ class ClientProtocol(asyncio.Protocol):
 
     def _expire(self) -> None:
         phase = self._phase
-        if phase is Phase.HEAD:
+        if phase is _HEAD:
             self._refuse(RequestTimeout("the header took too long"), close=True)
-        elif phase is Phase.BODY and self._connection.state is State.BODY:
+        elif phase is _BODY and self._connection.state is State.BODY:
             self._refuse(RequestTimeout("the body took too long"), close=True)
-        elif phase is Phase.FLUSH or phase is Phase.LINGER or phase is Phase.BLOCKED:
+        elif phase is _FLUSH or phase is _LINGER or phase is _BLOCKED:
             self._cut_or_wait()
         else:
             self._transport.abort()

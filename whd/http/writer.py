@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from .messages import Response
+from .messages import Headers, Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode("ascii")
     for status in HTTPStatus
     if status.value >= 200
 }
 # Only the connection knows how the message is framed; two answers to that question would be a smuggled one.
 _OWN_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date", b"upgrade"))
+
+_prepared: dict[int, tuple[Headers, bytes]] = {}
+"""For each status the last answer's headers and what start() made of them: most answers share a constant."""
 
 
 def response_bytes(response: Response, *, date: bytes, connection: bytes, is_head: bool) -> bytes:
@@ -28,26 +31,36 @@ def response_bytes(response: Response, *, date: bytes, connection: bytes, is_hea
     Raises ValueError for a status outside 200 to 599 or a line break or NUL in a field: a defect of the application.
     """
     status = response.status
+    headers = response.headers
+    prepared = _prepared.get(status)
+    if prepared is not None and prepared[0] is headers:
+        start = prepared[1]
+    else:
+        start = _start(status, headers)
+        _prepared[status] = (headers, start)
+    if date:
+        start += b"date: %b\r\n" % date
+    if connection:
+        start += b"connection: %b\r\n" % connection
+    if status == 204 or status == 304:
+        # RFC 9110, 8.6: never a Content-Length in a 204; both end with their head (RFC 9112, 6.3).
+        return start + b"\r\n"
+    body = response.body
+    return b"%bcontent-length: %d\r\n\r\n%b" % (start, len(body), b"" if is_head else body)
+
+
+def _start(status: int, headers: Headers) -> bytes:
+    """The status line and the application's fields."""
     line = _STATUS_LINES.get(status)
     if line is None:
         if not 200 <= status <= 599:
             raise ValueError(f"{status} is no status of a final answer")
-        line = b"HTTP/1.1 %d \r\n" % status  # RFC 9112, 4: the reason may be empty, the space may not
-    parts = [line]
-    for name, value in response.headers:
+        line = b"HTTP/1.1 %d " % status  # RFC 9112, 4: the reason may be empty, the space may not
+    lines = [line]
+    for name, value in headers:
         if name not in _OWN_FIELDS:
-            parts.append(b"%b: %b\r\n" % (name, value))
-    if date:
-        parts.append(b"date: %b\r\n" % date)
-    if connection:
-        parts.append(b"connection: %b\r\n" % connection)
-    body = response.body
-    if status == 204 or status == 304:
-        # RFC 9110, 8.6: never a Content-Length in a 204; both end with their head (RFC 9112, 6.3).
-        body = b""
-    else:
-        parts.append(b"content-length: %d\r\n" % len(body))
-    head = b"".join(parts)
-    if head.count(b"\n") != len(parts) or head.count(b"\r") != len(parts) or b"\0" in head:
+            lines.append(b"%b: %b" % (name, value))
+    start = b"\r\n".join(lines)
+    if b"\0" in start or start.count(b"\r") != len(lines) - 1 or start.count(b"\n") != len(lines) - 1:
         raise ValueError("a field of the answer holds a line break or NUL")
-    return b"".join((head, b"\r\n", b"" if is_head else body))
+    return start + b"\r\n"

@@ -36,6 +36,11 @@ def text_member(head: dict[str, Any], name: str, limit_chars: int) -> str:
     value = head.get(name, "")
     if type(value) is not str:
         raise FrameError(f"{name} is not text")
+    try:
+        # Half a surrogate pair is JSON but no text: neither SQLite nor a log line would take it.
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        value = value.encode("utf-8", "replace").decode("utf-8")
     return value if len(value) <= limit_chars else value[:limit_chars] + "…"
 
 

@@ -26,8 +26,8 @@ def main(socket_fd: int, config: dict[str, Any]) -> NoReturn:
     """What a fork of the zygote does with its life. Never returns."""
     try:
         sys.unraisablehook = _ignore  # there is no standard error to complain to
-        isolation.wall_worker_start({**config, "socket_fd": socket_fd})
-        Worker(Channel(socket.socket(fileno=SOCKET_FD)), config).serve()
+        reports = isolation.wall_worker_start({**config, "socket_fd": socket_fd})
+        Worker(Channel(socket.socket(fileno=SOCKET_FD)), config, reports).serve()
     except BaseException:  # the flow's own errors end in Program.run; this is a defect, and there is nobody to tell
         leave(EXIT_PROTOCOL)
 
@@ -39,9 +39,10 @@ def _ignore(_unraisable: object) -> None:
 class Worker:
     """Frames in, frames out."""
 
-    def __init__(self, channel: Channel, config: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, config: dict[str, Any], reports: list[isolation.Report]) -> None:
         self._channel = channel
         self._config = config
+        self._reports = reports
         self._programs: dict[tuple[str, str], Program] = {}
         self._ops: dict[str, Callable[[dict[str, Any], bytes | None], None]] = {
             "run": self._run,
@@ -66,7 +67,11 @@ class Worker:
         head, _value = self._channel.next()
         if head["op"] != "bind":
             leave(EXIT_PROTOCOL)
-        isolation.wall_worker_bind(head["memory_bytes"], head["cpu_s"], self._config)
+        reports = isolation.wall_worker_bind(head["memory_bytes"], head["cpu_s"], self._config)
+        required = self._config.get("require", ())
+        # The zygote's trial at the start vouches for the host; each worker still looks at its own wall.
+        if any(not report.engaged and report.name in required for report in (*self._reports, *reports)):
+            leave(EXIT_PROTOCOL)
 
     def _code(self, head: dict[str, Any], _value: bytes | None) -> None:
         # By hash and name: the path of a flow stands in its tracebacks.

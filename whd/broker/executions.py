@@ -1,4 +1,4 @@
-"""Calls on child executions: started, waited for, read, cancelled.
+"""Calls on executions: the own one saved, children started, waited for, read, cancelled.
 
 A child runs as its parent's user, inherits its limits and counts against the limits of the whole tree.
 """
@@ -16,6 +16,7 @@ from ..executions.family import Child, ReturnWhen, wait_result
 from ..executions.record import Execution, to_json
 from ..executions.runner import Live, Runner
 from ..executions.store import Stored
+from ..pool.frames import MAX_MESSAGE_CHARS
 from .broker import Broker, Handler
 from .call import Call, CallError, invalid, json_bytes, not_found
 
@@ -27,8 +28,8 @@ FIELDS = frozenset(
 )  # fmt: skip
 
 
-class ChildCalls:
-    """this.flow, wait_for, and what hangs on a child."""
+class ExecutionCalls:
+    """this.save, this.flow, wait_for, system.execution, and what hangs on a child."""
 
     def __init__(self, broker: Broker, runner: Runner) -> None:
         self._broker = broker
@@ -39,6 +40,7 @@ class ChildCalls:
             "child.wait": self._wait,
             "execution.get": self._get,
             "execution.cancel": self._cancel,
+            "execution.save": self._save,
             "flow.exists": self._flow_exists,
             "flow.list": self._flow_list,
         }
@@ -125,6 +127,18 @@ class ChildCalls:
 
         family.on_change = check
         return None
+
+    def _save(self, call: Call) -> bytes:
+        """{message, name, output_value}, each optional: written to the own record while it runs."""
+        live = self.live(call)
+        message, name = call.text_or_none("message", MAX_MESSAGE_CHARS), call.text_or_none("name")
+        execution = live.execution
+        execution.message = execution.message if message is None else message
+        execution.name = execution.name if name is None else name
+        if call.has("output_value"):
+            execution.output_json = call.json("output_value")
+        live.saved = None
+        return b"null"
 
     def _get(self, call: Call) -> None:
         """{id, fields}: those fields of a child, or of another execution of the same client and user."""
