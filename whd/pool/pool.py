@@ -41,9 +41,10 @@ def place_count(options: Options) -> int:
 class Pool:
     """One per front. `submit` a job, `answer` its calls, `cancel` it; its customer hears of the rest."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], config: dict[str, Any]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: Callable[[], Options]) -> None:
         self._loop = loop
         self._options = options
+        config = {"wall": {"require": list(options().sandbox_require)}}
         self.processes = Processes(loop, options, config, self._on_frame, self._on_gone, self._on_room)
         self.compiler = Compiler(loop, self.processes)
         self.digester = Digester(loop, self.processes, options)
