@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,3 +28,12 @@ def daemon(shared_project: Project) -> Iterator[RunningDaemon]:
     """One daemon for all tests of a module."""
     with running(shared_project) as started:
         yield started
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In CI, where .ci/run installs every tool, a test that skips for want of one is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter is not None and "CI" in os.environ else []
+    reasons = [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)]
+    if any("is not installed" in reason for reason in reasons):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

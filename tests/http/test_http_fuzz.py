@@ -12,37 +12,10 @@ import h11
 import pytest
 from http_corpus import CASES
 from http_driver import at_random, one_by_one, outcome_of
+from http_requests import mutate
 
 ROUNDS = 1500
 SEEDS = range(4)
-PIECES = [
-    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b"\0", b":", b";", b",", b"0", b"5", b"ffffffffffffffffff",
-    b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: b\r\n", b"Connection: close\r\n",
-    b"Expect: 100-continue\r\n", b"HTTP/1.1", b"HTTP/1.0", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"0\r\n\r\n", b"\xff",
-    b"a" * 300, b"X: " + b"a" * 1100 + b"\r\n",
-]  # fmt: skip
-
-
-def mutate(stream: bytes, random: Random) -> bytes:
-    data = bytearray(stream)
-    for _ in range(random.randint(1, 4)):
-        at = random.randint(0, len(data))
-        match random.randrange(6):
-            case 0:
-                data[at : at + random.randint(1, 8)] = b""
-            case 1:
-                data[at:at] = random.choice(PIECES)
-            case 2 if data:
-                data[at % len(data)] = random.randrange(256)
-            case 3:
-                data[at:at] = data[at : at + random.randint(1, 60)]
-            case 4:
-                other = random.choice(CASES).stream
-                start = random.randint(0, len(other))
-                data[at:at] = other[start : start + random.randint(1, 60)]
-            case _:
-                data += random.choice(CASES).stream[:500]
-    return bytes(data[:4000])
 
 
 def first_by_h11(stream: bytes) -> tuple[str, str] | None:

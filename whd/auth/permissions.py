@@ -32,6 +32,7 @@ class Action(enum.StrEnum):
     READ_FILE = "read_file"
     WRITE_FILE = "write_file"
     ACT_AS = "act_as"
+    CONNECT = "connect"
 
 
 class PermissionDenied(Forbidden):
@@ -51,6 +52,7 @@ _WORDS = {
     Action.READ_FILE: "read the file",
     Action.WRITE_FILE: "write the file",
     Action.ACT_AS: "act as",
+    Action.CONNECT: "connect to",
 }
 
 _GLOBS: dict[Action, Callable[[User], tuple[str, ...]]] = {
@@ -60,6 +62,8 @@ _GLOBS: dict[Action, Callable[[User], tuple[str, ...]]] = {
     Action.READ_FILE: attrgetter("files_read"),
     Action.WRITE_FILE: attrgetter("files_write"),
     Action.ACT_AS: attrgetter("act_as"),
+    # A URL is more than a name: connections.check_url decides, and by name alone nobody may connect anywhere.
+    Action.CONNECT: lambda user: (),
 }
 
 _SETTING_ACTIONS = frozenset({Action.READ_SETTING, Action.WRITE_SETTING})

@@ -39,7 +39,7 @@ def read_plain_head(data: bytearray, size_bytes: int, max_target_bytes: int, max
         return None
     headers = tuple([(name.lower(), value) for name, value in found])
     fields = dict(headers)
-    if len(fields) != len(headers) or not _UNUSUAL.isdisjoint(fields):
+    if len(fields) != len(headers) or not fields.keys().isdisjoint(_UNUSUAL):
         return None
     host = fields.get(b"host")
     if host is None or _HOST.fullmatch(host) is None:

@@ -9,15 +9,12 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from ..auth.permissions import Action, may
 from .model import BrokenWebhook, Client, Fault, Flow, Setting, User, Webhook
 from .options import Options
 from .parse import ISOLATIONS, Faults, UsersSource, WebhookSource, derive_webhook, limits_of
 from .places import WEBHOOK_PREFIX
-from .suggest import closest
+from .references import Suggestions, reference_faults
 
-# Each suggestion looks at up to a hundred names; a folder of flows that vanished must not cost seconds.
-MAX_SUGGESTIONS: Final = 50
 _STEP: Final = 64
 
 _NOBODY = UsersSource({}, {}, "")
@@ -26,7 +23,7 @@ _NOBODY = UsersSource({}, {}, "")
 class ClientTable:
     """The good versions of one client's files. Change it, run `settle` to its end, then take `client` and `faults`.
 
-    A webhook's setting is in `settings` too, for flows that may read it.
+    What flows saved is laid over `client` afterwards, in saved.py. A webhook's setting is in `settings` too, for flows that may read it.
     """
 
     def __init__(self, name: str) -> None:
@@ -110,7 +107,7 @@ class ClientTable:
         stale = list(self._sources) if self._all_stale else sorted(self._stale)
         if not stale and not self._changed and not self._all_stale:
             return
-        suggestions = _Suggestions()
+        suggestions = Suggestions()
         for count, name in enumerate(stale):
             self._check(name, options, suggestions)
             if count % _STEP == _STEP - 1:
@@ -121,7 +118,7 @@ class ClientTable:
         self._changed.clear()
         self._all_stale = False
 
-    def _check(self, name: str, options: Options, suggestions: _Suggestions) -> None:
+    def _check(self, name: str, options: Options, suggestions: Suggestions) -> None:
         source = self._sources[name]
         webhook, warnings = derive_webhook(source, options)
         if webhook != self._webhooks.get(name):
@@ -133,32 +130,21 @@ class ClientTable:
         else:
             self._webhook_faults.pop(name, None)
 
-    def _reference_faults(self, source: WebhookSource, suggestions: _Suggestions) -> Faults:
-        faults: Faults = ()
-        user = self._users.users.get(source.user_name)
-        # A users.yaml that is broken speaks for itself.
-        if user is None and (self._users_path is None or self._users is not _NOBODY):
-            what = f"there is no user {source.user_name!a} in client {self.name}"
-            expected = f"a user of {self._users_path}" if self._users_path else "a users.yaml with that user"
-            meant = suggestions.find(source.user_name, self._users.users, among_users=True)
-            faults += (Fault(source.path, source.user_line, "user_name", what, expected, meant),)
-        if source.flow_name in self._unusable_flows:
-            what = f"the flow {source.flow_name!a} has no version that can be used"
-            faults += (Fault(source.path, source.flow_line, "flow_name", what),)
-        elif source.flow_name not in self._flows:
-            what = f"there is no flow {source.flow_name!a} in client {self.name}"
-            meant = suggestions.find(source.flow_name, self._flows)
-            faults += (Fault(source.path, source.flow_line, "flow_name", what, "a flow's file name less .py", meant),)
-        elif user is not None and not may(user, Action.RUN_FLOW, source.flow_name):
-            what = f"{source.user_name} may not run the flow {source.flow_name!a}, so each call is answered with 403"
-            expected = f"a glob for it in {source.user_name}'s flows"
-            faults += (Fault(source.path, source.user_line, "user_name", what, expected, is_warning=True),)
-        return faults
+    def _reference_faults(self, source: WebhookSource, suggestions: Suggestions) -> Faults:
+        return reference_faults(
+            source,
+            self._users.users,
+            self._flows,
+            suggestions,
+            users_path=self._users_path,
+            # A users.yaml that is broken speaks for itself.
+            knows_users=self._users_path is None or self._users is not _NOBODY,
+            unusable_flows=self._unusable_flows,
+        )
 
     def _build(self, options: Options) -> None:
         before = self.client
         changed = self._changed
-        # What flows saved will be laid over the operator's files here, in one place.
         self.client = Client(
             self.name,
             _frozen(dict(self._users.users)) if "users" in changed else before.users,
@@ -175,19 +161,6 @@ class ClientTable:
             if isolation is not None and ISOLATIONS.index(isolation) < ISOLATIONS.index(options.isolation):
                 what = f"{isolation} is looser than the daemon's {options.isolation}, which holds"
                 yield Fault(self._users.path, line, f"{name}.isolation", what, is_warning=True)
-
-
-class _Suggestions:
-    """Finds what was meant, the same answer once, and not without bound."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, bool], str] = {}
-
-    def find(self, name: str, known: Mapping[str, Flow] | Mapping[str, User], *, among_users: bool = False) -> str:
-        asked = (name, among_users)
-        if asked not in self._found and len(self._found) < MAX_SUGGESTIONS:
-            self._found[asked] = closest(name, known)
-        return self._found.get(asked, "")
 
 
 def _frozen(table: dict[str, Any]) -> Mapping[str, Any]:

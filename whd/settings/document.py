@@ -59,6 +59,9 @@ KIND_WORDS: Final = {
 }
 
 
+_JSON_KINDS: Final = {str: TEXT, int: INT, float: FLOAT, bool: BOOL, type(None): NULL}
+
+
 class Node:
     """A value and where it stands. `value` is plain; `text` is a scalar as written; `line` counts from 1.
 
@@ -99,6 +102,16 @@ def load(
         builder.fault(error.line, error.what, error.expected)
         node = None
     return (None if builder.faults else node), tuple(builder.faults)
+
+
+def node_of(value: Any) -> Node:
+    """The tree of a value of JSON types that nests at most MAX_DEPTH levels, as if a document held it; lines are 0."""
+    if type(value) is dict:
+        items = {name: (0, node_of(item)) for name, item in value.items()}
+        return Node(MAP, value, 0, items=items)
+    if type(value) is list:
+        return Node(LIST, value, 0, items=[node_of(item) for item in value])
+    return Node(_JSON_KINDS[type(value)], value, 0, "" if value is None else str(value))
 
 
 def _decode(data: bytes | str) -> str:

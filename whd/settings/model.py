@@ -62,13 +62,44 @@ class Flow:
     path: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedSetting:
+    """A setting that a flow, or an operator by command, saved. `value` holds only JSON types, and nobody changes it.
+
+    `value_json`: the value as compact JSON in UTF-8. `saver`: the user whose flow saved it, OPERATOR for the command.
+    `saved_ms`: since 1970.
+    """
+
+    client_name: str
+    name: str
+    value: Any
+    value_json: bytes
+    saver: str
+    saved_ms: int
+
+    @property
+    def origin(self) -> str:
+        """Where the value comes from, as tables and faults say it."""
+        return f"saved by {self.saver or 'an operator'}"
+
+    @property
+    def place(self) -> str:
+        """What stands in a fault instead of a path."""
+        return f"{self.client_name}: {self.name} ({self.origin})"
+
+
+# No user has an empty name.
+OPERATOR = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as read from a file: `value` holds only JSON types."""
+    """A setting as read from a file, or with `saved` as saved: `value` holds only JSON types, `path` says where from."""
 
     name: str
     value: Any
     path: str
+    saved: SavedSetting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +126,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class BrokenWebhook:
-    """A webhook file without any good version since this start: it answers 503 `misconfigured`."""
+    """A webhook without any good version since this start, or saved and past its bounds: 503 `misconfigured`."""
 
     client_name: str
     name: str

@@ -16,7 +16,7 @@ from dataclasses import Field, dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
-from .document import LIST, MAP, NULL, TEXT, Node, load
+from .document import LIST, MAP, NULL, TEXT, Node, load, node_of
 from .fields import (
     Report,
     known_fields,
@@ -215,9 +215,16 @@ def parse_webhook(
 def read_webhook(data: bytes | str, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
     """A `client.webhook.<name>` file by itself; `derive_webhook` makes a Webhook of it under given options."""
     node, faults = load(data, path, shown_names=_WEBHOOK_FIELDS)
-    report = Report(path, faults)
-    if node is None:
-        return None, faults
+    return (None, faults) if node is None else _webhook_of(node, path, client_name, name)
+
+
+def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+    """The same for a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels."""
+    return _webhook_of(node_of(value), path, client_name, name)
+
+
+def _webhook_of(node: Node, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+    report = Report(path)
     found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
     if found is None:
         return None, report.result()

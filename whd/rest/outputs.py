@@ -1,0 +1,109 @@
+"""From an answer to a REST execution's output_value. Pure.
+
+    status_code      a number
+    headers          a dict, names in lower case; a repeated field is joined with ", " (RFC 9110, 5.3), but
+                     set-cookie, whose values hold commas, with line feeds
+    and exactly one of
+    json             the value, if the content type is JSON (application/json, */*+json) and the body is strict JSON
+    text             the body as text, if it is text by its charset (UTF-8 if it names none); "" without a body
+    data             else the body in base64, with data_encoding: "base64"; a body with a content coding (gzip was not
+                     asked for) is given like this, too
+
+The JSON parser keeps the interpreter to itself while it works. For large answers there is the other way: `json_text`,
+checked in another process (pool.digester), then `output_json`, which passes it on byte for byte.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import json
+import re
+from typing import Any
+
+from ..errors import BadPayload
+from ..payload import decode_strict
+from .values import RestResult
+
+# Python's codecs are more than charsets: punycode and idna take quadratic time, unicode_escape and others are no
+# charsets at all. These are what web pages use (WHATWG Encoding, 4.2) and the standard library has.
+_CHARSET = re.compile(
+    r"utf-?8|utf-?16(?:le|be)?|utf-?32(?:le|be)?|us-ascii|ascii|latin-?1|iso-?8859-[0-9]{1,2}|windows-?125[0-8]"
+    r"|cp125[0-8]|cp437|cp85[0-9]|koi8-[ru]|gb2312|gbk|gb18030|big5|euc-(?:jp|kr)|shift[-_]jis|iso-2022-jp|macintosh"
+)
+_CHARSET_PARAMETER = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def output_of(result: RestResult, *, may_be_json: bool = True) -> dict[str, Any]:
+    """The output_value. `may_be_json` False: JSON that was found wrong elsewhere is given as text."""
+    output: dict[str, Any] = {"status_code": result.status_code, "headers": _headers(result)}
+    if may_be_json and (text := json_text(result)) is not None:
+        try:
+            output["json"] = decode_strict(text.decode("utf-8"))
+            return output
+        except BadPayload:
+            pass  # A wrong content type is common; the author sees in the text what came instead.
+    output |= _text_or_data(result)
+    return output
+
+
+def json_text(result: RestResult) -> bytes | None:
+    """The body if it says that it is JSON, in UTF-8 and without a byte order mark; not parsed yet. None if not."""
+    if not result.body or not _is_json_type(_field(result, "content-type")) or _has_coding(result):
+        return None
+    body = result.body.removeprefix(codecs.BOM_UTF8)
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return body
+
+
+def output_json(result: RestResult, checked_json: bytes) -> bytes:
+    """The output_value as JSON text with `json_text`'s answer in it, which must have been found to be strict JSON."""
+    head = _encode({"status_code": result.status_code, "headers": _headers(result)})
+    return b"".join((head[:-1].encode("ascii"), b',"json":', checked_json, b"}"))
+
+
+def _headers(result: RestResult) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in result.headers:
+        present = headers.get(name)
+        separator = "\n" if name == "set-cookie" else ", "
+        headers[name] = value if present is None else f"{present}{separator}{value}"
+    return headers
+
+
+def _field(result: RestResult, wanted: str) -> str:
+    return next((value for name, value in result.headers if name == wanted), "")
+
+
+def _is_json_type(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _has_coding(result: RestResult) -> bool:
+    return _field(result, "content-encoding").strip().lower() not in ("", "identity")
+
+
+def _text_or_data(result: RestResult) -> dict[str, str]:
+    if not _has_coding(result):
+        text = _text(result.body, _field(result, "content-type"))
+        if text is not None:
+            return {"text": text}
+    return {"data": base64.b64encode(result.body).decode("ascii"), "data_encoding": "base64"}
+
+
+def _text(body: bytes, content_type: str) -> str | None:
+    """The body as its charset has it, None if it is not that."""
+    named = _CHARSET_PARAMETER.search(content_type)
+    charset = named[1].lower() if named else "utf-8"
+    if not _CHARSET.fullmatch(charset):
+        charset = "utf-8"
+    try:
+        return body.decode("mac_roman" if charset == "macintosh" else charset).removeprefix("\ufeff")
+    except (UnicodeDecodeError, LookupError):
+        return None
