@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from . import __version__
+from .admin_settings import SettingOperations
 from .errors import HttpError, WhdError
 from .executions.record import Execution, Status, timestamp, to_json
 from .executions.runner import Live
@@ -38,6 +39,7 @@ class Admin:
             "executions.logs": self._logs,
             "executions.replay": self._replay,
             "executions.cancel": self._cancel,
+            **SettingOperations(service).table,
         }
 
     async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:

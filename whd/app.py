@@ -35,6 +35,7 @@ class App:
     """The Application that the server serves."""
 
     def __init__(self, context: Context) -> None:
+        self._context = context
         self.handlers: dict[str, Handler] = {
             routes.WEBHOOK.name: WebhookHandler(context),
             routes.EXECUTION.name: ExecutionHandler(context),
@@ -43,7 +44,21 @@ class App:
         }
 
     def admit(self, head: Head) -> Admission:
-        """Of Application: route, then the handler's own checks. Raises HttpError."""
+        """Of Application: route, then the handler's own checks. Raises HttpError.
+
+        A client that keeps its connection often sends the same head again; as long as the snapshot is the same, so is
+        what came of it.
+        """
+        memo = head.memo
+        snapshot = self._context.snapshot
+        if memo is not None and memo[0] is snapshot:
+            admission: Admission = memo[1]
+            return admission
+        admission = self._admit(head)
+        object.__setattr__(head, "memo", (snapshot, admission))
+        return admission
+
+    def _admit(self, head: Head) -> Admission:
         path, _, query_text = head.target.partition("?")
         route, parameters = routes.match(path)
         if route is not routes.WEBHOOK:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 
-from .errors import WhdError
+from .errors import StateError, WhdError
 from .pool.compiler import Code, refusal_faults
 from .pool.pool import Pool
+from .saved import read_settings
 from .service import Paths
 from .settings.index import Index
-from .settings.model import Fault, Flow
+from .settings.model import Fault, Flow, SavedSetting
 
 
 async def check_everything(paths: Paths) -> list[Fault]:
     """All faults and warnings of the files, and of every flow as the sandbox's compiler sees it."""
-    snapshot = Index(str(paths.config), str(paths.flows)).load()
-    faults = list(snapshot.faults)
+    saved: list[SavedSetting] = []
+    unread: list[Fault] = []
+    try:
+        saved = read_settings(paths.state)
+    except StateError as error:
+        # The files may be fine all the same: they can be checked where state/ is another user's, or damaged.
+        what = f"what flows saved was not checked: {error.log_detail}"
+        unread = [Fault(str(paths.state), 0, "", what, is_warning=True)]
+    snapshot = Index(str(paths.config), str(paths.flows), saved=saved).load()
+    faults = unread + list(snapshot.faults)
     flows = [flow for client in snapshot.clients.values() for flow in client.flows.values()]
     if flows:
         pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options)

@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve(subparsers)
     _add_run(subparsers)
     _add_executions(subparsers)
+    _add_settings(subparsers)
     _add(subparsers, "check", commands.check, "validate everything; a line per fault")
     _add(subparsers, "webhooks", commands.webhooks, "the endpoints: URL, flow, user, whether a key is needed")
     _add(subparsers, "status", commands.status, "of the running daemon")
@@ -125,3 +126,22 @@ def _add_executions(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
         ("cancel", commands.executions_cancel, "end it"),
     ):
         _add(inner, name, run, help_text).add_argument("id", metavar="ID")
+
+
+def _add_settings(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "every setting, and where its value comes from; keys are masked"
+    parser = subparsers.add_parser("settings", help=text, description=text[0].upper() + text[1:] + ".")
+    inner = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, run, help_text in (
+        ("list", commands.settings_list, "all of them"),
+        ("show", commands.settings_show, "one of them"),
+        ("set", commands.settings_set, "save a value, which stands before the file of that name"),
+        ("unset", commands.settings_unset, "delete a saved value, so that the file stands again"),
+    ):
+        command = _add(inner, name, run, help_text)
+        optional = "" if name == "list" else "; may be left out where there is only one"
+        command.add_argument("--client", metavar="CLIENT", help=f"whose{optional}")
+        if name != "list":
+            command.add_argument("name", metavar="NAME")
+        if name == "set":
+            command.add_argument("value", metavar="YAML|@FILE|-", help="YAML or JSON, @ and a file, or - for stdin")

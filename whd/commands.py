@@ -23,10 +23,13 @@ from .check import check_everything
 from .errors import ConfigError, StateError
 from .executions.record import timestamp
 from .sandbox.isolation import doctor as sandbox_doctor
+from .saved import read_settings
 from .service import Paths, Service
 from .settings.index import Index
 from .settings.model import Webhook
 from .settings.options import Options
+from .settings.parse import parse_setting, read_webhook
+from .settings.places import WEBHOOK_PREFIX
 
 Command = Callable[[Paths, argparse.Namespace], int]
 
@@ -87,7 +90,7 @@ def _read_input(text: str) -> Any:
 
 def webhooks(paths: Paths, given: argparse.Namespace) -> int:
     """Lists the endpoints; the daemon, if one runs, only tells where it listens."""
-    snapshot = Index(str(paths.config), str(paths.flows)).load()
+    snapshot = Index(str(paths.config), str(paths.flows), saved=read_settings(paths.state)).load()
     try:
         addresses = control.ask(paths.state, "status", {})["addresses"]
     except StateError:
@@ -189,6 +192,79 @@ def executions_cancel(paths: Paths, given: argparse.Namespace) -> int:
     else:
         print(f"{record['id']} {record['status']}")
     return OK
+
+
+def settings_list(paths: Paths, given: argparse.Namespace) -> int:
+    """Every setting, and where its value comes from."""
+    rows = _operate(paths, "settings.list", {"client": given.client})
+    if given.json:
+        _print_json(rows)
+    else:
+        cells = [
+            (row["client"], row["name"], row["source"], tables.shorten(_as_json(row["value"]), 60)) for row in rows
+        ]
+        _print_table(("CLIENT", "NAME", "FROM", "VALUE"), cells)
+    return OK
+
+
+def settings_show(paths: Paths, given: argparse.Namespace) -> int:
+    """One setting."""
+    _print_setting(_operate(paths, "settings.show", {"client": given.client, "name": given.name}), given)
+    return OK
+
+
+def settings_set(paths: Paths, given: argparse.Namespace) -> int:
+    """Saves a value, which stands before the file of that name."""
+    arguments = {"client": given.client, "name": given.name, "value": _read_setting(given.name, given.value)}
+    row = _operate(paths, "settings.set", arguments)
+    _print_setting(row, given)
+    if row["hides"] and not given.json:
+        print(f"this value stands before {row['hides']}, until `whd settings unset {given.name}`", file=sys.stderr)
+    return OK
+
+
+def settings_unset(paths: Paths, given: argparse.Namespace) -> int:
+    """Deletes a saved value; the file of that name, if there is one, stands again."""
+    row = _operate(paths, "settings.unset", {"client": given.client, "name": given.name})
+    if given.json:
+        _print_json(row)
+    else:
+        print(f"{given.name}: " + ("gone" if row is None else f"now from {row['source']}"))
+    return OK
+
+
+def _read_setting(name: str, text: str) -> Any:
+    """A setting's value from YAML or JSON, as a file would be read. Raises ConfigError with all that is wrong."""
+    path = "VALUE"
+    try:
+        data: bytes | str = text
+        if text == "-":
+            path, data = "standard input", sys.stdin.buffer.read()
+        elif text.startswith("@"):
+            path = text[1:]
+            data = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+    # A webhook's text may hold its key: it goes through the reader that repeats nothing.
+    is_webhook = name.startswith(WEBHOOK_PREFIX)
+    read, faults = read_webhook(data, path, "", name) if is_webhook else parse_setting(data, path, name)
+    if read is None:
+        raise ConfigError("\n".join(str(fault) for fault in faults))
+    return read.value
+
+
+def _print_setting(row: dict[str, Any], given: argparse.Namespace) -> None:
+    if given.json:
+        _print_json(row)
+        return
+    print(
+        f"{row['client']}: {row['name']}, from {row['source']}" + (f" at {row['saved_at']}" if row["saved_at"] else "")
+    )
+    print(json.dumps(row["value"], indent=2))
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def status(paths: Paths, given: argparse.Namespace) -> int:

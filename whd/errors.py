@@ -24,6 +24,14 @@ class StateError(WhdError):
     """state/ cannot be used: locked by another daemon, not writable, written by a newer whd."""
 
 
+class SaveRefused(WhdError):
+    """What a flow, or an operator by command, wanted saved is not: `kind` names the flow_api error that it becomes."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
 class HttpError(WhdError):
     """A request that is answered with `status` and a problem document that carries `code` (CONTRACT 3, Errors).
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,6 +48,10 @@ _decode_pairs: Callable[[str], Any] = json.JSONDecoder(
     parse_constant=_refuse_constant, object_pairs_hook=_collect_pairs
 ).decode
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+# A member "key" with a text that has no escape, as the first of several.
+_KEY_FIRST = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"key"[ \t\r\n]*:[ \t\r\n]*"[^"\\]*"[ \t\r\n]*,')
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +104,15 @@ def _json_text(body: bytes) -> str:
 
 def _from_json(text: str, body: bytes, has_key: bool) -> Parsed:
     value = decode_strict(text)
-    if has_key and type(value) is dict:
-        keys, is_changed = _take_keys(text, body, value)
-        if is_changed:
-            return Parsed(b'"json":' + _encode_again(value), keys)
+    if has_key and type(value) is dict and "key" in value:
+        key = value["key"]
+        is_alone = body.count(b'"key"') + body.count(b"\\u00") == 1
+        match = _KEY_FIRST.match(text) if is_alone else None
+        if match is not None:
+            # The one "key" of the text is its first member: what is left is the rest, as it came.
+            return Parsed(b'"json":{' + text[match.end() :].encode("utf-8"), (key,))
+        keys = _take_keys(text, value, is_alone=is_alone)
+        return Parsed(b'"json":' + _encode_again(value), keys)
     return Parsed(b'"json":' + (body if len(text) == len(body) else text.encode("utf-8")))
 
 
@@ -148,15 +158,16 @@ def depth_of(value: Any) -> int:
         level = inner
 
 
-def _take_keys(text: str, body: bytes, value: dict[str, Any]) -> tuple[tuple[str | None, ...], bool]:
-    if "key" not in value:
-        return (), False
+def _take_keys(text: str, value: dict[str, Any], *, is_alone: bool) -> tuple[str | None, ...]:
+    """Takes `key` out of the dict and gives every value that the text has for it.
+
+    A repeated name leaves only its last value in the dict; every one must be right, so unless it stands there alone all
+    are read. An escape may spell the name too ("\\u006bey"), so any \\u00 counts as a possible one.
+    """
     given = [value.pop("key")]
-    # A repeated name leaves only its last value in the dict; every one must be right, so read them all. An escape may
-    # spell the name too ("\u006bey"), so any \u00 counts as a possible one.
-    if body.count(b'"key"') + body.count(b"\\u00") > 1:
+    if not is_alone:
         given = [item for name, item in _decode_pairs(text) if name == "key"]
-    return tuple(item if type(item) is str else None for item in given), True
+    return tuple(item if type(item) is str else None for item in given)
 
 
 def _encode_again(value: Any) -> bytes:

@@ -20,6 +20,8 @@ from .executions.store import FILE_NAME, Store
 from .http.budget import BufferBudget
 from .pool.compiler import Code, refusal_faults
 from .pool.pool import Pool
+from .saved import FILE_NAME as SAVED_FILE_NAME
+from .saved import Saved
 from .settings.model import Fault, Flow, Snapshot, User, Webhook
 from .settings.options import Limits, Options
 from .settings.reload import Reloader
@@ -48,6 +50,7 @@ class Service:
         self.reloader = Reloader(str(paths.config), str(paths.flows), vet_flows=self._vet_flows)
         self.budget = BufferBudget(lambda: self.options.max_buffered_bytes)
         self.store = Store(paths.state / FILE_NAME, loop, lambda: self.options)
+        self.saved = Saved(paths.state / SAVED_FILE_NAME, loop, lambda: self.options, self.reloader)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -64,6 +67,7 @@ class Service:
         self.lock.acquire()
         await self.reloader.start()
         self.store.open()
+        self.saved.open()
         self.pool = Pool(self.loop, lambda: self.options)
         self.broker = Broker(self.loop, lambda: self.snapshot, self.pool)
         self.broker.add(SettingCalls(self.broker).table)
@@ -82,6 +86,7 @@ class Service:
         if hasattr(self, "runner"):
             self.runner.close()
             await self.pool.close()
+        await self.saved.close()
         await self.store.close()
         self.lock.release()
 

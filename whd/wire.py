@@ -13,7 +13,9 @@ daemon to worker
     parse    job, content_type, has_key, gunzip_limit + value   only to a worker that does nothing else;
              value: the raw body, gzip if the limit is not 0
     check    job + value                             the same worker; value: an output to be checked
-    run      job, hash, execution, limits + value   runs a flow; value: its input_value
+    run      job, hash, execution, limits, [behind] + value   runs a flow; value: its input_value. behind: it was handed
+             over while another one ran
+    revoke                                           no job before this one that was handed behind another shall start
     answer   job, call, [error: {type, text}] + value   to a call
 
 worker to daemon
@@ -23,7 +25,7 @@ worker to daemon
     call     job, call, name + value: arguments
     log      job + value: a list of lines, each {"at": ms since 1970} with "args" (a list), "fields" (an object) or, of
              print, "text"
-    end      job, status, message, [limit], [response], [fresh], [name] + value: output_value
+    end      job, status, message, took_us, [limit], [response], [fresh], [name] + value: output_value
 """
 
 from __future__ import annotations

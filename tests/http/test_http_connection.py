@@ -228,6 +228,22 @@ class TestAnswers:
         answer = connection.send_response(Response(200, fields, b"hello"))
         assert answer == b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 
+    def test_what_is_prepared_for_one_answer_fits_the_next(self, connection):
+        """Answers with the same headers share their beginning, but not with another status, length or date."""
+        fields = ((b"x", b"y"),)
+        for status, reason, date, body in (
+            (200, b"200 OK", b"Mon", b"a"),
+            (200, b"200 OK", b"Tue", b"bc"),
+            (404, b"404 Not Found", b"Wed", b""),
+            (200, b"200 OK", b"Thu", b"d"),
+        ):
+            read_request(connection, head())
+            answer = connection.send_response(Response(status, fields, body), date=date)
+            start = b"HTTP/1.1 %b\r\nx: y\r\ndate: %b\r\n" % (reason, date)
+            assert answer == start + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+        read_request(connection, head())
+        assert b"\r\nx: z\r\n" in connection.send_response(Response(200, ((b"x", b"z"),)))
+
     @pytest.mark.parametrize(
         "response",
         [

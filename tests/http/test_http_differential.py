@@ -195,3 +195,8 @@ class TestAWholeBody:
         connection = self.admitted(post(b"Transfer-Encoding: chunked", body=b"1\r\na\r\n0\r\n\r\n"))
         assert connection.whole_body() is None
         assert [connection.next_event(), connection.next_event()] == [b"a", Signal.END]
+
+    def test_one_that_100_continue_is_owed_for_comes_in_parts(self):
+        connection = self.admitted(post(b"Expect: 100-continue", b"Content-Length: 0"))
+        assert connection.whole_body() is None
+        assert connection.wants_continue

@@ -172,7 +172,10 @@ class TestWorker:
         return head["job"]
 
     def finish(self, job: int, answers: dict[str, Any] | None = None) -> Ended:
-        """Serves a run's calls until its end. `answers`: by call name, a value or an (error type, text)."""
+        """Serves a run's calls until its end.
+
+        `answers`: by call name, a value, an (error type, text), or a function of the arguments that gives one of them.
+        """
         log: list[Any] = []
         calls: list[tuple[str, Any]] = []
         while True:
@@ -185,6 +188,8 @@ class TestWorker:
                 assert value is not None
                 calls.append((head["name"], json.loads(value)))
                 answer = (answers or {}).get(head["name"])
+                if callable(answer):
+                    answer = answer(calls[-1][1])
                 reply = {"op": "answer", "job": job, "call": head["call"]}
                 if isinstance(answer, tuple):
                     self.send({**reply, "error": {"type": answer[0], "text": answer[1]}}, b"null")

@@ -187,7 +187,7 @@ def _refuse_hidden_dots(segment: str) -> None:
     reading = segment.encode("ascii")
     for _ in range(_MAX_DECODINGS):
         for part in re.split(rb"[/\\]", reading):
-            if part.partition(b";")[0] in (b".", b".."):
+            if re.split(rb"[;\0]", part, maxsplit=1)[0].strip() in (b".", b".."):
                 raise BadUrl("the URL's path hides a . or .. behind an encoding")
         before, reading = reading, unquote_to_bytes(reading).replace(b"\xc0\xae", b".").replace(b"\xc0\xaf", b"/")
         if reading == before:

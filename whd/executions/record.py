@@ -164,6 +164,7 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
 
 
+@functools.lru_cache(maxsize=64)
 def timestamp(milliseconds: int) -> str | None:
     """2026-11-23T07:18:00.123Z (RFC 3339), None for 0."""
     if not milliseconds:

@@ -31,6 +31,8 @@ log = logging.getLogger("whd.executions")
 # finds it. Well below the second within which everything is to be in the store.
 SAVE_INTERVAL_S = 0.25
 MAX_ATTEMPTS = 3
+# How late a caller may hear that wait_s is over.
+EXPIRY_INTERVAL_S = 0.05
 
 _EVENTS = {
     Status.ENDED_SUCCESS: Event.SUCCEED,
@@ -101,6 +103,9 @@ class Runner:
         self._jobs: dict[Job, Live] = {}
         self._accepting: dict[str, int] = {}
         self._saver: asyncio.TimerHandle | None = None
+        self._waiting: dict[Live, float] = {}
+        self._next_expiry = 0.0
+        self._expirer: asyncio.TimerHandle | None = None
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.is_draining = False
         self.started_total = 0
@@ -131,10 +136,14 @@ class Runner:
         return Live(execution, flow, limits, isolation)
 
     def start(self, live: Live, waiter: Callable[[Live], None]) -> None:
-        """Starts a sync execution; `waiter` hears of its end. Raises Overloaded or Draining, then nothing started."""
+        """Starts a sync execution; `waiter` hears of its end. Raises Overloaded or Draining, then nothing started.
+
+        After wait_s, `live.stop_waiting` is called.
+        """
         self._check_room(live)
         live.waiters.append(waiter)
         self._admit(live)
+        self._expect(live)
         self._submit(live, is_first=False)
 
     def start_async(self, live: Live, done: Callable[[Exception | None], None]) -> None:
@@ -163,6 +172,28 @@ class Runner:
                 self._submit(live, is_first=False)
 
         self._store.accept(execution, live.flow.source, accepted)
+
+    def _expect(self, live: Live) -> None:
+        # One timer for all: setting and stopping one for each call costs more than everything else about it.
+        deadline = self._loop.time() + live.limits.wait_s
+        if not self._waiting or deadline < self._next_expiry:
+            self._next_expiry = deadline
+        self._waiting[live] = deadline
+        if self._expirer is None:
+            self._expirer = self._loop.call_later(EXPIRY_INTERVAL_S, self._expire)
+
+    def _expire(self) -> None:
+        """Sends away the callers whose wait_s is over."""
+        self._expirer = self._loop.call_later(EXPIRY_INTERVAL_S, self._expire) if self._waiting else None
+        now = self._loop.time()
+        if now < self._next_expiry or not self._waiting:
+            return
+        over = [live for live, deadline in self._waiting.items() if deadline <= now]
+        for live in over:
+            del self._waiting[live]
+            if live.stop_waiting is not None:
+                live.stop_waiting()
+        self._next_expiry = min(self._waiting.values(), default=0.0)
 
     def _check_room(self, live: Live) -> None:
         if self.is_draining:
@@ -223,7 +254,9 @@ class Runner:
             limits=live.limits,
             isolation=live.isolation,
             input_json=execution.input_json,
-            about_json="",
+            about_json=(
+                f'"id":"{execution.id}",{names_json(execution)},"created_at":"{timestamp(execution.created_ms)}"'
+            ),
             customer=self,
             is_child=bool(execution.parent_id),
             is_first=is_first,
@@ -239,10 +272,6 @@ class Runner:
         self._uncount(live)
         execution = live.execution
         execution.apply(Event.START, now_ms=now_ms())
-        job.about_json = (
-            f'{{"id":"{execution.id}",{names_json(execution)},"status":"{execution.status.value}",'
-            f'"created_at":"{timestamp(execution.created_ms)}","started_at":"{timestamp(execution.started_ms)}"}}'
-        )
 
     def on_log(self, job: Job, lines_json: bytes) -> None:
         """Of Customer: the flow logged."""
@@ -276,6 +305,7 @@ class Runner:
 
     def _forget(self, live: Live) -> None:
         self._uncount(live)
+        self._waiting.pop(live, None)
         self._live.pop(live.execution.id, None)
         if not self._live:
             for future in self._idle_waiters:
@@ -433,5 +463,6 @@ class Runner:
 
     def close(self) -> None:
         """Stops the timer; the pool and the store are closed by their owner."""
-        if self._saver is not None:
-            self._saver.cancel()
+        for timer in (self._saver, self._expirer):
+            if timer is not None:
+                timer.cancel()

@@ -39,7 +39,10 @@ _WITHOUT_CONTENT = (204, 205, 304)
 
 @dataclass(slots=True)
 class WebhookCall:
-    """A call between its head and its body: what is known so far."""
+    """A call between its head and its body: what is known so far, all of which follows from head and snapshot.
+
+    So it may serve more than one request. `prefix_json`, `resolved`: worked out at the first one.
+    """
 
     snapshot: Snapshot
     webhook: Webhook
@@ -51,6 +54,8 @@ class WebhookCall:
     has_given_key: bool
     content_type: str
     is_gzip: bool
+    prefix_json: bytes = b""
+    resolved: tuple[Flow, User] | None = None
 
 
 class WebhookHandler:
@@ -113,9 +118,10 @@ class WebhookHandler:
             # As GET without the body, and nothing runs: there is no execution whose length could be told.
             respond(json_response(200, {}))
             return
-        flow, user = self._context.runner.resolve(
-            call.snapshot, webhook.client_name, webhook.flow_name, webhook.user_name
-        )
+        if call.resolved is None:
+            names = webhook.client_name, webhook.flow_name, webhook.user_name
+            call.resolved = self._context.runner.resolve(call.snapshot, *names)
+        flow, user = call.resolved
         compiler = self._context.pool.compiler
         code = compiler.known(flow)
         if code is not None:
@@ -162,22 +168,11 @@ class WebhookHandler:
         self._context.runner.start_async(live, done)
 
     def _start_sync(self, live: Live, respond: Respond) -> None:
-        loop = self._context.loop
-
         def ended(live: Live) -> None:
-            timer.cancel()
             respond(end_response(live))
 
-        def stop_waiting() -> None:
-            self._stop_waiting(live, ended, respond)
-
-        live.stop_waiting = stop_waiting
-        timer = loop.call_later(live.limits.wait_s, stop_waiting)
-        try:
-            self._context.runner.start(live, ended)
-        except HttpError:
-            timer.cancel()
-            raise
+        live.stop_waiting = lambda: self._stop_waiting(live, ended, respond)
+        self._context.runner.start(live, ended)
 
     def _stop_waiting(self, live: Live, waiter: Callable[[Live], None], respond: Respond) -> None:
         """wait_s is over, or the daemon drains: 202 once the record is on disk; the flow goes on."""
@@ -257,9 +252,11 @@ def _is_gzip(value: bytes, is_gzip: bool) -> bool:
 
 def _input_json(call: WebhookCall, parsed: Parsed) -> bytes:
     """The flow's input_value (CONTRACT 3), with the payload's JSON as it came."""
-    fields = {"method": call.head.method, "path": call.path, "query": call.query.fields}
-    fields["headers"] = _header_texts(call.headers)
-    return b"%b,%b}" % (_encode(fields).encode("ascii")[:-1], parsed.members_json)
+    if not call.prefix_json:
+        fields = {"method": call.head.method, "path": call.path, "query": call.query.fields}
+        fields["headers"] = _header_texts(call.headers)
+        call.prefix_json = _encode(fields).encode("ascii")[:-1]
+    return b"%b,%b}" % (call.prefix_json, parsed.members_json)
 
 
 def _header_texts(headers: Headers) -> dict[str, str]:

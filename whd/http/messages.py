@@ -6,7 +6,7 @@ Nothing here does I/O.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, dataclass_transform
 
 from ..errors import HttpError
@@ -18,8 +18,10 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True)
 def _value(cls: type[T]) -> type[T]:
-    """A dataclass that is frozen for the type checker only: three are made for each request, and at run time a frozen
-    one takes 0.6 µs to make, four times as long."""
+    """A dataclass that is frozen for the type checker only.
+
+    Three are made for each request, and one that is frozen at run time takes 0.6 µs to make, four times as long.
+    """
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
@@ -37,6 +39,8 @@ class Head:
     headers: Headers
     content_length: int | None
     http_version: str = "1.1"
+    memo: Any = field(default=None, compare=False, repr=False)
+    """The application's own notes; a connection gives the same Head for the same bytes, so they can serve again."""
 
 
 @_value

@@ -31,12 +31,16 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Code:
-    """What became of a source: `frame` for workers once it is compiled, or `refusal`, or neither yet."""
+    """What became of a source: `frame` for workers once it is compiled, or `refusal`, or neither yet.
+
+    `short_runs`: how many of its latest executions in a row were short and asked for nothing.
+    """
 
     key: Key
     frame: bytes = b""
     refusal: str = ""
     warnings: tuple[tuple[int, str], ...] = ()
+    short_runs: int = 0
     waiting: list[Callable[[Code], None]] = field(default_factory=list)
 
     @property

@@ -14,6 +14,7 @@ from ..settings.model import Flow
 from ..settings.options import Limits
 
 if TYPE_CHECKING:
+    from .compiler import Code
     from .worker import Worker
 
 
@@ -26,6 +27,7 @@ class JobState(enum.Enum):
     NEW = "not handed to the pool yet"
     QUEUED = "waits for a place"
     STARTING = "has a place, waits for a process or for its flow to be compiled"
+    HANDED = "is with a process already, behind a short job that runs there; has not started"
     RUNNING = "runs"
     PARKED = "waits for the daemon's answer to a call: holds its process but no place"
     RESUMING = "has its answer, waits for a place"
@@ -35,7 +37,8 @@ class JobState(enum.Enum):
 
 JOB_MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.NEW: frozenset({JobState.QUEUED, JobState.ENDED}),
-    JobState.QUEUED: frozenset({JobState.STARTING, JobState.ENDED}),
+    JobState.QUEUED: frozenset({JobState.STARTING, JobState.HANDED, JobState.ENDED}),
+    JobState.HANDED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.ENDED}),
     JobState.STARTING: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.ENDED}),
     JobState.RUNNING: frozenset({JobState.PARKED, JobState.CHECKING, JobState.ENDED}),
     JobState.PARKED: frozenset({JobState.RESUMING, JobState.ENDED}),
@@ -80,8 +83,8 @@ class Customer(Protocol):
 class Job:
     """One execution for the pool. Only the fields up to `is_first` are the customer's to fill.
 
-    `about_json`: what a flow may know of its execution (wire op `run`), set at the latest in `on_start`. `is_first`: a
-    child or a restarted execution, which waits before new calls and outside max_queue.
+    `about_json`: what a flow may know of its execution, as JSON members without braces. `is_first`: a child or a
+    restarted execution, which waits before new calls and outside max_queue.
     """
 
     client_name: str
@@ -98,6 +101,7 @@ class Job:
     state: JobState = JobState.NEW
     number: int = 0
     worker: Worker | None = None
+    code: Code | None = None
     deadline: float = 0.0
     started: float = 0.0
     cpu_base_s: float = -1.0

@@ -11,11 +11,13 @@ import functools
 import json
 import logging
 import os
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigError, HttpError
-from ..executions.record import Cause, Status
+from ..executions.record import Cause, Status, timestamp
 from ..payload import Parsed
 from ..settings.options import Limits, Options
 from ..wire import LENGTH, FrameError, frame, split
@@ -28,6 +30,14 @@ from .scheduler import Scheduler
 from .worker import Binding, Worker
 
 log = logging.getLogger("whd.pool")
+
+# How many short jobs may wait in a process behind the one that runs there, so that it need not be woken for each. What
+# counts as short, how often in a row it must have been, and when what waits behind is taken back after all.
+MAX_HANDED = 4
+MAX_HANDED_BYTES = 32_768  # all of it and a revocation fit into the socket's buffer, so that no write is ever cut
+SHORT_US = 1_000
+SHORT_RUNS = 8
+REVOKE_AFTER_S = 0.01
 
 # A limit is noticed at most this much late; a runaway is to be over within 250 ms of its limit.
 SWEEP_INTERVAL_S = 0.04
@@ -201,10 +211,18 @@ class Pool:
             self._run(job, code, worker)
 
     def _run(self, job: Job, code: Code, worker: Worker) -> None:
+        worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
+        job.code = code
+        self._begin(job, worker)
+        parts = [self._run_frame(job, code, worker)]
+        self._hand_more(job, worker, parts)
+        worker.send(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _begin(self, job: Job, worker: Worker) -> None:
+        """A job is the one that its process runs now."""
         job.move(JobState.RUNNING)
         job.worker = worker
         worker.job = job
-        worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
         worker.reader.limit_bytes = frames.frame_limit_bytes(job.limits)
         job.started = self._loop.time()
         job.deadline = job.started + job.limits.timeout_s
@@ -212,9 +230,13 @@ class Pool:
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
         job.customer.on_start(job)
+
+    def _run_frame(self, job: Job, code: Code, worker: Worker, *, is_behind: bool = False) -> bytes:
+        """The frames that run a job: its code, if this process does not have it yet, and the job."""
         # By hand, because each call pays for it; every part is JSON already.
         head = (
-            f'{{"op":"run","job":{job.number},"hash":"{code.key[1]}","execution":{job.about_json},'
+            f'{{"op":"run","job":{job.number},"hash":"{code.key[1]}",{_BEHIND if is_behind else ""}"execution":{{'
+            f'{job.about_json},"status":"RUNNING","started_at":"{timestamp(time.time_ns() // 1_000_000)}"}},'
             f'"limits":{_limits_json(job.limits)}}}\n'
         ).encode("ascii")
         payload = b"".join((LENGTH.pack(len(head) + len(job.input_json)), head, job.input_json))
@@ -222,13 +244,66 @@ class Pool:
         if code.key not in worker.codes:
             worker.codes.add(code.key)
             payload = code.frame + payload
-        worker.send(payload)
+        return payload
+
+    # ---- short jobs wait with the process ----------------------------------------------------------------------------
+
+    def _hand_more(self, job: Job, worker: Worker, parts: list[bytes]) -> None:
+        """Adds the frames of jobs that may wait in the process behind `job`, which runs there and is short."""
+        if worker.wants_replacement or worker.is_revoking or not _is_short(job):
+            return
+        while len(worker.handed) < MAX_HANDED and sum(map(len, parts)) < MAX_HANDED_BYTES:
+            more = self.scheduler.take_behind(job.client_name, lambda other: self._fits_behind(other, job))
+            if more is None:
+                return
+            code = self.compiler.known(more.flow)
+            assert code is not None  # _fits_behind saw it
+            more.move(JobState.HANDED)
+            more.code, more.worker = code, worker
+            worker.handed.append(more)
+            parts.append(self._run_frame(more, code, worker, is_behind=True))
+
+    def _fits_behind(self, other: Job, job: Job) -> bool:
+        code = self.compiler.known(other.flow)
+        return (
+            code is not None
+            and code.short_runs >= SHORT_RUNS
+            and other.user_name == job.user_name
+            and other.limits is job.limits
+            and len(other.input_json) < MAX_HANDED_BYTES
+            and other.isolation == job.isolation != "execution"
+        )
+
+    def _revoke(self, worker: Worker) -> None:
+        """Takes back what waits in a process behind a job that turned out long.
+
+        The process sends a job's end before it looks for a revocation, and looks before it starts a job that was
+        handed behind another. So whatever is not ended by a frame that is here once the revocation is in its socket,
+        except the job that runs, will never start there: no job is lost, and none runs twice.
+        """
+        worker.is_revoking = True
+        worker.send(frame({"op": "revoke"}))
+        if not worker.has_unsent:
+            worker.read_last()
+            self._take_back(worker)
+        worker.is_revoking = False
+
+    def _take_back(self, worker: Worker) -> None:
+        while worker.handed:
+            job = worker.handed.pop()
+            job.worker = None
+            job.move(JobState.QUEUED)
+            self.scheduler.take_back(job)
 
     # ---- what workers send -------------------------------------------------------------------------------------------
 
     def _on_frame(self, worker: Worker, payload: bytes) -> None:
         job = worker.job
         if job is None:
+            if worker.handed:
+                # It was killed, but had ended its job before: what waited behind may have started.
+                worker.handed_unsure = True
+                return
             if not (self.compiler.on_frame(worker, payload) or self.digester.on_frame(worker, payload)):
                 log.warning("worker %d spoke without a job and was ended", worker.number)
                 self.processes.discard(worker)
@@ -257,6 +332,10 @@ class Pool:
                 self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
                 return
             job.open_call = call
+            if job.code is not None:
+                job.code.short_runs = 0
+            if job.worker is not None and job.worker.handed:
+                self._revoke(job.worker)
             job.customer.on_call(job, call, name, arguments)
             if job.state is JobState.RUNNING and job.open_call == call:
                 # Not answered at once: while it waits, somebody else may run.
@@ -281,10 +360,17 @@ class Pool:
         end = frames.read_end(head, value, job.limits, is_checked=is_large)
         worker = job.worker
         if worker is not None:
+            if job.code is not None and not job.calls:
+                # The process's own word for it; one that lies makes its own user's jobs wait.
+                is_short = frames.int_member(head, "took_us") < SHORT_US
+                job.code.short_runs = job.code.short_runs + 1 if is_short else 0
             if head.get("fresh") is True:
+                # Such a process ends itself, whatever waits in it.
                 worker.wants_replacement = True
+                self._take_back(worker)
             self._free_worker(job, worker)
         if is_large:
+            self._started.pop(job, None)
             job.move(JobState.CHECKING)
             self.scheduler.leave(job)
             self.digester.check(end.output_json, lambda result: self._on_checked(job, end, result))
@@ -304,20 +390,46 @@ class Pool:
 
     def _on_gone(self, worker: Worker) -> None:
         job = worker.job
-        if job is None:
+        handed, worker.handed = worker.handed, deque()
+        if handed and job is None and worker.handed_unsure:
+            unsure = handed.popleft()
+            text = "the flow's process was ended for another execution's sake, perhaps while this one ran"
+            self._finish(unsure, End(Status.ENDED_ERROR, text, Cause.CRASH))
+        worker.handed = handed
+        self._take_back(worker)
+        if job is not None:
+            self._kill_job(job, End(Status.ENDED_ERROR, _death_text(worker), Cause.CRASH))
+        elif not handed:
             _ = self.compiler.on_gone(worker) or self.digester.on_gone(worker)
-            return
-        self._kill_job(job, End(Status.ENDED_ERROR, _death_text(worker), Cause.CRASH))
+        self._dispatch()
 
     # ---- the ends ----------------------------------------------------------------------------------------------------
 
     def _free_worker(self, job: Job, worker: Worker) -> None:
+        """A job's process goes on with what waits in it, or is given back."""
         job.worker = None
         worker.job = None
-        self.processes.give_back(worker)
+        if not worker.handed:
+            self.processes.give_back(worker)
+            return
+        worker.jobs_done += 1
+        following = worker.handed.popleft()
+        self.scheduler.enter(following)
+        self._begin(following, worker)
+        if len(worker.handed) <= 1:
+            parts: list[bytes] = []
+            self._hand_more(following, worker, parts)
+            if parts:
+                worker.send(b"".join(parts))
 
     def _kill_job(self, job: Job, end: End) -> None:
         worker = job.worker
+        if worker is not None and worker.handed:
+            # Its end may be here already; and one that only waits behind another is taken back first.
+            self._revoke(worker)
+            worker = job.worker
+            if job.state is JobState.ENDED:
+                return
         if worker is not None:
             self.killed_total += 1
             job.worker = None
@@ -341,6 +453,11 @@ class Pool:
     def _sweep(self) -> None:
         now = self._loop.time()
         for job in list(self._started):
+            if job.state is JobState.ENDED:
+                continue  # ended by what was read for the sake of another one
+            if job.worker is not None and job.worker.handed and now - job.started > REVOKE_AFTER_S:
+                self._revoke(job.worker)
+                self._dispatch()
             if now >= job.deadline:
                 text = f"timeout_s: the execution reached its limit of {job.limits.timeout_s:g} s"
                 self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.TIMEOUT))
@@ -360,6 +477,13 @@ class Pool:
             self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.CPU))
         if used > CPU_LIFE_S:
             worker.wants_replacement = True
+
+
+_BEHIND = '"behind":true,'
+
+
+def _is_short(job: Job) -> bool:
+    return job.code is not None and job.code.short_runs >= SHORT_RUNS and job.isolation != "execution"
 
 
 @functools.lru_cache(maxsize=1024)

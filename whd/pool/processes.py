@@ -235,7 +235,8 @@ class Processes:
         self._forget(worker)
         worker.state = WorkerState.DEAD
         worker.kill()
-        worker.close_socket()
+        if not worker.handed:
+            worker.close_socket()
         # The dead one counts no longer, so that its successor is forked now and not after its burial.
         self._workers.pop(worker.number, None)
         self._dying[worker.number] = worker
@@ -279,7 +280,7 @@ class Processes:
         self._forget(worker)
         worker.state = WorkerState.DEAD
         worker.release()
-        if was is not WorkerState.DEAD:
+        if was is not WorkerState.DEAD or worker.handed:
             self._on_gone(worker)
         self._serve()
         self._on_room()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Callable
 
 from ..errors import Overloaded
 from .job import Job
@@ -91,9 +92,32 @@ class Scheduler:
     def put_back(self, job: Job) -> None:
         """Returns a job that was taken but could get no process: it gives up its place and stays its client's next."""
         self.leave(job)
+        self.take_back(job)
+
+    def take_behind(self, client_name: str, fits: Callable[[Job], bool]) -> Job | None:
+        """A client's next call that is to wait with a process instead of here: it holds no place yet.
+
+        Only while every place is taken, nothing of a higher rank waits, and no other client's call does.
+        """
+        rings = self._rings
+        if self.running < self.places or rings[Rank.RESUMED] or rings[Rank.FIRST] or len(rings[Rank.CALL]) > 1:
+            return None
+        lane = self._lanes[client_name]
+        calls = lane.waiting[Rank.CALL]
+        if not calls or not fits(calls[0]):
+            return None
+        self.waiting -= 1
+        return calls.popleft()
+
+    def take_back(self, job: Job) -> None:
+        """A job that waited with a process waits here again, as its client's next."""
         self._append(job, Rank.FIRST)
-        first = self._lanes[job.client_name].waiting[Rank.FIRST]
-        first.rotate(1)
+        self._lanes[job.client_name].waiting[Rank.FIRST].rotate(1)
+
+    def enter(self, job: Job) -> None:
+        """A job that waited with a process runs now: it takes the place that the one before it leaves."""
+        self._lanes[job.client_name].running += 1
+        self.running += 1
 
     def take(self, *, can_start: bool = True) -> Job | None:
         """The next job that may run now, which then holds a place; None when there is none.

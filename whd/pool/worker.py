@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from .job import Job
 
 READ_BYTES = 262_144
+# One for all: a read is taken out before the next one. A fresh object of this size would be a mmap(2) for each read.
+_buffer = bytearray(READ_BYTES)
+_view = memoryview(_buffer)
 
 
 class Binding(NamedTuple):
@@ -47,8 +51,9 @@ class Worker:
     """One process. The pool moves its state; `on_frame` gets each frame, `on_fault` what ended the connection."""
 
     __slots__ = (
-        "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock", "exit_status", "fault", "idle_since",
-        "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader", "state", "wants_replacement",
+        "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock", "exit_status", "fault", "handed",
+        "handed_unsure", "idle_since", "is_revoking", "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd",
+        "reader", "state", "wants_replacement",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket) -> None:
@@ -61,6 +66,11 @@ class Worker:
         self.binding: Binding | None = None
         self.codes: set[tuple[str, str, str]] = set()
         self.job: Job | None = None
+        # What waits in the process behind `job`. `handed_unsure`: the first of it may have started when the process
+        # was killed. `is_revoking`: it is being taken back.
+        self.handed: deque[Job] = deque()
+        self.handed_unsure = False
+        self.is_revoking = False
         self.jobs_done = 0
         self.idle_since = 0.0
         self.wants_replacement = False
@@ -108,6 +118,11 @@ class Worker:
             self._writing = True
             self._loop.add_writer(self._socket.fileno(), self._on_writable)
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something still waits here for the process to take it."""
+        return bool(self._out)
+
     def _on_writable(self) -> None:
         if self._socket is None:
             return
@@ -128,17 +143,17 @@ class Worker:
         if self._socket is None:
             return False
         try:
-            data = self._socket.recv(READ_BYTES)
+            size = self._socket.recv_into(_buffer)
         except BlockingIOError:
             return False
         except OSError as error:
             self._broken(f"cannot read from it: {error}")
             return False
-        if not data:
+        if not size:
             self._broken("")
             return False
         try:
-            frames = self.reader.feed(data)
+            frames = self.reader.feed(_view[:size].tobytes())
         except FrameError as error:
             self._broken(str(error))
             return False

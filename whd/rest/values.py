@@ -35,7 +35,7 @@ class RestLimits:
 
 @dataclass(frozen=True, slots=True)
 class RestResult:
-    """The answer. `headers` in order of arrival, names in lower case, values as Latin-1; `url` that it came from.
+    """The answer. `headers` in order of arrival, names in lower case; `url` that it came from.
 
     `is_expected`: the status is one of those that the request expects. `shown` names the call for messages.
     """
@@ -75,7 +75,7 @@ class RestFault(enum.StrEnum):
 
 
 class RestError(Exception):
-    """There is no answer. `str(error)` is for the flow's author: the call, what happened, and the limit if there is one.
+    """There is no answer. `str(error)` is for the flow's author: the call, what happened, the limit if there is one.
 
     ADDRESS_REFUSED is a refusal by permission: the host's name was allowed, what it stands for was not.
     """

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from ..wire import FrameError, FrameReader, frame
+from ..wire import LENGTH, FrameError, FrameReader, frame
 
 # The daemon is trusted; the bound is against our own confusion of a stream.
 MAX_FRAME_BYTES = 2_147_483_647
@@ -26,6 +26,9 @@ EXIT_PROTOCOL = 70  # EX_SOFTWARE, sysexits(3)
 
 # Without the white space that decode() looks for around the text: our own heads have none.
 _scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
+
+# What a revocation is on the wire.
+_REVOKE = frame({"op": "revoke"})[LENGTH.size :]
 
 Frame = tuple[dict[str, Any], bytes | None]
 
@@ -42,9 +45,35 @@ class Channel:
 
     def next(self) -> Frame:
         """Waits for the next frame: its head and its value's text."""
-        while not self._waiting:
-            self._read()
-        return _split(self._waiting.popleft())
+        while True:
+            while not self._waiting:
+                self._read()
+            head, value = _split(self._waiting.popleft())
+            op = head.get("op")
+            if op == "revoke" or (op == "run" and head.get("behind") and self._is_revoked()):
+                continue
+            return head, value
+
+    def _is_revoked(self) -> bool:
+        """Whether the daemon has taken back what it handed over; asked before each job that waited behind another."""
+        while self._read_nowait():
+            pass
+        return _REVOKE in self._waiting
+
+    def _read_nowait(self) -> bool:
+        try:
+            data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            leave(EXIT_DAEMON_GONE)
+        try:
+            self._waiting.extend(self._reader.feed(data))
+        except FrameError:
+            leave(EXIT_PROTOCOL)
+        return True
 
     def answer_to(self, job: int, call: int) -> Frame:
         """Waits for the answer to one call; frames that come before it stay in line."""

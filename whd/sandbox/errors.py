@@ -19,7 +19,10 @@ class ResourceNotFoundError(CloudomationException):
 
 
 class DependencyFailedError(CloudomationException):
-    """A child execution failed."""
+    """A child execution failed: `execution` is the first that did, `executions` are all."""
+
+    execution: object = None
+    executions: tuple[object, ...] = ()
 
 
 class TimeoutExceededError(CloudomationException):

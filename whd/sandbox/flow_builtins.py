@@ -11,7 +11,7 @@ from typing import Any
 
 from . import guards
 from .errors import FlowEnd
-from .flow_api import FLOW_API
+from .flow_api import FLOW_API, read_starter
 from .imports import flow_import
 from .modules import FACADES
 
@@ -41,6 +41,7 @@ def make_builtins() -> dict[str, Any]:
         _getattr_=guards.read_attribute,
         _write_=guards.writable,
         _super_=guards.read_super,
+        _starter_=read_starter,
         _end_=FlowEnd,
         getattr=guards.get_attribute,
         hasattr=guards.has_attribute,

@@ -109,7 +109,10 @@ class Policy(RestrictingNodeTransformer):
             node.args = [self.visit(argument) for argument in node.args]
             node.keywords = [self.visit(keyword) for keyword in node.keywords]
             return node
-        return self._contents(node)
+        self.node_contents_visit(node)
+        if isinstance(method, ast.Attribute) and method.attr == "run_async" and isinstance(method.value, ast.Call):
+            _mark_start(method.value)
+        return node
 
     def visit_keyword(self, node: ast.keyword) -> Node:
         """Private parameters of library functions cannot be given by name."""
@@ -224,6 +227,13 @@ class Policy(RestrictingNodeTransformer):
         self.check_name(node, alias.asname or bound)
         if alias.asname and alias.name.startswith("_"):
             self.refuse(node, refusals.private_attribute(alias.name))
+
+
+def _mark_start(call: ast.Call) -> None:
+    """In `this.flow(…).run_async()` the first call only starts the child: `_starter_` tells it so."""
+    method = call.func
+    if isinstance(method, ast.Attribute) and method.attr in ("flow", "task", "connect"):
+        call.func = _guard("_starter_", method.value, ast.Constant(method.attr), at=method)
 
 
 def _name(name: str) -> ast.Name:

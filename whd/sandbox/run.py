@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from .api import arguments as given
 from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
 from .inputs import as_input
@@ -141,17 +143,14 @@ class Run:
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Asks the daemon and waits for its answer. Raises what the daemon answers, InvalidInputError, FlowEnd."""
         self.check_open()
-        self._calls += 1
-        limit = self._limits["max_calls"]
-        if self._calls > limit:
-            self.end_by_limit("max_calls", f"more than {limit} requests to the daemon")
-        try:
-            text = to_json(arguments, "arguments")
-        except NotJson as error:
-            raise InvalidInputError(f"{name}: {error}") from None
+        text = _call_json(name, arguments)
         if len(text) > MAX_CALL_BYTES:
             raise InvalidInputError(f"{name}: {len(text)} bytes are too many for one request; {MAX_CALL_BYTES} can be")
-        call = self._calls
+        # Numbered only now: making the text may have run code of the flow, which may have called by itself.
+        call = self._calls = self._calls + 1
+        limit = self._limits["max_calls"]
+        if call > limit:
+            self.end_by_limit("max_calls", f"more than {limit} requests to the daemon")
         self._channel.send({"op": "call", "job": self.job, "call": call, "name": name}, text)
         head, value = self._channel.answer_to(self.job, call)
         refusal = head.get("error")
@@ -161,13 +160,16 @@ class Run:
 
     def sleep(self, seconds: Any) -> None:
         """Waits at the daemon's: no CPU, no place of a running flow."""
-        kind = type(seconds)
-        if kind is bool or not issubclass(kind, (int, float)):
-            raise InvalidInputError(f"sleep: seconds must be a number, not {kind.__name__}")
-        number = float(seconds)
-        if not 0 <= number < 1e9:
-            raise InvalidInputError(f"sleep: seconds must be 0 or more, not {number!r}")
-        self.call("sleep", {"seconds": number})
+        self.call("sleep", {"seconds": given.seconds(seconds, "sleep: seconds")})
+
+    def save(self, names: Iterable[str]) -> None:
+        """Tells the daemon how these fields stand, so that they can be seen while the execution runs."""
+        self.check_open()
+        fields = {name: self.fields[name] for name in names}
+        if len(_call_json("this.save", fields)) > MAX_CALL_BYTES:
+            # Too much for one request: such an output is seen at the end, like one that was never saved.
+            fields.pop("output_value", None)
+        self.call("execution.save", fields)
 
     # ---- the log -----------------------------------------------------------------------------------------------------
 
@@ -203,7 +205,8 @@ class Run:
         try:
             text = to_json(self.fields["output_value"], "output_value")
         except NotJson as error:
-            self.fail(f"the output is not JSON: {error}")
+            before = f"{self.message}\n" if self.status == ERROR and self.message else ""
+            self.fail(f"{before}the output is not JSON: {error}")
         else:
             if len(text) <= limit:
                 return text
@@ -226,6 +229,13 @@ class Run:
         self.fields = {"message": "", "output_value": {}}
         self.facades = {}
         self._input_json = None
+
+
+def _call_json(name: str, arguments: dict[str, Any]) -> bytes:
+    try:
+        return to_json(arguments, "arguments")
+    except NotJson as error:
+        raise InvalidInputError(f"{name}: {error}") from None
 
 
 def _text(value: Any) -> str:

@@ -10,11 +10,12 @@ import socket
 import sys
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
+from time import monotonic_ns
 from typing import Any, NoReturn
 
 from ..wire import LENGTH, frame
 from . import isolation, parsing
-from .channel import EXIT_PROTOCOL, Channel, leave
+from .channel import EXIT_DAEMON_GONE, EXIT_PROTOCOL, Channel, leave
 from .compiler import Refused, compile_flow
 from .program import Program, dump_code, load_program
 from .run import Run
@@ -79,9 +80,13 @@ class Worker:
         self._programs[key] = load_program(head["path"], head["source"], head["code"])
 
     def _run(self, head: dict[str, Any], value: bytes | None) -> None:
+        started_ns = monotonic_ns()
         run = Run(head, value, self._channel)
         output = self._programs[head["hash"], run.fields["flow_name"]].run(run)
-        self._channel.send_bytes(_end_frame(run, output))
+        self._channel.send_bytes(_end_frame(run, output, (monotonic_ns() - started_ns) // 1000))
+        if run.wants_fresh:
+            # Whatever waits here already goes to a fresh process.
+            leave(EXIT_DAEMON_GONE)
 
     def _compile(self, head: dict[str, Any], _value: bytes | None) -> None:
         try:
@@ -100,16 +105,19 @@ class Worker:
         self._channel.send(*parsing.check(head, value or b""))
 
 
-def _end_frame(run: Run, output: bytes) -> bytes:
+def _end_frame(run: Run, output: bytes, took_us: int) -> bytes:
     """The `end` frame, put together by hand: each call pays for it."""
     if run.limit or run.response or run.wants_fresh or run.new_name:
-        return _full_end_frame(run, output)
-    head = f'{{"op":"end","job":{run.job},"status":"{run.status}","message":{quote(run.message)}}}\n'.encode("ascii")
+        return _full_end_frame(run, output, took_us)
+    head = (
+        f'{{"op":"end","job":{run.job},"status":"{run.status}","took_us":{took_us},"message":{quote(run.message)}}}\n'
+    ).encode("ascii")
     return b"".join((LENGTH.pack(len(head) + len(output)), head, output))
 
 
-def _full_end_frame(run: Run, output: bytes) -> bytes:
+def _full_end_frame(run: Run, output: bytes, took_us: int) -> bytes:
     head: dict[str, Any] = {"op": "end", "job": run.job, "status": run.status, "message": run.message}
+    head["took_us"] = took_us
     if run.limit:
         head["limit"] = run.limit
     if run.response:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from .model import BrokenWebhook, Client, Fault, Flow, Setting, User, Webhook
+from .model import BrokenWebhook, Client, Fault, Flow, Setting, Webhook
 from .options import Options
 from .parse import ISOLATIONS, Faults, UsersSource, WebhookSource, derive_webhook, limits_of
 from .places import WEBHOOK_PREFIX
@@ -23,7 +23,8 @@ _NOBODY = UsersSource({}, {}, "")
 class ClientTable:
     """The good versions of one client's files. Change it, run `settle` to its end, then take `client` and `faults`.
 
-    What flows saved is laid over `client` afterwards, in saved.py. A webhook's setting is in `settings` too, for flows that may read it.
+    What flows saved is laid over `client` afterwards, in saved.py. A webhook's setting is in `settings` too, for
+    flows that may read it.
     """
 
     def __init__(self, name: str) -> None:

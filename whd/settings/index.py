@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,8 +17,9 @@ from typing import Any, Final
 from ..errors import ConfigError
 from .clients import ClientTable
 from .files import Reading, Unreadable, examine, is_passing, read, signature_of
-from .model import Client, Fault, Flow, Snapshot
+from .model import Client, Fault, Flow, SavedSetting, Snapshot
 from .options import Options
+from .overlay import Overlay, SavedChange, in_order
 from .parse import Faults
 from .places import FileKind, Folder, FolderKind, Place, displayed, placed
 from .watch import Changes, NotWatching, Watch
@@ -70,11 +71,13 @@ class Summary:
 class Index:
     """The table of files. `update` brings it up to the disk, `snapshot` gives what is valid now.
 
-    With `vets_flows` a changed flow waits among `candidates()` until `vetted` is told about it. Raises ConfigError for
-    two roots that are one.
+    With `vets_flows` a changed flow waits among `candidates()` until `vetted` is told about it. `saved`: what flows
+    saved; `save` takes changes of it. Raises ConfigError for two roots that are one.
     """
 
-    def __init__(self, config_dir: str, flows_dir: str, *, vets_flows: bool = False) -> None:
+    def __init__(
+        self, config_dir: str, flows_dir: str, *, vets_flows: bool = False, saved: Iterable[SavedSetting] = ()
+    ) -> None:
         _check_roots(config_dir, flows_dir)
         self.config_dir = config_dir
         self.flows_dir = flows_dir
@@ -88,6 +91,8 @@ class Index:
         self._fixed_options: Options | None = None
         self._restart_faults: Faults = ()
         self._snapshot = Snapshot(Options(), MappingProxyType({}), ())
+        self.overlay = Overlay()
+        self.overlay.take((record.client_name, record.name, record) for record in saved)
 
     @property
     def roots(self) -> tuple[str, str]:
@@ -440,15 +445,21 @@ class Index:
         options = self._effective_options()
         before = self._snapshot
         options = before.options if options == before.options else options
-        clients: Mapping[str, Client] = {name: table.client for name, table in sorted(self._clients.items())}
+        bases = {name: table.client for name, table in sorted(self._clients.items())}
+        clients: Mapping[str, Client]
+        clients, faults = self.overlay.over(bases, self._all_faults(), options)
         if len(clients) == len(before.clients) and all(before.clients.get(n) is c for n, c in clients.items()):
             clients = before.clients
         else:
             clients = MappingProxyType(dict(clients))
-        faults = self._all_faults()
         if clients is before.clients and options is before.options and faults == before.faults and before.serial:
             return before
         self._snapshot = Snapshot(options, clients, faults, before.serial + 1)
+        return self._snapshot
+
+    def save(self, changes: Iterable[SavedChange]) -> Snapshot:
+        """Takes what flows saved and deleted: the last snapshot with it, though an update be in the middle."""
+        self._snapshot = self.overlay.swap(self._snapshot, self.overlay.take(changes))
         return self._snapshot
 
     def settle(self) -> None:
@@ -460,11 +471,9 @@ class Index:
 
     def _all_faults(self) -> Faults:
         faults = [*self._folder_faults.values(), *self._restart_faults]
-        for some in self._faulty.values():
+        for some in (*self._faulty.values(), *(table.faults for table in self._clients.values())):
             faults += some
-        for table in self._clients.values():
-            faults += table.faults
-        return tuple(sorted(faults, key=lambda fault: (fault.path, fault.line)))
+        return tuple(sorted(faults, key=in_order))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool | None:

@@ -94,7 +94,7 @@ OPERATOR = ""
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as read from a file, or with `saved` as saved: `value` holds only JSON types, `path` says where from."""
+    """A setting as read from a file, or saved (then `saved` is set, and `path` says by whom). Only JSON types."""
 
     name: str
     value: Any

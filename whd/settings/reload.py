@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from . import inotify
 from .files import Reading
 from .index import Index
-from .model import Fault, Flow, Snapshot
+from .model import Fault, Flow, SavedSetting, Setting, Snapshot
+from .overlay import SavedChange
 from .watch import Changes, Watcher
 from .watch_inotify import InotifyWatcher
 from .watch_polling import INTERVAL_S, PollingWatcher
@@ -91,6 +92,21 @@ class Reloader:
         """Takes word of whoever compiled a flow that was not vetted, None for a good one; a swap shows it soon."""
         if self._index.flow_fault(flow, fault):
             self._changed()
+
+    def take_saved(self, changes: Iterable[SavedChange]) -> None:
+        """Swaps in what was saved or deleted: the next request sees it, whatever is being read from disk meanwhile."""
+        old = self.snapshot
+        self._publish(self._index.save(changes))
+        if self.snapshot is not old:
+            self._log_new_faults(self.snapshot.faults)
+
+    def file_setting(self, client_name: str, name: str) -> Setting | None:
+        """The operator's setting of that name, whatever was saved before it."""
+        return self._index.overlay.file_setting(client_name, name)
+
+    def check_saved_webhook(self, record: SavedSetting) -> None:
+        """Whether a webhook may be saved as things stand. Raises PermissionDenied, SaveRefused."""
+        self._index.overlay.check_webhook(record)
 
     def close(self) -> None:
         """Ends watching. The last snapshot stays. Harmless twice."""
@@ -205,10 +221,7 @@ class Reloader:
     def _swap(self, what: str, *, is_forced: bool = False) -> None:
         old, new = self.snapshot, self._index.snapshot()
         summary = self._index.take_summary()
-        if new is not old:
-            self.snapshot = new
-            for callback in self.on_swap:
-                callback(old, new)
+        self._publish(new)
         if new is not old or summary.changed or summary.removed:
             errors = sum(not fault.is_warning for fault in new.faults)
             log.info(
@@ -226,6 +239,13 @@ class Reloader:
                 level, "still being written, and read when that is over: %s", ", ".join(sorted(summary.left_out)[:10])
             )
         self._log_new_faults(new.faults)
+
+    def _publish(self, new: Snapshot) -> None:
+        old = self.snapshot
+        if new is not old:
+            self.snapshot = new
+            for callback in self.on_swap:
+                callback(old, new)
 
     def _log_new_faults(self, faults: tuple[Fault, ...]) -> None:
         fresh = [fault for fault in faults if fault not in self._known_faults]

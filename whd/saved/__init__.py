@@ -1,0 +1,9 @@
+"""What flows save: settings that stand before the operator's files, and files. Kept in state/, durable, bounded."""
+
+from __future__ import annotations
+
+from .database import FILE_NAME, read_settings
+from .ledger import SavedFile
+from .saved import Done, Overlay, Saved
+
+__all__ = ["FILE_NAME", "Done", "Overlay", "Saved", "SavedFile", "read_settings"]

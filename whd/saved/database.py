@@ -1,0 +1,179 @@
+"""The file saved.sqlite: its tables, and the statements that read and write it.
+
+What is deleted or replaced is overwritten (secure_delete), as a saved webhook holds its keys.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from .. import sqlite_file
+from ..errors import StateError
+from ..executions.transaction import transaction
+from ..settings.model import SavedSetting
+from .ledger import SETTING, Batch, SavedFile
+
+FILE_NAME: Final = "saved.sqlite"
+WHAT: Final = "the store of what flows saved"
+
+_VERSION_1 = """
+CREATE TABLE setting (
+    id INTEGER PRIMARY KEY,
+    client_name TEXT NOT NULL,
+    name TEXT NOT NULL,
+    saver TEXT NOT NULL,
+    saved_ms INTEGER NOT NULL,
+    value_json TEXT NOT NULL,
+    UNIQUE (client_name, name)
+);
+CREATE TABLE file (
+    id INTEGER PRIMARY KEY,
+    client_name TEXT NOT NULL,
+    name TEXT NOT NULL,
+    saver TEXT NOT NULL,
+    saved_ms INTEGER NOT NULL,
+    is_text INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    UNIQUE (client_name, name)
+);
+"""
+FORMAT: Final = sqlite_file.Format(WHAT, 0x57484453, (_VERSION_1,))  # "WHDS"
+
+# More names than this are no list that a flow can use; it is told so.
+MAX_LISTED: Final = 10_000
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """The writer's connection; makes the file (0600), or brings an older one to this version. Raises StateError."""
+    try:
+        sqlite_file.make_private(path)
+        connection = sqlite_file.connect(path)
+        try:
+            sqlite_file.make_durable(connection, path)
+            connection.execute("PRAGMA secure_delete=ON")
+            connection.execute("PRAGMA journal_size_limit=4194304")
+            sqlite_file.migrate(connection, path, FORMAT)
+            sqlite_file.check_length(connection, path, WHAT)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+    except sqlite3.Error as error:
+        raise StateError(sqlite_file.describe(error, path, WHAT)) from error
+    except OSError as error:
+        raise StateError(f"{path}: cannot be made or opened: {error.strerror or error}") from error
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can only read. Raises StateError."""
+    try:
+        return sqlite_file.connect(path, writes=False)
+    except sqlite3.Error as error:
+        raise StateError(sqlite_file.describe(error, path, WHAT)) from error
+
+
+def read_settings(state: Path) -> list[SavedSetting]:
+    """What flows saved, read beside a daemon or without one; [] where nothing was ever saved. Raises StateError."""
+    path = state / FILE_NAME
+    try:
+        if not path.exists():
+            return []
+        connection = open_reader(path)
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > len(FORMAT.migrations):
+                raise StateError(f"{path}: written by a newer whd; use that version")
+            # The file is there a moment before its tables are.
+            return list(settings(connection, path)) if version else []
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StateError(sqlite_file.describe(error, path, WHAT)) from error
+    except OSError as error:
+        raise StateError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def settings(connection: sqlite3.Connection, path: Path) -> Iterator[SavedSetting]:
+    """All saved settings. Raises sqlite3.Error, StateError."""
+    rows = connection.execute("SELECT client_name, name, value_json, saver, saved_ms FROM setting")
+    for client_name, name, value_json, saver, saved_ms in rows:
+        try:
+            value = json.loads(value_json)
+        except ValueError:
+            raise StateError(
+                sqlite_file.damaged(path, WHAT, f"the value of {client_name}'s setting {name} is not JSON")
+            ) from None
+        yield SavedSetting(client_name, name, value, value_json.encode(), saver, saved_ms)
+
+
+def file_sizes(connection: sqlite3.Connection) -> Iterator[tuple[str, str, int]]:
+    """Client, name and size of all saved files. Raises sqlite3.Error."""
+    return connection.execute("SELECT client_name, name, length(content) FROM file")
+
+
+def file(connection: sqlite3.Connection, client_name: str, name: str) -> SavedFile | None:
+    """One file with its content. Raises sqlite3.Error."""
+    row = connection.execute(
+        "SELECT content, is_text, saver, saved_ms FROM file WHERE client_name = ? AND name = ?", (client_name, name)
+    ).fetchone()
+    if row is None:
+        return None
+    content, is_text, saver, saved_ms = row
+    return SavedFile(client_name, name, content, bool(is_text), saver, saved_ms)
+
+
+def file_names(
+    connection: sqlite3.Connection, client_name: str, prefix: str, is_wanted: Callable[[str], bool]
+) -> list[str] | None:
+    """The names that start with `prefix` and are wanted, sorted; None if they are more than MAX_LISTED.
+
+    Raises sqlite3.Error.
+    """
+    found: list[str] = []
+    # BINARY order of UTF-8 is the order of code points, so that the prefix is a range and the first past it the end.
+    rows = connection.execute(
+        "SELECT name FROM file WHERE client_name = ? AND name >= ? ORDER BY name", (client_name, prefix)
+    )
+    for (name,) in rows:
+        if not name.startswith(prefix):
+            break
+        if is_wanted(name):
+            if len(found) == MAX_LISTED:
+                return None
+            found.append(name)
+    return found
+
+
+def write(connection: sqlite3.Connection, batch: Batch) -> None:
+    """The whole batch in one transaction, fsynced at its end. Raises sqlite3.Error."""
+    with transaction(connection):
+        for (kind, client_name, name), record in batch.records():
+            if record is None:
+                statement = _DELETE_SETTING if kind == SETTING else _DELETE_FILE
+                values: tuple[Any, ...] = (client_name, name)
+            elif isinstance(record, SavedFile):
+                statement = _SAVE_FILE
+                values = (client_name, name, record.saver, record.saved_ms, record.is_text, record.content)
+            else:
+                statement = _SAVE_SETTING
+                values = (client_name, name, record.saver, record.saved_ms, record.value_json.decode())
+            connection.execute(statement, values)
+
+
+def _save(table: str, *columns: str) -> str:
+    names = ("client_name", "name", *columns)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) "
+        f"ON CONFLICT (client_name, name) DO UPDATE SET {changes}"
+    )
+
+
+_SAVE_SETTING = _save("setting", "saver", "saved_ms", "value_json")
+_SAVE_FILE = _save("file", "saver", "saved_ms", "is_text", "content")
+_DELETE_SETTING = "DELETE FROM setting WHERE client_name = ? AND name = ?"
+_DELETE_FILE = "DELETE FROM file WHERE client_name = ? AND name = ?"

@@ -1,0 +1,288 @@
+"""What flows save, as the daemon uses it: look-ups at once, changes durable and live before their callback.
+
+Everything is called on the loop and calls back there. Changes that come while a commit runs share the next one (group
+commit). After the commit the settings go into the snapshot, then the callers are told: whoever is told that something
+is saved finds it, and so does the next request. What may be saved is decided here and at once; who may save it, by the
+caller (auth/permissions), but for the bounds of webhooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from .. import sqlite_file
+from ..errors import SaveRefused, StateError
+from ..settings.model import SavedSetting, Setting
+from ..settings.options import Options
+from ..settings.overlay import SavedChange
+from ..settings.places import WEBHOOK_PREFIX
+from ..settings.saved import check_name
+from . import database
+from .ledger import FILE, SETTING, Batch, Ledger, SavedFile
+from .thread import DatabaseThread
+from .values import appended, check_file_name, invalid, read_value, write_value
+
+_log = logging.getLogger(__name__)
+
+# None once a power cut cannot undo it, else why it is not kept.
+Done = Callable[[StateError | None], None]
+FileFound = Callable[[SavedFile | None, StateError | None], None]
+NamesFound = Callable[[list[str] | None, StateError | SaveRefused | None], None]
+
+
+class Overlay(Protocol):
+    """Where saved settings go to be live: the Reloader."""
+
+    def take_saved(self, changes: Iterable[SavedChange]) -> None:
+        """Makes them live at once."""
+
+    def file_setting(self, client_name: str, name: str) -> Setting | None:
+        """The operator's setting of that name."""
+
+    def check_saved_webhook(self, record: SavedSetting) -> None:
+        """Raises PermissionDenied past a webhook's bounds, SaveRefused for what no webhook's file could hold."""
+
+
+class Saved:
+    """Settings and files that flows saved, by client.
+
+    Methods that change something raise SaveRefused (its `kind` names the flow_api error) or, for webhooks past their
+    bounds, PermissionDenied, and then call nothing; else `done` is called once. Whoever makes it calls `open` once and
+    `close` at the end. `options` gives the current ones.
+    """
+
+    def __init__(
+        self, path: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], overlay: Overlay
+    ) -> None:
+        self.path = path
+        self.fault = ""
+        self._loop = loop
+        self._options = options
+        self._overlay = overlay
+        self._ledger = Ledger()
+        self._writer: DatabaseThread | None = None
+        self._reader: DatabaseThread | None = None
+        # Who waits for the batch that is being written, and for the open one.
+        self._flying: list[Done] = []
+        self._waiting: list[Done] = []
+        self._idle: asyncio.Future[None] | None = None
+        self._is_closed = True
+
+    def open(self) -> None:
+        """Opens the file, makes it or brings it to this version, and makes what it holds live. Raises StateError."""
+        connection = database.open_database(self.path)
+        try:
+            self._load(connection)
+            reading = database.open_reader(self.path)
+        except BaseException:
+            connection.close()
+            raise
+        self._writer = DatabaseThread(connection, self.path, self._loop, "whd-saved-writer")
+        self._reader = DatabaseThread(reading, self.path, self._loop, "whd-saved-reader")
+        self._writer.start()
+        self._reader.start()
+        self._is_closed = False
+        self._overlay.take_saved((record.client_name, record.name, record) for record in self._ledger.settings())
+
+    def _load(self, connection: sqlite3.Connection) -> None:
+        try:
+            for record in database.settings(connection, self.path):
+                self._ledger.load_setting(record)
+            for client_name, name, size_bytes in database.file_sizes(connection):
+                self._ledger.load_file(client_name, name, size_bytes)
+        except sqlite3.Error as error:
+            raise StateError(sqlite_file.describe(error, self.path, database.WHAT)) from error
+
+    async def close(self) -> None:
+        """Waits for what is being written, then ends both threads. Harmless twice, or without `open`."""
+        if self._is_closed or self._writer is None or self._reader is None:
+            return
+        self._is_closed = True
+        if self._flying or self._waiting:
+            self._idle = self._loop.create_future()
+            await self._idle
+        read: asyncio.Future[None] = self._loop.create_future()
+        self._reader.submit(lambda _: None, lambda *_: read.set_result(None))
+        await read
+        for thread in (self._reader, self._writer):
+            thread.stop()
+            thread.join()
+
+    # ---- settings ----------------------------------------------------------------------------------------------------
+
+    def setting(self, client_name: str, name: str) -> SavedSetting | None:
+        """What is saved under the name, at once."""
+        return self._ledger.setting(client_name, name)
+
+    def settings(self) -> Iterator[SavedSetting]:
+        """All that is saved."""
+        return self._ledger.settings()
+
+    def size_bytes(self, client_name: str) -> int:
+        """What counts against max_saved_bytes."""
+        return self._ledger.size_bytes(client_name)
+
+    def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: Done) -> None:
+        """Saves a value, as JSON, before the operator's or an earlier one. `saver`: a user, or model.OPERATOR."""
+        check_name(name)
+        value, kept = read_value(value_json)
+        self._put_setting(SavedSetting(client_name, name, value, kept, saver, _now_ms()), done)
+
+    def setting_delete(self, client_name: str, name: str, done: Done) -> None:
+        """Deletes what was saved; the operator's value, if there is one, stands again."""
+        check_name(name)
+        self._check_open()
+        if not self._ledger.is_coming((SETTING, client_name, name)):
+            has_file = self._overlay.file_setting(client_name, name) is not None
+            why = (
+                "the operator's file stands, which only an operator deletes" if has_file else "there is no such setting"
+            )
+            raise SaveRefused("ResourceNotFoundError", f"no value is saved for the setting {name!r}: {why}")
+        self._ledger.drop((SETTING, client_name, name))
+        self._wait(done)
+
+    def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: Done) -> None:
+        """Saves the present list, the operator's if none is saved, with an item more. No two callers lose an item."""
+        check_name(name)
+        item, kept = read_value(item_json)
+        present = self._ledger.coming_setting(client_name, name)
+        if present is not None:
+            value, value_json = present.value, present.value_json
+        else:
+            setting = self._overlay.file_setting(client_name, name)
+            if setting is None:
+                raise SaveRefused("ResourceNotFoundError", f"there is no setting {name!r}; save a list first")
+            value = setting.value
+            value_json = write_value(value) if type(value) is list else b""
+        value, kept = appended(value, value_json, item, kept)
+        self._put_setting(SavedSetting(client_name, name, value, kept, saver, _now_ms()), done)
+
+    def _put_setting(self, record: SavedSetting, done: Done) -> None:
+        self._check_open()
+        if record.name.startswith(WEBHOOK_PREFIX):
+            self._overlay.check_saved_webhook(record)
+        self._ledger.put(record, self._options().max_saved_bytes)
+        self._wait(done)
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+
+    def file_save(self, client_name: str, name: str, content: bytes | str, saver: str, done: Done) -> None:
+        """Saves a file, in place of an earlier one of that name."""
+        check_file_name(name)
+        self._check_open()
+        is_text = isinstance(content, str)
+        try:
+            data = content.encode("utf-8") if isinstance(content, str) else bytes(content)
+        except UnicodeEncodeError:
+            raise invalid(f"the content of {name!r} holds half of a surrogate pair, which is no text") from None
+        record = SavedFile(client_name, name, data, is_text, saver, _now_ms())
+        self._ledger.put(record, self._options().max_saved_bytes)
+        self._wait(done)
+
+    def file_get(self, client_name: str, name: str, found: FileFound) -> None:
+        """Reads a file: `found(file or None, None)`, or `found(None, error)`."""
+        check_file_name(name)
+        self._read(partial(database.file, client_name=client_name, name=name), found)
+
+    def file_exists(self, client_name: str, name: str) -> bool:
+        """Whether there is such a file, at once. Raises SaveRefused for what is no file's name."""
+        check_file_name(name)
+        return self._ledger.has_file(client_name, name)
+
+    def file_delete(self, client_name: str, name: str, done: Done) -> None:
+        """Deletes a file."""
+        check_file_name(name)
+        self._check_open()
+        if not self._ledger.is_coming((FILE, client_name, name)):
+            raise SaveRefused("ResourceNotFoundError", f"there is no file {name!r}")
+        self._ledger.drop((FILE, client_name, name))
+        self._wait(done)
+
+    def file_list(
+        self, client_name: str, found: NamesFound, *, prefix: str = "", is_wanted: Callable[[str], bool] | None = None
+    ) -> None:
+        """The files' names, sorted, that start with `prefix` and that `is_wanted`, which runs in another thread, wants.
+
+        More than MAX_LISTED are an error, given to `found`.
+        """
+
+        def answer(names: list[str] | None, error: StateError | None) -> None:
+            if names is None and error is None:
+                text = f"more than {database.MAX_LISTED} files match; ask for fewer at once"
+                found(None, SaveRefused("CloudomationException", text))
+            else:
+                found(names, error)
+
+        wanted = is_wanted or (lambda name: True)
+        self._read(partial(database.file_names, client_name=client_name, prefix=prefix, is_wanted=wanted), answer)
+
+    def _read(self, job: Callable[[sqlite3.Connection], object], answer: Callable[..., None]) -> None:
+        self._check_open()
+        assert self._reader is not None
+        self._reader.submit(job, answer)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise SaveRefused("CloudomationException", f"{database.WHAT} is closed")
+
+    # ---- to the disk -------------------------------------------------------------------------------------------------
+
+    def _wait(self, done: Done) -> None:
+        """Has the open batch, in which something was put just now, written as soon as may be."""
+        self._waiting.append(done)
+        if len(self._waiting) == 1 and not self._flying:
+            # Whoever else changes something in this turn of the loop goes along.
+            self._loop.call_soon(self._fly)
+
+    def _fly(self) -> None:
+        batch = self._ledger.take()
+        if batch is None or self._writer is None:
+            return
+        self._flying, self._waiting = self._waiting, []
+        self._writer.submit(partial(database.write, batch=batch), self._landed)
+
+    def _landed(self, _result: None, error: StateError | None) -> None:
+        told, self._flying = self._flying, []
+        if error is None:
+            self.fault = ""
+            self._make_live(self._ledger.commit())
+        else:
+            if self.fault != error.log_detail:
+                _log.error("%s; nothing that flows save is kept until this is over", error.log_detail)
+            self.fault = error.log_detail
+            # What came meanwhile may build on what failed.
+            told, self._waiting = told + self._waiting, []
+            self._ledger.roll_back()
+        self._fly()
+        for done in told:
+            try:
+                done(error)
+            except Exception:
+                _log.exception("a caller failed when told of the end of what it saved")
+        if self._idle is not None and not self._flying and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _make_live(self, batch: Batch) -> None:
+        changes: list[SavedChange] = [
+            (client_name, name, record if isinstance(record, SavedSetting) else None)
+            for (kind, client_name, name), record in batch.records()
+            if kind == SETTING
+        ]
+        if not changes:
+            return
+        try:
+            self._overlay.take_saved(changes)
+        except Exception:
+            # A defect of whd: what was saved is saved, and whoever waits for it must not wait for ever.
+            _log.exception("what flows saved is on disk, but could not be made live")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
