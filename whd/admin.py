@@ -77,7 +77,11 @@ class Admin:
                 "waiting": scheduler.waiting,
                 "places": scheduler.places,
             },
-            "workers": {**service.pool.processes.counts(), "forked": service.pool.processes.forked_total},
+            "workers": {
+                **service.pool.processes.counts(),
+                "forked": service.pool.processes.forked_total,
+                **_pool_counts(service),
+            },
             "refused_calls": service.broker.refused_total,
             "buffered_bytes": service.budget.used_bytes,
             "store": asdict(service.store.counters()),
@@ -174,6 +178,11 @@ class Admin:
             raise WhdError(f"{stored.execution.id} is not running: {stored.execution.status}")
         self._service.runner.cancel(live, "cancelled by an operator")
         return _record(Stored(live.execution, live.flow.source))
+
+
+def _pool_counts(service: Service) -> dict[str, int]:
+    pool = service.pool
+    return {"killed": pool.killed_total, "handed": pool.handed_total, "taken_back": pool.taken_back_total}
 
 
 def _names(mapping: Any) -> str:

@@ -104,6 +104,7 @@ class Job:
     code: Code | None = None
     deadline: float = 0.0
     started: float = 0.0
+    resuming_since: float = 0.0
     cpu_base_s: float = -1.0
     calls: int = 0
     open_call: int = -1

@@ -66,6 +66,8 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self.ended_total = 0
         self.killed_total = 0
+        self.handed_total = 0
+        self.taken_back_total = 0
 
     async def start(self) -> None:
         """Starts the processes. Raises ConfigError when a layer of `sandbox_require` is missing."""
@@ -129,6 +131,7 @@ class Pool:
         else:
             job.answer = answer
             job.move(JobState.RESUMING)
+            job.resuming_since = self._loop.time()
             self.scheduler.resume(job)
             self._dispatch()
 
@@ -147,6 +150,8 @@ class Pool:
             while (job := self.scheduler.take(can_start=not self._is_starved)) is not None:
                 if job.state is JobState.RESUMING:
                     job.move(JobState.RUNNING)
+                    # Like the wait for the first place, this one is not the flow's own time.
+                    job.deadline += self._loop.time() - job.resuming_since
                     self._send_to(job, job.answer)
                     job.answer = b""
                 else:
@@ -261,6 +266,7 @@ class Pool:
             more.move(JobState.HANDED)
             more.code, more.worker = code, worker
             worker.handed.append(more)
+            self.handed_total += 1
             parts.append(self._run_frame(more, code, worker, is_behind=True))
 
     def _fits_behind(self, other: Job, job: Job) -> bool:
@@ -294,6 +300,7 @@ class Pool:
             job.worker = None
             job.move(JobState.QUEUED)
             self.scheduler.take_back(job)
+            self.taken_back_total += 1
 
     # ---- what workers send -------------------------------------------------------------------------------------------
 
@@ -458,7 +465,7 @@ class Pool:
             if job.worker is not None and job.worker.handed and now - job.started > REVOKE_AFTER_S:
                 self._revoke(job.worker)
                 self._dispatch()
-            if now >= job.deadline:
+            if now >= job.deadline and job.state is not JobState.RESUMING:
                 text = f"timeout_s: the execution reached its limit of {job.limits.timeout_s:g} s"
                 self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.TIMEOUT))
             elif job.worker is not None:

@@ -1,0 +1,775 @@
+"""Flows as people wrote them for the original platform from 2019 to 2021, each with what must come of it.
+
+They are this project's own, but call what those called, the way those called it: children in all styles, settings as
+memory, files as exchange, REST tasks, inputs that may be missing. One table, and therefore one long file.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from textwrap import dedent
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from tests.running import Project, RunningDaemon, running
+
+
+@dataclass(frozen=True)
+class Script:
+    """A flow, the flows that it calls, what it is called with, and what comes of it."""
+
+    name: str
+    source: str
+    payload: Any
+    output: Any
+    message: str = ""
+    status: str = "ENDED_SUCCESS"
+    others: dict[str, str] = field(default_factory=dict)
+
+
+LOOP_CHILD = """
+    import time
+
+    def handler(system, this):
+        inputs = this.get('input_value')
+        number = inputs['number']
+        this.log(f'working on {number}')
+        this.set_output('square', number * number)
+        return this.success('all done')
+"""
+
+FAILS_ON_ODD = """
+    def handler(system, this):
+        number = this.get('input_value')['number']
+        if number % 2:
+            return this.error(f'{number} is odd')
+        this.save(output_value={'result': number // 2})
+        return this.success('all done')
+"""
+
+SCRIPTS = [
+    Script(
+        "hello",
+        """
+        import flow_api
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            this.log('Hello World!')
+            return this.success('all done')
+        """,
+        None,
+        {},
+        "all done",
+    ),
+    Script(
+        "success without return",
+        """
+        def handler(system, this):
+            user_name, client_name = this.get('user_name', 'client_name')
+            user_name = user_name[0].upper() + user_name[1:]
+            this.set_output('hello', f'{user_name} of {client_name}')
+            this.success(message='greeted')
+        """,
+        None,
+        {"hello": "Kevin of acme"},
+        "greeted",
+    ),
+    Script(
+        "inputs that may be missing",
+        """
+        def handler(system, this):
+            inputs = this.get('input_value')['json'] or {}
+            try:
+                interval = int(inputs['interval'])
+            except (KeyError, TypeError):
+                interval = 60
+            wait = str(inputs.get('wait', False)) == 'True'
+            this.log(interval=interval, wait=wait)
+            this.set_output('interval', interval)
+            this.set_output('wait', wait)
+            return this.success('all done')
+        """,
+        {"wait": "True"},
+        {"interval": 60, "wait": True},
+        "all done",
+    ),
+    Script(
+        "a missing input is an error",
+        """
+        def handler(system, this):
+            inputs = this.get('input_value')['json']
+            try:
+                flow_name = inputs['flow_name']
+            except Exception:
+                return this.error('missing input "flow_name"')
+            this.flow(flow_name)
+        """,
+        {"other": 1},
+        {},
+        'missing input "flow_name"',
+        "ENDED_ERROR",
+    ),
+    Script(
+        "push event",
+        """
+        import flow_api
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            inputs = this.get('input_value')
+            headers = inputs['headers']
+            event = headers.get('x-github-event', headers.get('X-GitHub-Event'))
+            if event == 'ping':
+                return this.success('Ping event OK')
+            if event is None:
+                ref = 'master'
+            else:
+                assert event == 'push', event
+                ref = inputs['data_json']['after']
+            this.set_output('ref', ref)
+            return this.success(message=f'would deploy {ref}')
+        """,
+        {"after": "4711abc"},
+        {"ref": "master"},
+        "would deploy master",
+    ),
+    Script(
+        "children one after the other",
+        """
+        def handler(system, this):
+            squares = []
+            for number in range(3):
+                child = this.flow('loop child', number=number, name=f'loop child {number}')
+                squares.append(child.get('output_value')['square'])
+            this.save(output_value={'squares': squares})
+            return this.success('all done')
+        """,
+        None,
+        {"squares": [0, 1, 4]},
+        "all done",
+        others={"loop child": LOOP_CHILD},
+    ),
+    Script(
+        "children in parallel",
+        """
+        def handler(system, this):
+            calls = []
+            for number in range(5):
+                calls.append(this.flow('loop child', input_value={'number': number}, wait=False))
+            this.wait_for(*calls)
+            this.set_output('sum', sum(call.get('output_value')['square'] for call in calls))
+            return this.success('all done')
+        """,
+        None,
+        {"sum": 30},
+        "all done",
+        others={"loop child": LOOP_CHILD},
+    ),
+    Script(
+        "the first style",
+        """
+        def handler(system, this):
+            c1 = this.flow('loop child', number=1).run_async()
+            c2 = this.flow('loop child', number=2).run_async()
+            # do other stuff
+            this.sleep('0.1')
+            this.wait_for(c1, c2, return_when=system.return_when.ALL_SUCCEEDED)
+            this.log(c1.get('output_value'))
+            this.set_output('squares', [c.get('output_value')['square'] for c in (c1, c2)])
+            this.success('all done')
+        """,
+        None,
+        {"squares": [1, 4]},
+        "all done",
+        others={"loop child": LOOP_CHILD},
+    ),
+    Script(
+        "created first and run later",
+        """
+        def handler(system, this):
+            child = this.flow('loop child', {'number': 7}, run=False)
+            this.log(before=child.get('status'))
+            child.run_async()
+            child.wait()
+            status, message = child.load('status', 'message')
+            this.set_output('child', [status, message, child.get('output_value')['square']])
+            return this.success('all done')
+        """,
+        None,
+        {"child": ["ENDED_SUCCESS", "all done", 49]},
+        "all done",
+        others={"loop child": LOOP_CHILD},
+    ),
+    Script(
+        "run and read in one line",
+        """
+        def handler(system, this):
+            square = this.flow('loop child', number=3).run().get('output_value')['square']
+            again = this.flow(flow_name='loop child', input_value={'number': square}).run()
+            this.set_output('result', again.get('output_value')['square'])
+            return this.success('all done')
+        """,
+        None,
+        {"result": 81},
+        "all done",
+        others={"loop child": LOOP_CHILD},
+    ),
+    Script(
+        "all ended, then look who failed",
+        """
+        def handler(system, this):
+            children = []
+            for number in range(4):
+                children.append(this.flow('odd', number=number, name=f'number {number}').run_async())
+            this.wait_for(*children, return_when=system.return_when.ALL_ENDED)
+            failed = {}
+            for child in children:
+                name, status, message = child.load('name', 'status', 'message')
+                if status != 'ENDED_SUCCESS':
+                    failed[name] = message
+            this.set_output('failed', failed)
+            if failed:
+                return this.error(f'{len(failed)} children failed')
+            return this.success('all done')
+        """,
+        None,
+        {"failed": {"number 1": "1 is odd", "number 3": "3 is odd"}},
+        "2 children failed",
+        "ENDED_ERROR",
+        {"odd": FAILS_ON_ODD},
+    ),
+    Script(
+        "the first answer wins",
+        """
+        def handler(system, this):
+            slow = this.flow('sleeper', seconds=20, wait=False)
+            fast = this.flow('sleeper', seconds=0.1, wait=False)
+            this.wait_for(slow, fast, return_when=system.return_when.FIRST_ENDED)
+            statuses = [child.load('status') for child in (slow, fast)]
+            slow.cancel()
+            this.set_output('fast', statuses[1])
+            this.set_output('slow has ended', statuses[0].startswith('ENDED'))
+            return this.success('all done')
+        """,
+        None,
+        {"fast": "ENDED_SUCCESS", "slow has ended": False},
+        "all done",
+        others={
+            "sleeper": """
+                def handler(system, this):
+                    this.sleep(this.get('input_value')['seconds'])
+                    this.success('slept')
+            """
+        },
+    ),
+    Script(
+        "a failure that is expected",
+        """
+        import flow_api
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            try:
+                this.flow('odd', number=5)
+            except flow_api.DependencyFailedError as ex:
+                this.log(repr(ex))
+                this.set_output('failed', '5 is odd' in str(ex))
+            else:
+                return this.error('should have failed')
+            child = this.flow('odd', number=7, wait=system.return_when.ALL_ENDED)
+            this.set_output('status', child.get('status'))
+            return this.success('all done')
+        """,
+        None,
+        {"failed": True, "status": "ENDED_ERROR"},
+        "all done",
+        others={"odd": FAILS_ON_ODD},
+    ),
+    Script(
+        "a failure that is not",
+        """
+        def handler(system, this):
+            this.set_output('before', True)
+            this.flow('odd', number=5, name='five')
+            this.set_output('after', True)
+            return this.success('all done')
+        """,
+        None,
+        {"before": True},
+        "the child execution 'five'",
+        "ENDED_ERROR",
+        {"odd": FAILS_ON_ODD},
+    ),
+    Script(
+        "tries again until it works",
+        """
+        def handler(system, this):
+            system.setting('tries').save(value=0)
+            for _ in range(10):
+                try:
+                    this.flow('third time lucky')
+                except Exception as ex:
+                    this.log(str(ex))
+                    this.sleep(0.01)
+                else:
+                    break
+            else:
+                return this.error('did not work within 10 tries')
+            this.set_output('tries', system.setting('tries').get('value'))
+            return this.success('all done')
+        """,
+        None,
+        {"tries": 3},
+        "all done",
+        others={
+            "third time lucky": """
+                def handler(system, this):
+                    setting = system.setting('tries')
+                    tries = setting.get('value') + 1
+                    setting.save(value=tries)
+                    if tries < 3:
+                        this.error('not yet')
+                    this.success('now')
+            """
+        },
+    ),
+    Script(
+        "a recursion",
+        """
+        def handler(system, this):
+            inputs = this.get('input_value')
+            n = inputs['n'] if 'n' in inputs else inputs['json']['n']
+            if n < 2:
+                this.set_output('value', n)
+                return this.success()
+            parts = [this.flow('a recursion', n=n - i, wait=False) for i in (1, 2)]
+            this.wait_for(*parts)
+            this.set_output('value', sum(part.get('output_value')['value'] for part in parts))
+            return this.success()
+        """,
+        {"n": 5},
+        {"value": 5},
+    ),
+    Script(
+        "a setting as memory",
+        """
+        def handler(system, this):
+            setting = system.setting('todo')
+            if not setting.exists():
+                # created on the first call
+                setting.save(value={'items': []})
+            todo = setting.load('value')
+            todo['items'].append(this.get('input_value')['json']['item'])
+            setting.save(value=todo)
+            this.set_output('todo', system.setting('todo').get('value'))
+            return this.success('all done')
+        """,
+        {"item": "water the plants"},
+        {"todo": {"items": ["water the plants"]}},
+        "all done",
+    ),
+    Script(
+        "a setting in one call",
+        """
+        def handler(system, this):
+            system.setting('geo', value='demo')
+            name, value = system.setting('geo').load('name', 'value')
+            system.setting('geo').delete()
+            this.set_output(name=name, value=value, there=system.setting('geo').exists())
+            return this.success('all done')
+        """,
+        None,
+        {"name": "geo", "value": "demo", "there": False},
+        "all done",
+    ),
+    Script(
+        "a report that grows",
+        """
+        import uuid
+
+        def handler(system, this):
+            history = system.setting('check.history')
+            history.save(value=[])
+            children = [this.flow('check', number=n, wait=False) for n in range(6)]
+            this.wait_for(*children)
+            reports = history.get('value')
+            this.set_output('numbers', sorted(report['number'] for report in reports))
+            this.set_output('ids', len({report['check_id'] for report in reports}))
+            return this.success('all done')
+        """,
+        None,
+        {"numbers": [0, 1, 2, 3, 4, 5], "ids": 6},
+        "all done",
+        others={
+            "check": """
+                import uuid
+
+                def handler(system, this):
+                    report = {'check_id': uuid.uuid4().hex, 'number': this.get('input_value')['number']}
+                    system.setting('check.history').list_append(report)
+                    this.success('all done')
+            """
+        },
+    ),
+    Script(
+        "one at a time",
+        """
+        def handler(system, this):
+            system.setting('server').save(value={'active': False, 'starts': 0})
+            this.wait_for([this.flow('start server', wait=False) for _ in range(5)])
+            this.set_output('server', system.setting('server').get('value'))
+            return this.success('all done')
+        """,
+        None,
+        {"server": {"active": True, "starts": 1}},
+        "all done",
+        others={
+            "start server": """
+                def handler(system, this):
+                    system.setting('server').acquire(timeout=None)
+                    server = system.setting('server').get('value')
+                    if not server['active']:
+                        this.sleep(0.05)
+                        server['active'] = True
+                        server['starts'] += 1
+                        system.setting('server').save(value=server)
+                    system.setting('server').release()
+                    this.success('using the server')
+            """
+        },
+    ),
+    Script(
+        "a lock that is not free",
+        """
+        import flow_api
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            system.setting('lock').save(value=None)
+            system.setting('lock').acquire()
+            child = this.flow('impatient', wait=system.return_when.ALL_ENDED)
+            this.set_output('child', child.get('message'))
+            system.setting('lock').release()
+            return this.success(this.flow('impatient').get('message'))
+        """,
+        None,
+        {"child": "somebody else has it"},
+        "got it",
+        others={
+            "impatient": """
+                import flow_api
+
+                def handler(system, this):
+                    try:
+                        system.setting('lock').acquire(timeout=0.1)
+                    except flow_api.TimeoutExceededError:
+                        return this.error('somebody else has it')
+                    return this.success('got it')
+            """
+        },
+    ),
+    Script(
+        "files in and out",
+        """
+        def handler(system, this):
+            system.file('reports/today.csv').save(content='name;count')
+            file = system.file('reports/today.csv')
+            name, content = file.get('name', 'content')
+            file.save(content=content + '\\nplants;3')
+            this.set_output('name', name)
+            this.set_output('lines', system.file('reports/today.csv').get('content').splitlines())
+            file.delete()
+            this.set_output('exists', file.exists())
+            return this.success('all done')
+        """,
+        None,
+        {"name": "reports/today.csv", "lines": ["name;count", "plants;3"], "exists": False},
+        "all done",
+    ),
+    Script(
+        "all logs of a folder",
+        """
+        def handler(system, this):
+            system.file('logs/one.txt').save(content='ERROR: disk full')
+            system.file('logs/two.txt').save(content='INFO: fine')
+            system.file('other/three.txt').save(content='ERROR: not here')
+            errors = []
+            for file in system.files(dir='logs'):
+                content = file.get('content')
+                if 'ERROR:' in content:
+                    errors.append(content)
+            this.set_output('errors', errors)
+            return this.success('all done')
+        """,
+        None,
+        {"errors": ["ERROR: disk full"]},
+        "all done",
+    ),
+    Script(
+        "settings from files",
+        """
+        import os
+        import yaml
+
+        def handler(system, this):
+            system.file('demo/colours.yaml').save(content='- red\\n- green\\n')
+            system.file('demo/readme.md').save(content='# no setting')
+            for file_ in system.files(filter={'field': 'name', 'op': 'like', 'value': 'demo/%'}):
+                filename, content = file_.get('name', 'content')
+                name, ext = os.path.splitext(os.path.basename(filename))
+                if ext == '.yaml':
+                    system.setting(name).save(value=yaml.safe_load(content))
+            this.set_output('colours', system.setting('colours').get('value'))
+            return this.success('all done')
+        """,
+        None,
+        {"colours": ["red", "green"]},
+        "all done",
+    ),
+    Script(
+        "a REST task",
+        """
+        def handler(system, this):
+            base = this.get('input_value')['json']['base']
+            # create a REST task and run it
+            task = this.task('REST', url=base + '/joke')
+            # access a field of the JSON response
+            joke = task.get('output_value')['json']['value']['joke']
+            # end with a joke
+            this.success(message=joke)
+        """,
+        {"base": "BASE"},
+        {},
+        "a joke about webhooks",
+    ),
+    Script(
+        "a REST task with inputs",
+        """
+        def handler(system, this):
+            inputs = {
+                'url': this.get('input_value')['json']['base'] + '/echo',
+                'method': 'post',
+                'data': 'payload',
+                'headers': {'X-Extra': 'yes'},
+            }
+            task = this.task('REST', inputs)
+            task.run_async()
+            # do other stuff
+            task.wait()
+            outputs = task.get('output_value')
+            this.log(outputs)
+            echo = outputs['json']
+            this.set_output('echo', [outputs['status_code'], echo['method'], echo['body'], echo['extra']])
+            return this.success('all done')
+        """,
+        {"base": "BASE"},
+        {"echo": [200, "POST", "payload", "yes"]},
+        "all done",
+    ),
+    Script(
+        "REST tasks in parallel",
+        """
+        def handler(system, this):
+            base = this.get('input_value')['json']['base']
+            tasks = []
+            for number in range(3):
+                tasks.append(this.task(
+                    'REST',
+                    name=f'call {number}',
+                    url=f'{base}/echo',
+                    method='post',
+                    json={'number': number},
+                    run=True,
+                    wait=False,
+                ))
+            form = this.connect(connector_type='REST', url=f'{base}/echo', method='post', urlencoded={'a': 'b c'},
+                                wait=False)
+            child = this.flow('loop child', number=2, wait=False)
+            this.wait_for(*tasks, form, child)
+            bodies = [task.get('output_value')['json']['body'] for task in tasks]
+            this.set_output('bodies', bodies)
+            this.set_output('form', form.get('output_value')['json']['form'])
+            this.set_output('names', [task.get('name') for task in tasks])
+            return this.success('all done')
+        """,
+        {"base": "BASE"},
+        {
+            "bodies": ['{"number":0}', '{"number":1}', '{"number":2}'],
+            "form": {"a": ["b c"]},
+            "names": ["call 0", "call 1", "call 2"],
+        },
+        "all done",
+        others={"loop child": LOOP_CHILD},
+    ),
+    Script(
+        "a REST task that fails",
+        """
+        import flow_api
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            base = this.get('input_value')['json']['base']
+            task = this.task('REST', url=base + '/missing', run=False)
+            try:
+                task.run()
+            except flow_api.DependencyFailedError:
+                this.set_output('status_code', task.get('output_value')['status_code'])
+            accepted = this.task('REST', url=base + '/missing', expected_status_code=[404])
+            this.set_output('accepted', accepted.get('status'))
+            status = this.task(
+                'REST', url=base + '/missing', wait=system.return_when.ALL_ENDED,
+            ).load('status')
+            this.set_output('status', status)
+            return this.success('all done')
+        """,
+        {"base": "BASE"},
+        {"status_code": 404, "accepted": "ENDED_SUCCESS", "status": "ENDED_ERROR"},
+        "all done",
+    ),
+    Script(
+        "progress in the message",
+        """
+        def handler(system, this):
+            items = this.get('input_value')['json']['items']
+            results = {}
+            for index, item in enumerate(items):
+                this.save(message=f'{index + 1} of {len(items)}')
+                results[item] = len(item)
+                this.save(output_value={'results': results})
+            this.set(name='counted')
+            this.end('success', message=f'{len(items)} items')
+        """,
+        {"items": ["apple", "fig"]},
+        {"results": {"apple": 5, "fig": 3}},
+        "2 items",
+    ),
+    Script(
+        "what is next month",
+        """
+        import datetime
+        import textwrap
+
+        def handler(system, this):
+            day = datetime.date(2020, 1, 31)
+            first = (day.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)
+            this.set_output('next', first)
+            this.set_output('text', textwrap.dedent(f'''
+                ### Hi {system.get_own_user().get('name')}
+                you are with {system.get_own_client().get('name')}, {first:%B %Y}
+                ''').strip())
+            return this.success('all done')
+        """,
+        None,
+        {"next": "2020-02-01", "text": "### Hi kevin\nyou are with acme, February 2020"},
+        "all done",
+    ),
+    Script(
+        "what this platform lacks is named",
+        """
+        def handler(system, this):
+            missing = []
+            for call in (
+                lambda: this.task('SMTP', inputs={'to': 'x'}),
+                lambda: this.task('INPUT', request='how many?').run_async(),
+                lambda: this.connect('gcloud', api_name='compute'),
+                lambda: system.message(subject='Hello', body={}),
+                lambda: system.connection('ssh').save(value={}),
+                lambda: this.script('def handler(system, this): pass'),
+                lambda: system.flow('hello').save(script=''),
+            ):
+                try:
+                    call()
+                except Exception as ex:
+                    missing.append(str(ex).split(' is not available')[0])
+            this.set_output('missing', missing)
+            return this.success('all done')
+        """,
+        None,
+        {
+            "missing": [
+                "this.task: 'SMTP'", "this.task: 'INPUT'", "this.connect: 'gcloud'", "system.message",
+                "system.connection", "this.script", "flow.save",
+            ]
+        },
+        "all done",
+    ),
+]  # fmt: skip
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """The outside world: a joke, an echo, and nothing else."""
+
+    def do_GET(self) -> None:
+        if self.path == "/joke":
+            self._answer(200, {"value": {"joke": "a joke about webhooks"}})
+        else:
+            self._answer(404, {"error": "nothing here"})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        extra = self.headers.get("X-Extra")
+        self._answer(200, {"method": "POST", "body": body, "extra": extra, "form": parse_qs(body)})
+
+    def _answer(self, status: int, value: Any) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def outside() -> Iterator[str]:
+    """The URL of a small server, which stands for what is out there."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory, outside: str) -> Iterator[RunningDaemon]:
+    project = Project(tmp_path_factory.mktemp("platform"))
+    everything = {"read": ["*"], "write": ["*"]}
+    project.users(
+        "acme",
+        {
+            "kevin": {
+                "flows": ["*"],
+                "settings": everything,
+                "files": everything,
+                "connections": {"REST": [f"{outside}/*"]},
+            }
+        },
+    )
+    for script in SCRIPTS:
+        project.endpoint(script.name.replace(" ", "-"), dedent(script.source), flow_name=script.name)
+        for name, source in script.others.items():
+            project.flow("acme", name, dedent(source))
+    with running(project) as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_a_flow_in_the_published_style(platform: RunningDaemon, outside: str, script: Script) -> None:
+    path = f"/api/webhook/acme/{script.name.replace(' ', '-')}"
+    payload = json.loads(json.dumps(script.payload).replace("BASE", outside))
+    record = platform.post(path, payload).json
+    assert record["status"] == script.status, record["message"]
+    assert record["output_value"] == script.output
+    assert script.message in record["message"]
+    assert bool(script.message) == bool(record["message"])
+
+
+def test_there_are_at_least_thirty() -> None:
+    assert len(SCRIPTS) >= 30
+    assert len({script.name for script in SCRIPTS}) == len(SCRIPTS)
