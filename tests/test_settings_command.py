@@ -125,7 +125,7 @@ def test_what_was_set_is_there_after_a_restart_and_for_check_and_webhooks(acme: 
     [
         (("show", "nothing"), "no setting 'nothing'"),
         (("show", "app.greeting", "--client", "nobody"), "there are: acme"),
-        (("set", "a", "[1, {"), "VALUE:1"),
+        (("set", "a", "[1, {"), "VALUE:2: is not YAML"),
         (("set", "a", "@nowhere.yaml"), "nowhere.yaml: No such file"),
         (("set", "a/b", "1"), "the setting's name 'a/b' holds a /"),
         (("set", "a", "1", "--client", "nobody"), "there are: acme"),

@@ -220,7 +220,7 @@ SCRIPTS = [
         others={"loop child": LOOP_CHILD},
     ),
     Script(
-        "all ended, then look who failed",
+        "all ended and then look who failed",
         """
         def handler(system, this):
             children = []

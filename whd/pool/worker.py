@@ -107,9 +107,8 @@ class Worker:
                 sent = self._socket.send(frame)
             except BlockingIOError:
                 sent = 0
-            except OSError as error:
-                self._broken(f"cannot write to it: {error}")
-                return
+            except OSError:
+                return  # it has ended; what it sent before is still to be read, and then its end
             if sent == len(frame):
                 return
             frame = frame[sent:]
@@ -130,9 +129,8 @@ class Worker:
             sent = self._socket.send(self._out)
         except BlockingIOError:
             return
-        except OSError as error:
-            self._broken(f"cannot write to it: {error}")
-            return
+        except OSError:
+            sent = len(self._out)  # as in send()
         del self._out[:sent]
         if not self._out:
             self._writing = False
@@ -146,9 +144,8 @@ class Worker:
             size = self._socket.recv_into(_buffer)
         except BlockingIOError:
             return False
-        except OSError as error:
-            self._broken(f"cannot read from it: {error}")
-            return False
+        except OSError:
+            size = 0  # ECONNRESET: it ended with something unread
         if not size:
             self._broken("")
             return False
