@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("admin", "service", "app", "control", "systemd", "log", "state"),
     ("handlers",),
     ("executions.runner", "broker"),
-    ("pool", "http", "executions", "settings", "sandbox"),
+    ("pool", "http", "executions", "settings", "sandbox", "rest", "saved", "locks"),
     ("auth", "routes", "query"),
     ("payload", "wire", "settings.model", "settings.options", "http.messages", "executions.record"),
     ("errors",),
@@ -27,7 +27,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 PURE = (
     "errors", "payload", "wire", "query", "routes", "auth.permissions", "auth.authentication", "settings.model",
     "settings.options", "settings.parse", "http.connection", "http.messages", "http.checks", "pool.scheduler",
-    "pool.frames", "tables",
+    "pool.frames", "tables", "http.plain", "http.body", "http.writer", "auth.connections", "auth.urls",
+    "auth.addresses", "rest.values", "rest.inputs", "rest.outputs", "executions.family", "broker.call", "locks",
 )  # fmt: skip
 WITH_EFFECTS = {"socket", "asyncio", "time", "subprocess", "threading", "sqlite3", "select"}
 

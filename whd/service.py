@@ -13,13 +13,17 @@ from pathlib import Path
 
 from .broker import Broker
 from .broker.executions import ExecutionCalls
+from .broker.files import FileCalls
+from .broker.rest import RestCalls
 from .broker.settings import SettingCalls
 from .executions.record import Execution
 from .executions.runner import Runner
 from .executions.store import FILE_NAME, Store
 from .http.budget import BufferBudget
+from .locks import Locks
 from .pool.compiler import Code, refusal_faults
 from .pool.pool import Pool
+from .rest import RestClient
 from .saved import FILE_NAME as SAVED_FILE_NAME
 from .saved import Saved
 from .settings.model import Fault, Flow, Snapshot, User, Webhook
@@ -70,9 +74,15 @@ class Service:
         self.saved.open()
         self.pool = Pool(self.loop, lambda: self.options)
         self.broker = Broker(self.loop, lambda: self.snapshot, self.pool)
-        self.broker.add(SettingCalls(self.broker).table)
+        settings = SettingCalls(self.broker, self.saved, Locks(self.loop.call_later))
+        self.broker.on_forget.append(settings.forget)
+        self.broker.add(settings.table)
+        self.broker.add(FileCalls(self.broker, self.saved).table)
         self.runner = Runner(self.loop, self.pool, self.store, self.broker, lambda: self.snapshot, self.budget)
-        self.broker.add(ExecutionCalls(self.broker, self.runner).table)
+        executions = ExecutionCalls(self.broker, self.runner)
+        self.broker.add(executions.table)
+        self.rest = RestClient(self.loop, budget=self.budget)
+        self.broker.add(RestCalls(self.broker, executions, self.runner, self.rest, self.pool.digester).table)
         await self.pool.start()
         self.reloader.on_swap.append(self._on_swap)
         if self._serves:
@@ -85,6 +95,7 @@ class Service:
         self.reloader.close()
         if hasattr(self, "runner"):
             self.runner.close()
+            await self.rest.close()
             await self.pool.close()
         await self.saved.close()
         await self.store.close()

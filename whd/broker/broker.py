@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..auth.permissions import PermissionDenied
+from ..errors import SaveRefused, StateError
 from ..executions.record import Execution
 from ..pool.job import Job
 from ..pool.pool import Pool
@@ -36,6 +37,7 @@ class Broker:
         self._pool = pool
         self._timers: dict[Job, asyncio.TimerHandle] = {}
         self._handlers: dict[str, Handler] = {"sleep": self._sleep}
+        self.on_forget: list[Callable[[Job], None]] = []
         self.refused_total = 0
 
     def add(self, handlers: Mapping[str, Handler]) -> None:
@@ -53,6 +55,8 @@ class Broker:
             value = handler(call)
         except (CallError, PermissionDenied) as error:
             self.refuse(call, error)
+        except SaveRefused as error:
+            self.refuse(call, CallError(error.kind, error.detail))
         except Exception:
             # A defect of ours must not leave the flow waiting for ever.
             log.exception("%s of execution %s", name, execution.id)
@@ -75,8 +79,21 @@ class Broker:
             log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, error)
         self._pool.answer(call.job, call.number, error=(kind, str(error)))
 
+    def when_done(self, call: Call) -> Callable[[StateError | None], None]:
+        """Answers a call once something is on disk, or with what kept it from there."""
+
+        def done(error: StateError | None) -> None:
+            if error is None:
+                self.answer(call)
+            else:
+                self.refuse(call, CallError("CloudomationException", error.detail))
+
+        return done
+
     def forget(self, job: Job) -> None:
-        """The job ended: nothing more is done for it."""
+        """The job ended: nothing more is done for it, and what it holds is released."""
+        for release in self.on_forget:
+            release(job)
         timer = self._timers.pop(job, None)
         if timer is not None:
             timer.cancel()

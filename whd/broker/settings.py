@@ -1,18 +1,36 @@
-"""Calls on settings."""
+"""Calls on settings: read, saved, deleted, appended to, locked."""
 
 from __future__ import annotations
 
-from ..auth.permissions import Action, authorize
+from ..auth.permissions import Action, authorize, may
+from ..locks import LockError, Locks
+from ..pool.job import Job
+from ..saved import Done, Saved
 from .broker import Broker, Handler
-from .call import Call, json_bytes, not_found
+from .call import Call, CallError, json_bytes, not_found
 
 
 class SettingCalls:
-    """system.setting(name) and what hangs on it."""
+    """system.setting(name), system.settings(), and what hangs on them."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, saved: Saved, locks: Locks) -> None:
         self._broker = broker
-        self.table: dict[str, Handler] = {"setting.get": self._get, "setting.exists": self._exists}
+        self._saved = saved
+        self._locks = locks
+        self.table: dict[str, Handler] = {
+            "setting.get": self._get,
+            "setting.exists": self._exists,
+            "setting.list": self._list,
+            "setting.save": self._save,
+            "setting.delete": self._delete,
+            "setting.list_append": self._list_append,
+            "setting.acquire": self._acquire,
+            "setting.release": self._release,
+        }
+
+    def forget(self, job: Job) -> None:
+        """The job ended: what it holds is released."""
+        self._locks.release_all(job)
 
     def _get(self, call: Call) -> bytes:
         """{name}: the setting's value."""
@@ -30,3 +48,54 @@ class SettingCalls:
         client, user = self._broker.who(call)
         authorize(user, Action.READ_SETTING, name)
         return json_bytes(name in client.settings)
+
+    def _list(self, call: Call) -> bytes:
+        """The names of the settings that the user may read."""
+        client, user = self._broker.who(call)
+        return json_bytes(sorted(name for name in client.settings if may(user, Action.READ_SETTING, name)))
+
+    def _save(self, call: Call) -> None:
+        """{name, value}: answered when it is on disk."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.WRITE_SETTING, name)
+        self._saved.setting_save(client.name, name, call.json("value"), user.name, self._when_done(call))
+
+    def _delete(self, call: Call) -> None:
+        """{name}: what was saved goes; answered when that is on disk."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.WRITE_SETTING, name)
+        self._saved.setting_delete(client.name, name, self._when_done(call))
+
+    def _list_append(self, call: Call) -> None:
+        """{name, item}: answered when it is on disk. It neither gives nor asks for the right to read the list."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.WRITE_SETTING, name)
+        self._saved.setting_list_append(client.name, name, call.json("item"), user.name, self._when_done(call))
+
+    def _when_done(self, call: Call) -> Done:
+        return self._broker.when_done(call)
+
+    def _acquire(self, call: Call) -> None:
+        """{name, timeout}: answered when the execution alone holds the lock of that name."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.WRITE_SETTING, name)
+
+        def acquired(error: LockError | None) -> None:
+            if error is None:
+                self._broker.answer(call)
+            else:
+                self._broker.refuse(call, CallError(error.kind, error.detail))
+
+        self._locks.acquire(client.name, name, call.job, call.number_or_none("timeout"), acquired)
+
+    def _release(self, call: Call) -> bytes:
+        """{name}: lets the next one have the lock; harmless for who does not hold it."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.WRITE_SETTING, name)
+        self._locks.release(client.name, name, call.job)
+        return b"null"

@@ -18,7 +18,7 @@ from .job import End
 
 MAX_MESSAGE_CHARS = 65_536
 MAX_NAME_CHARS = 1_000
-MAX_CALL_BYTES = 1_048_576
+MAX_CALL_BYTES = 12_582_912
 # Beyond the output itself a frame holds its head: message, response, which are bounded by the same limit.
 FRAME_ROOM_BYTES = 4 * MAX_MESSAGE_CHARS + 65_536
 
@@ -121,7 +121,7 @@ def is_header(name: str, text: str) -> bool:
 def read_call(head: dict[str, Any], value: bytes | None) -> tuple[int, str, Any]:
     """A `call` frame: its number, name and arguments. Raises FrameError."""
     if value is not None and len(value) > MAX_CALL_BYTES:
-        raise FrameError(f"a call of {len(value)} bytes")
+        raise FrameError(f"a request of {len(value)} bytes to the daemon, past {MAX_CALL_BYTES}")
     return int_member(head, "call"), text_member(head, "name", 64), strict_json(value, "the arguments")
 
 

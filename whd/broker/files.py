@@ -1,0 +1,107 @@
+"""Calls on files: what flows keep under a path of their own, in state/, never in the file system."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import partial
+
+from ..auth.permissions import Action, authorize, matches, may
+from ..errors import SaveRefused, StateError
+from ..saved import Saved, SavedFile
+from ..settings.model import User
+from .broker import Broker, Handler
+from .call import Call, CallError, invalid, json_bytes, not_found
+
+MAX_CONTENT_CHARS = 8_388_608
+
+
+class FileCalls:
+    """system.file(name), system.files(), and what hangs on them."""
+
+    def __init__(self, broker: Broker, saved: Saved) -> None:
+        self._broker = broker
+        self._saved = saved
+        self.table: dict[str, Handler] = {
+            "file.get": self._get,
+            "file.exists": self._exists,
+            "file.list": self._list,
+            "file.save": self._save,
+            "file.delete": self._delete,
+        }
+
+    def _get(self, call: Call) -> None:
+        """{name}: {content} of text, {content_base64} of anything else."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.READ_FILE, name)
+
+        def found(file: SavedFile | None, error: StateError | None) -> None:
+            if error is not None:
+                self._broker.refuse(call, CallError("CloudomationException", error.detail))
+            elif file is None:
+                self._broker.refuse(call, not_found(f"there is no file {name!r}"))
+            else:
+                self._broker.answer(call, _content_json(file))
+
+        self._saved.file_get(client.name, name, found)
+
+    def _exists(self, call: Call) -> bytes:
+        """{name}: whether there is such a file."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.READ_FILE, name)
+        return json_bytes(self._saved.file_exists(client.name, name))
+
+    def _list(self, call: Call) -> None:
+        """{dir, glob, like, eq}, each optional: the names that fit all of them and that the user may read."""
+        client, user = self._broker.who(call)
+        folder, glob = call.text_or_none("dir"), call.text_or_none("glob")
+        like, exact = call.text_or_none("like"), call.text_or_none("eq")
+        prefix = f"{folder.rstrip('/')}/" if folder else ""
+
+        def found(names: list[str] | None, error: StateError | SaveRefused | None) -> None:
+            if error is not None:
+                self._broker.refuse(call, CallError(getattr(error, "kind", "CloudomationException"), error.detail))
+            else:
+                self._broker.answer(call, json_bytes(names))
+
+        is_wanted = partial(_is_wanted, user, glob, like, exact)
+        self._saved.file_list(client.name, found, prefix=prefix, is_wanted=is_wanted)
+
+    def _save(self, call: Call) -> None:
+        """{name, content | content_base64}: answered when it is on disk."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.WRITE_FILE, name)
+        content: bytes | str
+        if call.has("content_base64"):
+            try:
+                content = base64.b64decode(call.text("content_base64", MAX_CONTENT_CHARS), validate=True)
+            except binascii.Error:
+                raise invalid("content_base64 is not base64") from None
+        else:
+            content = call.text("content", MAX_CONTENT_CHARS)
+        self._saved.file_save(client.name, name, content, user.name, self._broker.when_done(call))
+
+    def _delete(self, call: Call) -> None:
+        """{name}: answered when that is on disk."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.WRITE_FILE, name)
+        self._saved.file_delete(client.name, name, self._broker.when_done(call))
+
+
+def _content_json(file: SavedFile) -> bytes:
+    if file.is_text:
+        return json_bytes({"content": file.content.decode("utf-8")})
+    return json_bytes({"content_base64": base64.b64encode(file.content).decode("ascii")})
+
+
+def _is_wanted(user: User, glob: str | None, like: str | None, exact: str | None, name: str) -> bool:
+    return (
+        may(user, Action.READ_FILE, name)
+        and (glob is None or matches(glob, name))
+        and (like is None or matches(like.replace("%", "*").replace("_", "?"), name))
+        and (exact is None or name == exact)
+    )

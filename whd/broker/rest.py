@@ -1,0 +1,131 @@
+"""Outgoing HTTP calls: this.task('REST') and this.connect, as child executions that are no flow."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from ..auth.connections import check_url
+from ..auth.permissions import PermissionDenied
+from ..auth.urls import BadUrl
+from ..executions.record import Event, Execution, Status
+from ..executions.runner import Live, Runner, now_ms
+from ..pool.digester import LARGE_BYTES, Digester
+from ..rest import (
+    InputError,
+    RestClient,
+    RestError,
+    RestFault,
+    RestLimits,
+    RestRequest,
+    RestResult,
+    json_text,
+    output_json,
+    output_of,
+    request_from_inputs,
+)
+from ..rest.client import Outcome
+from .broker import Broker, Handler
+from .call import Call, CallError, invalid, json_bytes
+from .executions import ExecutionCalls
+
+log = logging.getLogger("whd.broker")
+
+CONNECTORS = ("REST",)
+MAX_BODY_BYTES = 8_388_608
+
+
+class RestCalls:
+    """task.start."""
+
+    def __init__(
+        self, broker: Broker, executions: ExecutionCalls, runner: Runner, client: RestClient, digester: Digester
+    ) -> None:
+        self._broker = broker
+        self._executions = executions
+        self._runner = runner
+        self._client = client
+        self._digester = digester
+        self.table: dict[str, Handler] = {"task.start": self._start}
+
+    def _start(self, call: Call) -> bytes | None:
+        """{connector, inputs, name}: {id}. The call is on its way when the answer comes."""
+        connector = call.text("connector")
+        if connector not in CONNECTORS:
+            raise invalid(f"there is no task type {connector!r}; available: {', '.join(CONNECTORS)}")
+        inputs = call.mapping("inputs")
+        try:
+            request = request_from_inputs(inputs)
+            _client, user = self._broker.who(call)
+            check_url(user, connector, request.url)
+        except InputError as error:
+            raise CallError(error.kind, str(error)) from None
+        except BadUrl as error:
+            raise invalid(str(error)) from None
+        parent = self._executions.live(call)
+        live = self._prepare(call, parent, connector)
+        if not self._executions.admit(call, parent, live):
+            return None
+        self._run(call, live, connector, request)
+        return json_bytes({"id": live.execution.id})
+
+    def _prepare(self, call: Call, parent: Live, connector: str) -> Live:
+        own = parent.execution
+        execution = Execution(
+            id="",
+            client_name=own.client_name,
+            flow_name=connector,
+            user_name=own.user_name,
+            script_hash="",
+            input_json=call.json("inputs"),
+            name=call.text_or_none("name") or "",
+            kind="TASK",
+            show_script=False,
+        )
+        return self._runner.prepare(execution, parent.flow, parent.limits, parent.isolation)
+
+    def _run(self, call: Call, live: Live, connector: str, request: RestRequest) -> None:
+        limits = live.limits
+        live.execution.apply(Event.START, now_ms=now_ms())
+        rest_limits = RestLimits(
+            timeout_s=limits.timeout_s, max_body_bytes=min(MAX_BODY_BYTES, limits.max_output_bytes)
+        )
+
+        def authorize(url: str) -> Any:
+            # Asked again for each redirect, with the rights as they stand then.
+            _client, user = self._broker.who(call)
+            return check_url(user, connector, url)
+
+        started = self._client.start(request, authorize, rest_limits, partial(self._on_outcome, live, call))
+        live.cancel_task = started.cancel
+
+    def _on_outcome(self, live: Live, call: Call, outcome: Outcome) -> None:
+        if isinstance(outcome, RestResult):
+            text = json_text(outcome)
+            if text is not None and len(text) > LARGE_BYTES:
+                self._digester.check(text, lambda checked: self._on_checked(live, outcome, text, checked))
+            else:
+                self._end(live, outcome, json_bytes(output_of(outcome)))
+            return
+        is_refusal = isinstance(outcome, PermissionDenied) or (
+            isinstance(outcome, RestError) and outcome.fault is RestFault.ADDRESS_REFUSED
+        )
+        if is_refusal:
+            self._broker.refused_total += 1
+            log.warning("%s: execution %s: %s", call.execution.client_name, live.execution.id, outcome)
+        self._runner.end_task(live, Status.ENDED_ERROR, str(outcome), b"{}")
+
+    def _on_checked(self, live: Live, result: RestResult, text: bytes, checked: object) -> None:
+        is_json = not isinstance(checked, Exception)
+        output = output_json(result, text) if is_json else json_bytes(output_of(result, may_be_json=False))
+        self._end(live, result, output)
+
+    def _end(self, live: Live, result: RestResult, output: bytes) -> None:
+        limit = live.limits.max_output_bytes
+        if len(output) > limit:
+            text = f"max_output_bytes: the answer is {len(output)} bytes as JSON, more than {limit}"
+            self._runner.end_task(live, Status.ENDED_ERROR, text, b"{}")
+            return
+        status = Status.ENDED_SUCCESS if result.is_expected else Status.ENDED_ERROR
+        self._runner.end_task(live, status, result.message, output)
