@@ -6,18 +6,17 @@ memory, files as exchange, REST tasks, inputs that may be missing. One table, an
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from textwrap import dedent
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
 from tests.running import Project, RunningDaemon, running
+
+from .outside import serve_outside
 
 
 @dataclass(frozen=True)
@@ -698,42 +697,11 @@ SCRIPTS = [
 ]  # fmt: skip
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """The outside world: a joke, an echo, and nothing else."""
-
-    def do_GET(self) -> None:
-        if self.path == "/joke":
-            self._answer(200, {"value": {"joke": "a joke about webhooks"}})
-        else:
-            self._answer(404, {"error": "nothing here"})
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        extra = self.headers.get("X-Extra")
-        self._answer(200, {"method": "POST", "body": body, "extra": extra, "form": parse_qs(body)})
-
-    def _answer(self, status: int, value: Any) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def outside() -> Iterator[str]:
     """The URL of a small server, which stands for what is out there."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve_outside() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,47 @@
-"""A daemon whose workers do what they like: the wall and the language layer are taken away, what is left is the pool.
+"""A daemon whose workers do what they like: wall and language layer are taken away, what is left is the pool.
 
-`HostileDaemon` is the real daemon, but its zygote is the small one of this file (started by the name `zygote`): it forks
-workers that run a flow's source as plain Python, with the daemon's socket in hand. In such a flow
+`hostile_daemon` is the real daemon, but its zygote is the small one of this file: it forks workers that execute a
+flow's source as plain Python, with the daemon's socket in hand. Such a flow finds
 
-  job, head, inputs      the `run` frame's number, head and value
-  send(head, value)      writes a frame
-  raw(data)              writes bytes
-  receive()              the next frame from the daemon: head, value
-  stream                 the socket itself
+  job, head, inputs        the `run` frame's number, head and value
+  send(head, value)        writes a frame
+  call(number, name, text) writes a `call` frame
+  end(value, **members)    writes a well-formed `end` frame, with members added or replaced
+  framed(head, value)      a frame's bytes, and raw(data) to write bytes
+  receive()                the next frame from the daemon: head, value
+  stream                   the socket itself
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTROL_FD = 3
+LAYERS = ("seccomp", "no_new_privs", "rlimits")
+
+
+@contextlib.contextmanager
+def hostile_daemon(project: Any) -> Iterator[Any]:
+    """A running daemon with hostile workers."""
+    from tests.running import running
+
+    with running(project, prefix=(sys.executable, __file__)) as daemon:
+        yield daemon
+
+
+# ---- in the daemon's process -----------------------------------------------------------------------------------------
 
 
 def start_hostile_zygote(_settings: dict[str, Any], **_options: Any) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -34,23 +52,33 @@ def start_hostile_zygote(_settings: dict[str, Any], **_options: Any) -> tuple[su
             [sys.executable, __file__, "zygote", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),
-            env={"PYTHONPATH": str(ROOT)},
         )
     return process, ours
 
 
+def serve_as_daemon(arguments: list[str]) -> None:
+    """`arguments`: python -m whd serve …, as the daemon would have been started."""
+    from whd.cli import main
+    from whd.pool import zygote
+
+    zygote.start_zygote = start_hostile_zygote
+    sys.argv = ["whd", *arguments[arguments.index("whd") + 1 :]]
+    sys.exit(main())
+
+
+# ---- the zygote ------------------------------------------------------------------------------------------------------
+
+
 def serve_as_zygote(control: socket.socket) -> None:
     """whd.sandbox.zygote's protocol, without any of its care."""
-    layers = [{"name": name, "engaged": True, "reason": ""} for name in ("seccomp", "no_new_privs", "rlimits")]
+    layers = [{"name": name, "engaged": True, "reason": ""} for name in LAYERS]
     control.send(json.dumps({"op": "ready", "layers": layers, "failures": []}).encode())
     woken, waker = os.pipe()
-    os.set_blocking(waker, False)
-    os.set_blocking(woken, False)
+    for end in (woken, waker):
+        os.set_blocking(end, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     workers: dict[int, int] = {}
-    import select
-
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(woken, select.POLLIN)
@@ -69,17 +97,23 @@ def serve_as_zygote(control: socket.socket) -> None:
                 for pid in workers:
                     os.kill(pid, signal.SIGKILL)
                 os._exit(0)
-            number = json.loads(text)["worker"]
-            pid = os.fork()
-            if not pid:
-                signal.set_wakeup_fd(-1)
-                control.close()
-                serve_as_worker(socket.socket(fileno=descriptors[0]))
-            os.close(descriptors[0])
-            workers[pid] = number
-            pidfd = os.pidfd_open(pid)
-            socket.send_fds(control, [json.dumps({"op": "forked", "worker": number, "pid": pid}).encode()], [pidfd])
-            os.close(pidfd)
+            _fork(control, json.loads(text)["worker"], descriptors[0], workers)
+
+
+def _fork(control: socket.socket, number: int, stream_fd: int, workers: dict[int, int]) -> None:
+    pid = os.fork()
+    if not pid:
+        signal.set_wakeup_fd(-1)
+        control.close()
+        serve_as_worker(socket.socket(fileno=stream_fd))
+    os.close(stream_fd)
+    workers[pid] = number
+    pidfd = os.pidfd_open(pid)
+    socket.send_fds(control, [json.dumps({"op": "forked", "worker": number, "pid": pid}).encode()], [pidfd])
+    os.close(pidfd)
+
+
+# ---- the workers -----------------------------------------------------------------------------------------------------
 
 
 def serve_as_worker(stream: socket.socket) -> None:
@@ -101,6 +135,22 @@ def serve_as_worker(stream: socket.socket) -> None:
     def send(head: dict[str, Any], value: bytes | None = None) -> None:
         stream.sendall(frame(head, value))
 
+    def run(head: dict[str, Any], value: bytes | None) -> None:
+        job = head["job"]
+
+        def end(output: bytes = b"{}", **members: Any) -> None:
+            send({"op": "end", "job": job, "status": "ENDED_SUCCESS", "message": "", "took_us": 5, **members}, output)
+
+        def call(number: int, name: str, text: str) -> None:
+            send({"op": "call", "job": job, "call": number, "name": name}, text.encode())
+
+        source = sources[head["hash"], head["execution"]["flow_name"]]
+        names = {"job": job, "head": head, "inputs": value, "stream": stream, "receive": receive, "send": send}
+        exec(
+            compile(source, "hostile", "exec"),
+            {**names, "call": call, "end": end, "framed": frame, "raw": stream.sendall},
+        )
+
     try:
         while True:
             head, value = receive()
@@ -115,34 +165,15 @@ def serve_as_worker(stream: socket.socket) -> None:
             elif op == "check":
                 send({"op": "checked", "job": head["job"]})
             elif op == "run":
-                source = sources[head["hash"], head["execution"]["flow_name"]]
-                exec(
-                    compile(source, "hostile", "exec"),
-                    {
-                        "job": head["job"], "head": head, "inputs": value, "stream": stream, "receive": receive,
-                        "send": send, "raw": stream.sendall,
-                    },
-                )  # fmt: skip
+                run(head, value)
     except BaseException:
-        import traceback
-
         traceback.print_exc()
-        os._exit(1)
-
-
-def main() -> None:
-    """Serves as what argv says."""
-    if sys.argv[1] == "zygote":
-        serve_as_zygote(socket.socket(fileno=int(sys.argv[2])))
-    else:
-        from whd.pool import zygote
-
-        zygote.start_zygote = start_hostile_zygote
-        from whd.cli import main as whd
-
-        del sys.argv[1]
-        sys.exit(whd())
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    sys.path.insert(0, str(ROOT))
+    if sys.argv[1] == "zygote":
+        serve_as_zygote(socket.socket(fileno=int(sys.argv[2])))
+    else:
+        serve_as_daemon(sys.argv[1:])

@@ -57,13 +57,17 @@ logging.basicConfig(format="LOG %(levelname)s %(message)s", stream=sys.stdout)
 _, HARD = resource.getrlimit(resource.RLIMIT_FSIZE)
 
 async def main():
-    async with world(Path(sys.argv[1])) as here:
+    async with world(Path(sys.argv[1]), max_saved_bytes=400_000) as here:
         await here.save("a", [1])
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, HARD))
         content = b"x" * 300_000
-        first = here.save_file("large", content), here.append("a", 2)
+        first = [asyncio.ensure_future(here.save_file("large", content)), asyncio.ensure_future(here.append("a", 2))]
+        while not here.saved._flying:
+            await asyncio.sleep(0)
+        # What comes while the batch that fails is being written builds on it, and fails with it.
+        first.append(asyncio.ensure_future(here.append("a", 2.5)))
         results = await asyncio.gather(*first, return_exceptions=True)
-        assert [type(result) for result in results] == [StateError, StateError], results
+        assert [type(result) for result in results] == [StateError] * 3, results
         assert "saved.sqlite" not in results[0].detail and "saved.sqlite" in results[0].log_detail
         assert here.saved.fault
         assert here.value("a") == [1] and not here.saved.file_exists("acme", "large")
@@ -72,6 +76,7 @@ async def main():
         await here.append("a", 3)
         assert here.value("a") == [1, 3] and not here.saved.fault
         assert here.saved.size_bytes("acme") == size + 2
+        # Of which there is room for one alone: what failed takes none.
         await here.save_file("large", content)
     print("ALL WELL")
 
@@ -129,6 +134,10 @@ async def test_close_waits_for_what_is_being_written(tmp_path: Path) -> None:
     assert len(read_settings(tmp_path / "state")) == 50
 
 
+# https://www.sqlite.org/pragma.html: synchronous 2 is FULL.
+PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
+
+
 class TestTheFile:
     """saved.sqlite: private, versioned, and with a way out when it cannot be used."""
 
@@ -142,6 +151,12 @@ class TestTheFile:
                 assert modes == {FILE_NAME: 0o600, f"{FILE_NAME}-wal": 0o600, f"{FILE_NAME}-shm": 0o600}
         finally:
             os.umask(before)
+
+    def test_a_commit_ends_with_an_fsync_and_what_is_deleted_is_overwritten(self, tmp_path: Path) -> None:
+        connection = database.open_database(tmp_path / FILE_NAME)
+        pragmas = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in PRAGMAS}
+        connection.close()
+        assert pragmas == PRAGMAS
 
     @on_loop
     async def test_a_key_that_was_deleted_is_gone_from_it(self, tmp_path: Path) -> None:

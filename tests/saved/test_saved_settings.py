@@ -59,7 +59,7 @@ async def test_a_save_is_live_before_its_callback_and_not_before_it_is_durable(t
         finished = asyncio.Event()
 
         def on_saved(error: StateError | None) -> None:
-            seen.append((error, here.value("a"), [record.value for record in read_settings(tmp_path / "state")]))
+            seen.append((error, _value(here, "a"), [record.value for record in read_settings(tmp_path / "state")]))
             finished.set()
 
         here.saved.setting_save("acme", "a", b"1", "kevin", on_saved)
@@ -247,6 +247,11 @@ async def test_random_changes_end_where_a_dict_does(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
         assert {name: here.value(name) for name in here.client.settings} == expected
         assert here.saved.size_bytes("acme") == size
+
+
+def _value(here: World, name: str) -> Any:
+    setting = here.client.settings.get(name)
+    return None if setting is None else setting.value
 
 
 async def _started(here: World, what: str, *arguments: Any) -> None:

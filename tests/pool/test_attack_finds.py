@@ -1,0 +1,451 @@
+"""What hostile workers were tried with against the daemon. Assumes that language layer and wall are both broken.
+
+A worker may ruin its own execution and nothing else. Each test says what would prove more: a caller who is left without
+an answer, another client who waits, memory that grows past the daemon's own limits, a place or a process that is lost.
+The first part holds the attempts that the daemon withstood, the second those that it did not when they were found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import Answer, Project, RunningDaemon, is_alive, simple_project, wait_for
+
+from .hostile import hostile_daemon
+
+PATIENCE_S = 5.0
+FINE = "end(message='fine')\n"
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """One daemon with hostile workers for the attacks that leave it as it was."""
+    project = simple_project(tmp_path_factory.mktemp("attacked"))
+    project.users("bystander", {"kevin": {"flows": ["*"]}})
+    project.endpoint("fine", FINE, client="bystander")
+    for name, (source, _status, _text) in WITHSTOOD.items():
+        project.endpoint(_path(name), source)
+    with hostile_daemon(project) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def own_project(tmp_path: Path) -> Project:
+    """A project for a daemon of the test's own, with a second client that has done nothing wrong."""
+    project = simple_project(tmp_path)
+    project.users("bystander", {"kevin": {"flows": ["*"]}})
+    project.endpoint("fine", FINE, client="bystander")
+    return project
+
+
+def _path(name: str) -> str:
+    return re.sub(r"\W+", "-", name)
+
+
+def rss_bytes(pid: int) -> int:
+    """Resident memory, from proc(5)."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"^VmRSS:\s+(\d+) kB", text, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def attack(daemon: RunningDaemon, name: str, timeout_s: float = PATIENCE_S) -> Answer | None:
+    """Calls acme's webhook; None if its caller is left without an answer."""
+    connection = daemon.connect(timeout_s)
+    with contextlib.closing(connection):
+        try:
+            return daemon.post(f"/api/webhook/acme/{name}", {}, connection=connection)
+        except TimeoutError:
+            return None
+
+
+@contextlib.contextmanager
+def bystander(daemon: RunningDaemon) -> Iterator[Callable[[], float]]:
+    """Another client calls all the time; gives a function for its longest wait so far, in seconds."""
+    path = "/api/webhook/bystander/fine"
+    assert daemon.post(path, {}).json["message"] == "fine"
+    waits: list[float] = [0.0]
+    begun = [time.monotonic()]
+    over = threading.Event()
+
+    def call() -> None:
+        connection = daemon.connect(60)
+        while not over.is_set():
+            begun[0] = time.monotonic()
+            assert daemon.post(path, {}, connection=connection).status == 200
+            waits.append(time.monotonic() - begun[0])
+            begun[0] = time.monotonic()
+            over.wait(0.005)
+        connection.close()
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        yield lambda: max(*waits, time.monotonic() - begun[0])
+    finally:
+        over.set()
+        caller.join()
+
+
+# ---- withstood -------------------------------------------------------------------------------------------------------
+
+BROKEN = "the worker broke its protocol"
+GOOD = "raw(framed({'op': 'end', 'job': job, 'status': 'ENDED_SUCCESS', 'message': '', 'took_us': 5%s}, b'{}'))"
+
+# name: (what the worker does, status of the answer, a part of the execution's message or of the answer's body)
+WITHSTOOD: dict[str, tuple[str, int, str]] = {
+    "no frame but noise": ("raw(b'\\xff' * 1000)", 500, BROKEN),
+    "an empty frame": ("raw(bytes(4))", 500, BROKEN),
+    "a frame announced past the limit": ("raw(b'\\xff\\xff\\xff\\x7f')", 500, "past the limit"),
+    "a head that is no JSON": ("raw(b'\\5\\0\\0\\0{]{]{')", 500, BROKEN),
+    "a head that is a list": ("raw(b'\\2\\0\\0\\0[]')", 500, BROKEN),
+    "a head nested 100,000 deep": (
+        "text = b'[' * 100_000 + b']' * 100_000\nraw(len(text).to_bytes(4, 'little') + text)",
+        500,
+        BROKEN,
+    ),
+    "a number of 5,000 digits": (
+        "text = b'{\"op\":\"end\",\"job\":' + b'1' * 5_000 + b'}'\nraw(len(text).to_bytes(4, 'little') + text)",
+        500,
+        BROKEN,
+    ),
+    "arguments nested 100,000 deep": ("call(1, 'sleep', '[' * 100_000 + ']' * 100_000)", 500, "nested more than"),
+    "an unknown op with a line break": ("send({'op': 'x\\nERROR forged', 'job': job})", 500, "unknown op"),
+    "an op that is an object": ("send({'op': {}, 'job': job})", 500, BROKEN),
+    "a frame for another job": ("send({'op': 'end', 'job': job + 1, 'status': 'ENDED_SUCCESS'}, b'{}')", 500, BROKEN),
+    "a job that is true": ("send({'op': 'end', 'job': True, 'status': 'ENDED_SUCCESS'}, b'{}')", 500, BROKEN),
+    "a job that is NaN": ("text = b'{\"op\":\"end\",\"job\":NaN}'\nraw(bytes([len(text), 0, 0, 0]) + text)", 500, BROKEN),
+    "a forged compilation": (
+        "send({'op': 'compiled', 'job': job, 'hash': head['hash'], 'code': 'AAAA', 'warnings': []})",
+        500,
+        "unknown op",
+    ),
+    "an end while a call is open": ("call(1, 'sleep', '{\"seconds\": 60}')\nend()", 500, "while the job waits"),
+    "a log while a call is open": (
+        "call(1, 'sleep', '{\"seconds\": 60}')\nsend({'op': 'log', 'job': job}, b'[]')",
+        500,
+        "while the job waits",
+    ),
+    "a status that is a list": ("end(status=['ENDED_SUCCESS'])", 500, BROKEN),
+    "a status with half a surrogate pair": ("end(status='\\ud800')", 500, BROKEN),
+    "a status that only the daemon gives": ("end(status='ENDED_CANCELLED')", 500, BROKEN),
+    "a message with half a surrogate pair": ("end(message='\\ud800')", 500, BROKEN),
+    "a name with half a surrogate pair": ("end(name='\\udfff')", 500, BROKEN),
+    "a message of 7 MB": ("end(message='x' * 7_000_000)", 200, "…"),
+    "a message with line breaks and an escape": ("end(message='a\\nERROR forged\\x1b[31m')", 200, "a\nERROR forged"),
+    "an output that is no JSON": ("end(b'{\"a\": nope}')", 500, BROKEN),
+    "an output that is NaN": ("end(b'NaN')", 500, BROKEN),
+    "an output that is no UTF-8": ("end(b'\"\\xff\"')", 500, BROKEN),
+    "an output of a million brackets": ("end(b'[' * 500_000 + b']' * 500_000)", 500, ""),
+    "a log that is no list": ("send({'op': 'log', 'job': job}, b'{}')", 500, "not a list"),
+    "a log without its value": ("send({'op': 'log', 'job': job})", 500, "is missing"),
+    "a call without its value": ("send({'op': 'call', 'job': job, 'call': 1, 'name': 'sleep'})", 500, "is missing"),
+    "a call with a negative number": ("call(-1, 'sleep', '{}')", 500, BROKEN),
+    "a call of half a surrogate pair": ("call(1, '\\ud800', '{}')", 500, BROKEN),
+    "a header with a line break": (
+        "end(response={'status': 200, 'headers': {'a': 'b\\r\\nc: d'}, 'body': ''})",
+        500,
+        "does not allow",
+    ),
+    "a header name with a space": (
+        "end(response={'status': 200, 'headers': {'a b': 'c'}, 'body': ''})",
+        500,
+        "does not allow",
+    ),
+    "a length of the worker's own": (
+        "end(response={'status': 200, 'headers': {'Content-Length': '1'}, 'body': 'xyz'})",
+        500,
+        "does not allow",
+    ),
+    "a status of its own, out of range": ("end(response={'status': 101, 'headers': {}, 'body': ''})", 500, BROKEN),
+    "a status of its own that is true": ("end(response={'status': True, 'headers': {}, 'body': ''})", 500, BROKEN),
+    "a body with half a surrogate pair": ("end(response={'status': 200, 'headers': {}, 'body': '\\ud800'})", 200, "?"),
+    "a body where there can be none": ("end(response={'status': 304, 'headers': {}, 'body': 'xyz'})", 304, ""),
+    "calls with arguments of all wrong kinds": (
+        "for number, (name, text) in enumerate([('sleep', '[]'), ('sleep', '{\"seconds\": \"x\"}'), ('nope', '{}'), "
+        "('setting.get', '{\"name\": 7}'), ('setting.get', '{\"name\": \"\\\\ud800\"}'), ('child.wait', '{}'), "
+        "('child.wait', '{\"ids\": [[]], \"return_when\": \"ALL_ENDED\"}'), ('execution.get', '{\"id\": \"x\"}'), "
+        "('execution.cancel', '{\"id\": 1}'), ('child.start', '{\"flow\": \"../fine\"}')]):\n"
+        "    call(number, name, text)\n"
+        "    assert 'error' in receive()[0], name\n" + FINE,
+        200,
+        "fine",
+    ),
+    "other clients' flows as children": (
+        "for number, name in enumerate(['bystander/fine', '../bystander/fine', 'fine']):\n"
+        "    call(number, 'child.start', '{\"flow\": \"%s\"}' % name)\n"
+        "    assert receive()[0]['error']['type'] == 'ResourceNotFoundError', name\n" + FINE,
+        200,
+        "fine",
+    ),
+    "settings that the user may not read": (
+        "for number, name in enumerate(['client.webhook.fine', 'other', 'app.x/../../other']):\n"
+        "    call(number, 'setting.get', '{\"name\": \"%s\"}' % name)\n"
+        "    assert 'error' in receive()[0], name\n" + FINE,
+        200,
+        "fine",
+    ),
+    "the socket closed, the CPU burnt": ("stream.close()\nwhile True: pass", 500, ""),
+    "the socket shut down, the CPU burnt": ("stream.shutdown(2)\nwhile True: pass", 500, ""),
+    "an end and frames behind it": ("data = framed({'op': 'log', 'job': job}, b'[]')\nend()\nraw(data * 100)", 200, ""),
+}
+
+
+@pytest.mark.parametrize("name", WITHSTOOD)
+def test_a_hostile_worker_ruins_only_its_own_execution(attacked: RunningDaemon, name: str) -> None:
+    """Proof of more: no answer, a bystander without one, a forged log line, a place that stays taken."""
+    _source, status, text = WITHSTOOD[name]
+    answer = attack(attacked, _path(name))
+    assert answer is not None, "the caller was left without an answer"
+    assert answer.status == status, answer.body
+    assert text in (answer.json["message"] if answer.body[:1] == b"{" else answer.body.decode())
+    assert attacked.post("/api/webhook/bystander/fine", {}).json["message"] == "fine"
+    wait_for(lambda: attacked.ask("status")["executions"]["live"] == 0, "every execution to be over")
+    executions = attacked.ask("status")["executions"]
+    assert (executions["running"], executions["waiting"]) == (0, 0)
+    assert not re.search(r"^ERROR forged", attacked.log, re.MULTILINE)
+    assert "Traceback" not in attacked.log
+
+
+# ---- found: callers left without an answer ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", ["'a'", "'\\u1234'", "'====='"])
+def test_a_body_that_is_no_base64_still_gets_an_answer(own_project: Project, body: str) -> None:
+    """Proof: the caller waits for ever, since making the answer raised where the execution's end is told."""
+    own_project.endpoint("attack", f"end(response={{'status': 200, 'headers': {{}}, 'body_base64': {body}}})")
+    with hostile_daemon(own_project) as daemon:
+        answer = attack(daemon, "attack")
+        assert answer is not None, "the caller was left without an answer"
+        assert answer.status == 500
+        assert "Traceback" not in daemon.log
+
+
+def test_a_number_that_json_cannot_write_again_still_gets_its_call_answered(own_project: Project) -> None:
+    """Proof: the call is never answered; 1e999 is a number in JSON, infinite in Python, and refused on its way out.
+
+    Needs no hostile worker: a caller sends such a payload, another flow of the same user reads that execution.
+    """
+    source = (
+        "call(1, 'execution.get', '{\"id\": \"%s\", \"fields\": [\"input_value\"]}' % head['execution']['id'])\n"
+        "receive()\n" + FINE
+    )
+    path = own_project.endpoint("attack", source)
+    with hostile_daemon(own_project) as daemon:
+        connection = daemon.connect(PATIENCE_S)
+        headers = {"Content-Type": "application/json"}
+        with contextlib.closing(connection):
+            answer = daemon.request("POST", path, '{"a": 1e999}', headers, connection=connection)
+        assert answer.json["message"] == "fine" or answer.status == 400
+        assert "never retrieved" not in daemon.log
+
+
+# ---- found: other clients wait ---------------------------------------------------------------------------------------
+
+LONGEST_WAIT_S = 0.8
+
+
+@pytest.mark.parametrize(
+    "head",
+    ['{"op":"end","job":%d,"status":"ENDED_SUCCESS","message":"","took_us":5,"x":', '{"op":"log","job":%d}\n'],
+    ids=["in a head", "in a log"],
+)
+def test_six_million_lists_hold_up_nobody(own_project: Project, head: str) -> None:
+    """Proof: a bystander waits while the daemon's loop parses what nothing has bounded yet."""
+    source = f"text = ({head!r} % job).encode() + b'[' + b'[],' * 6_000_000 + b'[]]' + (b'}}' if {'x' in head} else b'')\n"
+    own_project.endpoint("attack", f"{source}raw(len(text).to_bytes(4, 'little') + text)\nreceive()")
+    with hostile_daemon(own_project) as daemon, bystander(daemon) as longest_wait_s:
+        attack(daemon, "attack", 20)
+        assert longest_wait_s() < LONGEST_WAIT_S
+
+
+def test_calls_sent_without_waiting_for_answers_break_the_protocol(own_project: Project) -> None:
+    """Proof: thousands of calls in one read, all decided in one go while everybody else waits."""
+    source = (
+        "data = b''.join(framed({'op': 'call', 'job': job, 'call': number, 'name': 'setting.exists'}, "
+        "b'{\"name\": \"app.x\"}') for number in range(1, 3_000))\n"
+        "raw(data)\n"
+        "for _ in range(1, 3_000): receive()\n" + FINE
+    )
+    own_project.endpoint("attack", source)
+    with hostile_daemon(own_project) as daemon:
+        answer = attack(daemon, "attack", 20)
+        assert answer is not None
+        assert answer.status == 500, "all 2,999 calls were served"
+
+
+def test_empty_log_frames_are_not_free(own_project: Project) -> None:
+    """Proof: hundreds of thousands of frames below every limit, since an empty list counts as two bytes."""
+    source = "data = framed({'op': 'log', 'job': job}, b'[]') * 50_000\nfor _ in range(4): raw(data)\n" + FINE
+    own_project.endpoint("attack", source)
+    with hostile_daemon(own_project) as daemon:
+        answer = attack(daemon, "attack", 30)
+        assert answer is not None
+        assert answer.status == 500, "200,000 log frames were taken"
+
+
+def test_a_flood_while_jobs_are_taken_back_holds_up_nobody(own_project: Project) -> None:
+    """Proof: the daemon reads on as long as the worker writes, since it empties the socket before it takes jobs back.
+
+    The worker claims to be short until jobs are handed to it, and then floods.
+    """
+    source = (
+        "import json, time\n"
+        "if json.loads(inputs)['json']['flood']:\n"
+        "    until = time.monotonic() + 3\n"
+        "    data = framed({'op': 'log', 'job': job}, b'[]') * 2_000\n"
+        "    while time.monotonic() < until: raw(data)\n" + FINE
+    )
+    path = own_project.endpoint("attack", source)
+    own_project.options(workers=1)
+    with hostile_daemon(own_project) as daemon, bystander(daemon) as longest_wait_s:
+        for _ in range(20):
+            assert daemon.post(path, {"flood": False}).status == 200
+
+        def call(flood: bool) -> None:
+            with contextlib.suppress(OSError):
+                daemon.post(path, {"flood": flood}, connection=daemon.connect(PATIENCE_S))
+
+        callers = [threading.Thread(target=call, args=(number % 2 == 0,)) for number in range(8)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        assert longest_wait_s() < LONGEST_WAIT_S
+
+
+# ---- found: memory of the daemon -------------------------------------------------------------------------------------
+
+ROOM_BYTES = 67_108_864
+GROWTH_BYTES = 150_000_000
+
+
+def _small(project: Project) -> None:
+    project.options(max_buffered_bytes=ROOM_BYTES)
+
+
+def test_answers_that_a_worker_does_not_read_are_not_kept_without_bound(own_project: Project) -> None:
+    """Proof: a megabyte more in the daemon for each call of a worker that reads no answer (max_calls allows 100,000)."""
+    own_project.setting("acme", "app.big", "x" * 1_000_000)
+    source = (
+        "import time\n"
+        "for number in range(1, 400):\n"
+        "    call(number, 'setting.get', '{\"name\": \"app.big\"}')\n"
+        "    time.sleep(0.002)\n"
+        "time.sleep(60)\n"
+    )
+    own_project.endpoint("attack", source)
+    _small(own_project)
+    with hostile_daemon(own_project) as daemon:
+        before = rss_bytes(daemon.process.pid)
+        attack(daemon, "attack", 6)
+        assert rss_bytes(daemon.process.pid) - before < GROWTH_BYTES
+
+
+def test_frames_that_are_never_finished_are_counted(own_project: Project) -> None:
+    """Proof: memory grows by 49 MB with each execution that only begins a frame, whatever max_buffered_bytes says."""
+    source = "raw((50_000_000).to_bytes(4, 'little') + b'x' * 49_000_000)\nimport time\ntime.sleep(60)\n"
+    own_project.endpoint("attack", source, isolation="execution")
+    own_project.options(max_buffered_bytes=ROOM_BYTES, workers=8)
+    with hostile_daemon(own_project) as daemon:
+        before = rss_bytes(daemon.process.pid)
+        callers = [threading.Thread(target=attack, args=(daemon, "attack", 4)) for _ in range(6)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        assert rss_bytes(daemon.process.pid) - before < GROWTH_BYTES
+
+
+def test_inputs_of_children_are_counted(own_project: Project) -> None:
+    """Proof: 300 MB of waiting payloads where max_buffered_bytes allows 64 MB. Needs no hostile worker."""
+    source = (
+        "text = '{\"flow\": \"child\", \"inputs\": \"' + 'x' * 1_000_000 + '\"}'\n"
+        "for number in range(1, 301):\n"
+        "    call(number, 'child.start', text)\n"
+        "    if 'error' in receive()[0]: break\n" + FINE
+    )
+    own_project.endpoint("child", "receive()")
+    own_project.endpoint("attack", source)
+    _small(own_project)
+    with hostile_daemon(own_project) as daemon:
+        before = rss_bytes(daemon.process.pid)
+        attack(daemon, "attack", 30)
+        assert rss_bytes(daemon.process.pid) - before < GROWTH_BYTES
+
+
+# ---- found: processes ------------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_works_while_it_is_idle_is_ended(own_project: Project) -> None:
+    """Proof: CPU that nobody is charged for, up to CPU_LIFE_S for each of max_idle_workers processes."""
+    own_project.endpoint("attack", "import os\nend(str(os.getpid()).encode())\nwhile True: pass\n")
+    with hostile_daemon(own_project) as daemon:
+        answer = attack(daemon, "attack")
+        assert answer is not None
+        pid = answer.json["output_value"]
+        wait_for(lambda: not is_alive(pid), "the end of the idle process that burns CPU", 5.0)
+
+
+def test_a_process_that_does_not_listen_any_more_costs_no_other_execution(own_project: Project) -> None:
+    """Proof: the next call of the same user is handed to the deaf process and waits for its timeout_s."""
+    own_project.endpoint("attack", "end()\nwhile True: pass\n")
+    own_project.endpoint("honest", FINE)
+    with hostile_daemon(own_project) as daemon:
+        first = attack(daemon, "attack")
+        assert first is not None
+        time.sleep(0.3)  # the process uses CPU while it should wait; that is what gives it away
+        second = attack(daemon, "honest")
+        assert second is not None, "the next execution went to the deaf process"
+        assert second.json["message"] == "fine"
+
+
+def test_an_idle_process_cannot_fill_the_daemon_with_half_a_frame(own_project: Project) -> None:
+    """Proof: the process lives on, with 49 MB of an unfinished frame held for it."""
+    source = (
+        "import os, time\nend(str(os.getpid()).encode())\ntime.sleep(0.1)\n"
+        "raw((50_000_000).to_bytes(4, 'little') + b'x' * 49_000_000)\ntime.sleep(60)\n"
+    )
+    own_project.endpoint("attack", source)
+    with hostile_daemon(own_project) as daemon:
+        answer = attack(daemon, "attack")
+        assert answer is not None
+        pid = answer.json["output_value"]
+        wait_for(lambda: not is_alive(pid), "the end of the idle process that speaks", 5.0)
+
+
+def test_a_flood_of_refused_calls_does_not_flood_the_log(own_project: Project) -> None:
+    """Proof: a traceback in the daemon's log for each call whose argument cannot be written as JSON again."""
+    source = (
+        "for number in range(1, 300):\n"
+        "    call(number, 'execution.save', '{\"output_value\": 1e999}')\n"
+        "    receive()\n" + FINE
+    )
+    own_project.endpoint("attack", source)
+    with hostile_daemon(own_project) as daemon:
+        attack(daemon, "attack", 20)
+        assert daemon.log.count("Traceback") <= 3
+        assert os.path.getsize(own_project.folder / "daemon.log") < 100_000
+
+
+def test_numbers_in_a_log_stay_json(own_project: Project) -> None:
+    """Proof: `Infinity` in a record's log, which no strict reader takes."""
+    source = "send({'op': 'log', 'job': job}, b'[{\"at\": 1, \"args\": [1e999]}]')\n" + FINE
+    own_project.endpoint("attack", source)
+    with hostile_daemon(own_project) as daemon:
+        answer = attack(daemon, "attack")
+        assert answer is not None
+        if answer.status == 200:
+            execution_id = answer.json["id"]
+            logs = wait_for(lambda: daemon.ask("logs", id=execution_id), "the log")
+            assert "Infinity" not in repr(logs).replace("'", '"')
+            assert "inf" not in repr(logs)
