@@ -45,7 +45,10 @@ def test_every_error_code_is_documented() -> None:
     assert codes(errors.HttpError) <= documented
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "run", "webhooks", "executions", "status", "doctor", "units"])
+COMMANDS = ["serve", "check", "run", "webhooks", "executions", "settings", "status", "doctor", "units"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_documented(command: str) -> None:
     assert re.search(rf"^    whd {command}\b", README, re.MULTILINE)
     assert command in build_parser().format_help()
@@ -53,7 +56,7 @@ def test_every_command_is_documented(command: str) -> None:
 
 def test_no_command_is_left_out() -> None:
     listed = set(re.findall(r"^    ([a-z]+)\b", build_parser().format_help(), re.MULTILINE))
-    assert listed == {"serve", "check", "run", "webhooks", "executions", "status", "doctor", "units"}
+    assert listed == set(COMMANDS)
 
 
 def test_links_lead_somewhere() -> None:

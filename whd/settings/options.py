@@ -61,7 +61,7 @@ class Options(Limits):
         "user", "user: executions of one user share processes; execution: a process each", choices=("user", "execution")
     )
     sandbox_require: tuple[str, ...] = _option(
-        ("no_new_privs", "rlimits"), "layers without which the daemon refuses to serve", live=False
+        ("seccomp", "no_new_privs", "rlimits"), "layers without which the daemon refuses to serve", live=False
     )
     max_queue: int = _option(1_000, "waiting calls per client", minimum=1)
     max_buffered_bytes: int = _option(536_870_912, "bodies being read and queued payloads in all", minimum=1)

@@ -16,6 +16,7 @@ from dataclasses import Field, dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
+from ..auth.connections import rule_fault
 from .document import LIST, MAP, NULL, TEXT, Node, load, node_of
 from .fields import (
     Report,
@@ -156,7 +157,10 @@ def _read_connections(node: Node, line: int, label: str, report: Report) -> dict
     found = read_mapping(node, line, label, report, 'a mapping, as in {REST: ["https://api.example.com/*"]}')
     connections = {}
     for name, (at, globs) in (found or {}).items():
-        connections[sys.intern(name)] = _read_globs(globs, at, f"{label}.{name}", report)
+        rules = connections[sys.intern(name)] = _read_globs(globs, at, f"{label}.{name}", report)
+        for rule in rules:
+            if fault := rule_fault(rule):
+                report.fault(at, f"{label}.{name}", f"{shown(rule)}: {fault}", "a URL such as https://api.example.com/*")
         if name not in CONNECTORS:
             known = " or ".join(CONNECTORS)
             report.warning(at, label, f"there is no connector {shown(name)}", known, closest(name, CONNECTORS))
