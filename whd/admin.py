@@ -159,7 +159,7 @@ class Admin:
 
     async def _logs(self, arguments: dict[str, Any]) -> Any:
         stored = await self._find(arguments)
-        return [line for lines in stored.execution.log for line in json.loads(lines)]
+        return [line for lines in stored.execution.log for line in _log_lines(lines)]
 
     async def _replay(self, arguments: dict[str, Any]) -> Any:
         await self._find(arguments)
@@ -183,6 +183,15 @@ class Admin:
 def _pool_counts(service: Service) -> dict[str, int]:
     pool = service.pool
     return {"killed": pool.killed_total, "handed": pool.handed_total, "taken_back": pool.taken_back_total}
+
+
+def _log_lines(lines: bytes) -> list[Any]:
+    """A worker's own words, kept as they came: what is no JSON list is shown as the text that it is."""
+    try:
+        parsed = json.loads(lines)
+    except (ValueError, RecursionError):
+        parsed = None
+    return parsed if type(parsed) is list else [{"text": lines.decode("utf-8", "replace")}]
 
 
 def _names(mapping: Any) -> str:

@@ -25,7 +25,8 @@ worker to daemon
     call     job, call, name + value: arguments
     log      job + value: a list of lines, each {"at": ms since 1970} with "args" (a list), "fields" (an object) or, of
              print, "text"
-    end      job, status, message, took_us, [limit], [response], [fresh], [name] + value: output_value
+    end      job, status, message, took_us, [limit], [fresh], [name], [response: {status, headers}, output_bytes]
+             + value: output_value; with a response, output_bytes of it, then the response's body as it is
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from struct import Struct
 from typing import Any
 
 LENGTH = Struct("<I")
+MAX_HEAD_BYTES = 1_048_576
 
 _decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -52,10 +54,15 @@ def frame(head: dict[str, Any], value: bytes | None = None) -> bytes:
     return b"".join((LENGTH.pack(len(text) + 1 + len(value)), text, b"\n", value))
 
 
-def split(payload: bytes) -> tuple[dict[str, Any], bytes | None]:
-    """A frame's bytes (without the length) into head and value text. Raises FrameError."""
+def split(payload: bytes, max_head_bytes: int = MAX_HEAD_BYTES) -> tuple[dict[str, Any], bytes | None]:
+    """A frame's bytes (without the length) into head and value text. Raises FrameError.
+
+    The head is parsed on the daemon's loop, so it is bounded; what may be large travels as the value.
+    """
     end = payload.find(b"\n")
     text, value = (payload, None) if end < 0 else (payload[:end], payload[end + 1 :])
+    if len(text) > max_head_bytes:
+        raise FrameError(f"a frame's head of {len(text)} bytes, past {max_head_bytes}")
     try:
         head = _decode(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:

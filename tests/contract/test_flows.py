@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import random
 from collections.abc import Iterator
 from datetime import datetime
 from textwrap import dedent, indent
@@ -337,67 +335,3 @@ def test_another_execution_can_be_looked_at_and_waited_for(call: Caller) -> None
     assert record["output_value"][:2] == ["ENDED_SUCCESS", {"a": 1}]
     missing = call("system.execution('01a20000-0000-7000-8000-000000000000').get('status')")
     assert "flow_api.ResourceNotFoundError: there is no execution" in missing["message"]
-
-
-# ---- whatever happens ------------------------------------------------------------------------------------------------
-
-TREE = """
-import flow_api
-def handler(system, this, inputs):
-    node = inputs['node'] if 'node' in inputs else inputs['json']
-    children = [this.flow('tree', node=child, run=False) for child in node['children']]
-    if node['style'] == 'one by one':
-        for child in children:
-            try:
-                child.run()
-            except flow_api.DependencyFailedError:
-                if node['strict']:
-                    raise
-    else:
-        for child in children:
-            child.run_async()
-        if node['style'] == 'cancel' and children:
-            children[0].cancel()
-        this.wait_for(*children, return_when='ALL_SUCCEEDED' if node['strict'] else 'ALL_ENDED')
-    this.set_output('statuses', [child.get('status') for child in children])
-    this.set_output('ids', [child.get('id') for child in children])
-    if node['end'] == 'crash':
-        {}['missing']
-    this.end(node['end'], node['end'])
-"""
-
-
-def random_tree(chance: random.Random, depth: int) -> dict[str, Any]:
-    count = chance.randint(0, 3) if depth else 0
-    return {
-        "children": [random_tree(chance, depth - 1) for _ in range(count)],
-        "style": chance.choice(["one by one", "at once", "cancel"]),
-        "strict": chance.random() < 0.3,
-        "end": chance.choice(["success", "success", "success", "error", "crash"]),
-    }
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_trees_with_random_failures_always_end_and_their_records_agree(call: Caller, seed: int) -> None:
-    if seed == 0:
-        call.project.endpoint("tree", TREE)
-        wait_for(lambda: call.daemon.request("HEAD", "/api/webhook/acme/tree").status == 200, "the tree")
-    tree = random_tree(random.Random(seed), 3)
-    record = call.daemon.post("/api/webhook/acme/tree", tree).json
-    check_tree(call.daemon, record, tree)
-
-
-def check_tree(daemon: RunningDaemon, record: Any, node: dict[str, Any]) -> None:
-    assert record["status"].startswith("ENDED"), record
-    output = record["output_value"]
-    if "statuses" not in output:
-        # A strict node whose child failed, or one that was cancelled before it came so far.
-        assert record["status"] == "ENDED_CANCELLED" or node["strict"], json.dumps(record)
-        return
-    if record["status"] != "ENDED_CANCELLED":
-        expected = "ENDED_SUCCESS" if node["end"] == "success" else "ENDED_ERROR"
-        assert record["status"] == expected, record["message"]
-    for child_id, status, child in zip(output["ids"], output["statuses"], node["children"], strict=True):
-        stored = daemon.get(f"/api/execution/acme/{child_id}").json
-        assert stored["status"] == status
-        check_tree(daemon, stored, child)

@@ -115,27 +115,24 @@ SCRIPTS = [
         "ENDED_ERROR",
     ),
     Script(
-        "push event",
+        "an event by its header",
         """
         import flow_api
 
+        KNOWN = ['created', 'closed']
+
         def handler(system: flow_api.System, this: flow_api.Execution):
-            inputs = this.get('input_value')
-            headers = inputs['headers']
-            event = headers.get('x-github-event', headers.get('X-GitHub-Event'))
-            if event == 'ping':
-                return this.success('Ping event OK')
-            if event is None:
-                ref = 'master'
-            else:
-                assert event == 'push', event
-                ref = inputs['data_json']['after']
-            this.set_output('ref', ref)
-            return this.success(message=f'would deploy {ref}')
+            request = this.get('input_value')
+            kind = request['headers'].get('X-Shop-Event', 'created')
+            if kind not in KNOWN:
+                return this.error(f'cannot handle {kind}')
+            this.set_output('order', request['data_json']['order']['number'])
+            this.set_output('kind', kind)
+            return this.success(message='order ' + kind)
         """,
-        {"after": "4711abc"},
-        {"ref": "master"},
-        "would deploy master",
+        {"order": {"number": 17}},
+        {"order": 17, "kind": "created"},
+        "order created",
     ),
     Script(
         "children one after the other",
@@ -508,40 +505,38 @@ SCRIPTS = [
         "all done",
     ),
     Script(
-        "settings from files",
+        "a report from the lines of several files",
         """
-        import os
-        import yaml
+        import csv
+        import io
 
         def handler(system, this):
-            system.file('demo/colours.yaml').save(content='- red\\n- green\\n')
-            system.file('demo/readme.md').save(content='# no setting')
-            for file_ in system.files(filter={'field': 'name', 'op': 'like', 'value': 'demo/%'}):
-                filename, content = file_.get('name', 'content')
-                name, ext = os.path.splitext(os.path.basename(filename))
-                if ext == '.yaml':
-                    system.setting(name).save(value=yaml.safe_load(content))
-            this.set_output('colours', system.setting('colours').get('value'))
-            return this.success('all done')
+            system.file('stock/north.csv').save(content='bolt,3\\nnut,4\\n')
+            system.file('stock/south.csv').save(content='bolt,5\\n')
+            totals = {}
+            for record in system.files(filter={'field': 'name', 'op': 'like', 'value': 'stock/%.csv'}):
+                for part, count in csv.reader(io.StringIO(record.get('content'))):
+                    totals[part] = totals.get(part, 0) + int(count)
+            system.setting('stock').save(value=totals)
+            this.set_output('stock', system.setting('stock').get('value'))
+            return this.success('counted')
         """,
         None,
-        {"colours": ["red", "green"]},
-        "all done",
+        {"stock": {"bolt": 8, "nut": 4}},
+        "counted",
     ),
     Script(
         "a REST task",
         """
         def handler(system, this):
             base = this.get('input_value')['json']['base']
-            # create a REST task and run it
-            task = this.task('REST', url=base + '/joke')
-            # access a field of the JSON response
-            joke = task.get('output_value')['json']['value']['joke']
-            # end with a joke
-            this.success(message=joke)
+            answer = this.task('REST', url=f'{base}/joke').get('output_value')
+            assert answer['status_code'] == 200
+            this.set_output('keys', sorted(answer['json']['value']))
+            return this.success(message=answer['json']['value']['joke'])
         """,
         {"base": "BASE"},
-        {},
+        {"keys": ["joke"]},
         "a joke about webhooks",
     ),
     Script(

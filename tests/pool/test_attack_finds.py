@@ -99,7 +99,6 @@ def bystander(daemon: RunningDaemon) -> Iterator[Callable[[], float]]:
 # ---- withstood -------------------------------------------------------------------------------------------------------
 
 BROKEN = "the worker broke its protocol"
-GOOD = "raw(framed({'op': 'end', 'job': job, 'status': 'ENDED_SUCCESS', 'message': '', 'took_us': 5%s}, b'{}'))"
 
 # name: (what the worker does, status of the answer, a part of the execution's message or of the answer's body)
 WITHSTOOD: dict[str, tuple[str, int, str]] = {
@@ -138,19 +137,23 @@ WITHSTOOD: dict[str, tuple[str, int, str]] = {
     "a status that is a list": ("end(status=['ENDED_SUCCESS'])", 500, BROKEN),
     "a status with half a surrogate pair": ("end(status='\\ud800')", 500, BROKEN),
     "a status that only the daemon gives": ("end(status='ENDED_CANCELLED')", 500, BROKEN),
-    "a message with half a surrogate pair": ("end(message='\\ud800')", 500, BROKEN),
-    "a name with half a surrogate pair": ("end(name='\\udfff')", 500, BROKEN),
+    "a message with half a surrogate pair": ("end(message='\\ud800')", 200, "?"),
+    "a name with half a surrogate pair": ("end(name='\\udfff')", 200, ""),
     "a message of 7 MB": ("end(message='x' * 7_000_000)", 200, "…"),
     "a message with line breaks and an escape": ("end(message='a\\nERROR forged\\x1b[31m')", 200, "a\nERROR forged"),
     "an output that is no JSON": ("end(b'{\"a\": nope}')", 500, BROKEN),
     "an output that is NaN": ("end(b'NaN')", 500, BROKEN),
     "an output that is no UTF-8": ("end(b'\"\\xff\"')", 500, BROKEN),
-    "an output of a million brackets": ("end(b'[' * 500_000 + b']' * 500_000)", 500, ""),
+    "an output nested 300 deep": ("end(b'[' * 300 + b']' * 300)", 500, "nested more than"),
     "a log that is no list": ("send({'op': 'log', 'job': job}, b'{}')", 500, "not a list"),
     "a log without its value": ("send({'op': 'log', 'job': job})", 500, "is missing"),
     "a call without its value": ("send({'op': 'call', 'job': job, 'call': 1, 'name': 'sleep'})", 500, "is missing"),
     "a call with a negative number": ("call(-1, 'sleep', '{}')", 500, BROKEN),
-    "a call of half a surrogate pair": ("call(1, '\\ud800', '{}')", 500, BROKEN),
+    "a call of half a surrogate pair": (
+        "call(1, '\\ud800', '{}')\nassert 'error' in receive()[0]\n" + FINE,
+        200,
+        "fine",
+    ),
     "a header with a line break": (
         "end(response={'status': 200, 'headers': {'a': 'b\\r\\nc: d'}, 'body': ''})",
         500,
@@ -445,7 +448,5 @@ def test_numbers_in_a_log_stay_json(own_project: Project) -> None:
         answer = attack(daemon, "attack")
         assert answer is not None
         if answer.status == 200:
-            execution_id = answer.json["id"]
-            logs = wait_for(lambda: daemon.ask("logs", id=execution_id), "the log")
-            assert "Infinity" not in repr(logs).replace("'", '"')
-            assert "inf" not in repr(logs)
+            lines = wait_for(lambda: daemon.ask("executions.logs", id=answer.json["id"]), "the log")
+            assert "inf" not in repr(lines)

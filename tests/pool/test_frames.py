@@ -10,6 +10,7 @@ import pytest
 
 from whd.executions.record import Cause, Status
 from whd.pool import frames
+from whd.pool.job import FlowResponse
 from whd.settings.options import Limits
 from whd.wire import FrameError, FrameReader, frame, split
 
@@ -50,20 +51,21 @@ def test_a_limit_is_a_cause_only_of_an_error() -> None:
         (end(), b"[" * 300 + b"]" * 300),
         (end(), b"[" + b"1" * 990 + b"0" * 20 + b"]"),
         (end(), b'"' + b"x" * 1000 + b'"'),
-        (end(response=[]), b"{}"),
-        (end(response={"status": 99, "headers": {}}), b"{}"),
-        (end(response={"status": 100, "headers": {}}), b"{}"),
-        (end(response={"status": True, "headers": {}}), b"{}"),
-        (end(response={"status": 200}), b"{}"),
-        (end(response={"status": 200, "headers": {"a": 1}}), b"{}"),
-        (end(response={"status": 200, "headers": {"a\r\nb": "1"}}), b"{}"),
-        (end(response={"status": 200, "headers": {"a": "1\r\nset-cookie: x"}}), b"{}"),
-        (end(response={"status": 200, "headers": {"Content-Length": "5"}}), b"{}"),
-        (end(response={"status": 200, "headers": {"transfer-encoding": "chunked"}}), b"{}"),
-        (end(response={"status": 200, "headers": {"Connection": "close"}}), b"{}"),
-        (end(response={"status": 200, "headers": {"a": "€"}}), b"{}"),
-        (end(response={"status": 200, "headers": {}, "body": 5}), b"{}"),
-        (end(response={"status": 200, "headers": {}, "body": "x" * 5000}), b"{}"),
+        (end(response=[], output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {}}), b"{}"),
+        (end(response={"status": 200, "headers": {}}, output_bytes=-1), b"{}"),
+        (end(response={"status": 99, "headers": {}}, output_bytes=2), b"{}"),
+        (end(response={"status": 100, "headers": {}}, output_bytes=2), b"{}"),
+        (end(response={"status": True, "headers": {}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"a": 1}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"a\r\nb": "1"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"a": "1\r\nset-cookie: x"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"Content-Length": "5"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"transfer-encoding": "chunked"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"Connection": "close"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"a": "€"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {}}, output_bytes=2), b"{}" + b"x" * 1001),
     ],
 )  # fmt: skip
 def test_forged_ends_are_refused(head: Any, value: bytes) -> None:
@@ -85,8 +87,15 @@ def test_calls_need_a_number_and_a_name(head: Any) -> None:
         frames.read_call(head, b"{}")
 
 
-@pytest.mark.parametrize("value", [None, b"{}", b"5", b"[", b"[NaN]"])
-def test_a_log_is_a_list(value: bytes | None) -> None:
+def test_a_flows_own_answer_travels_behind_the_output() -> None:
+    head = end(response={"status": 201, "headers": {"X-A": "b"}}, output_bytes=2)
+    read = frames.read_end(head, b"{}body", LIMITS)
+    assert read.output_json == b"{}"
+    assert read.response == FlowResponse(201, ((b"x-a", b"b"),), b"body")
+
+
+@pytest.mark.parametrize("value", [None, b"[1,\n2]"])
+def test_a_log_is_one_line(value: bytes | None) -> None:
     with pytest.raises(FrameError):
         frames.read_log(value)
 

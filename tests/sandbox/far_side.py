@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
@@ -181,6 +182,13 @@ class TestWorker:
         while True:
             head, value = self.receive()
             assert head["job"] == job, head
+            if head["op"] == "end" and "response" in head:
+                assert value is not None
+                value, body = value[: head["output_bytes"]], value[head["output_bytes"] :]
+                try:
+                    head["response"]["body"] = body.decode("utf-8")
+                except UnicodeDecodeError:
+                    head["response"]["body_base64"] = base64.b64encode(body).decode("ascii")
             if head["op"] == "log":
                 assert value is not None
                 log.extend(json.loads(value))

@@ -364,6 +364,7 @@ WRONG = [
     ("this.flow('x', wait=False).get([])", "an execution has no field a list"),
     ("this.flow('x', run=False).cancel()", "cancel: 'x' has not been started"),
     ("this.flow('x', wait=False).nope", "Execution has no 'nope'; it has: cancel, get, load, run, run_async, wait"),
+    ("system.execution(this.get('id')).wait()", "an execution cannot wait for itself"),
     ("system.execution(7)", "system.execution: an execution's id must be text, not 7"),
     ("this.save(status='x')", "the field 'status' cannot be set; message, name, output_value can"),
     ("this.save(output_value={'a': object()})", "this.save: arguments['output_value']['a'] is a object"),

@@ -102,6 +102,25 @@ def _is_wanted(user: User, glob: str | None, like: str | None, exact: str | None
     return (
         may(user, Action.READ_FILE, name)
         and (glob is None or matches(glob, name))
-        and (like is None or matches(like.replace("%", "*").replace("_", "?"), name))
+        and (like is None or _is_like(like, name))
         and (exact is None or name == exact)
     )
+
+
+def _is_like(pattern: str, name: str) -> bool:
+    """SQL's LIKE: % is any text, _ any character. Goes back to the last % only, so never worse than quadratic."""
+    at = here = 0
+    last_percent, resume = -1, 0
+    while at < len(name):
+        if here < len(pattern) and pattern[here] == "%":
+            last_percent, resume = here, at
+            here += 1
+        elif here < len(pattern) and pattern[here] in ("_", name[at]):
+            here += 1
+            at += 1
+        elif last_percent >= 0:
+            resume += 1
+            here, at = last_percent + 1, resume
+        else:
+            return False
+    return all(char == "%" for char in pattern[here:])

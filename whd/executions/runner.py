@@ -17,7 +17,7 @@ from ..auth.permissions import Action, PermissionDenied, authorize
 from ..broker import Broker
 from ..errors import Draining, Forbidden, Misconfigured, NotFound, Overloaded
 from ..http.budget import BufferBudget
-from ..pool.job import End, Job, JobState
+from ..pool.job import End, FlowResponse, Job, JobState
 from ..pool.pool import Pool
 from ..settings.model import Flow, Snapshot, User
 from ..settings.options import Limits
@@ -54,7 +54,7 @@ class Live:
     limits: Limits
     isolation: str
     job: Job | None = None
-    response: dict[str, Any] | None = None
+    response: FlowResponse | None = None
     saved: Status | None = None
     counted_bytes: int = 0
     waiters: list[Callable[[Live], None]] = field(default_factory=list)
@@ -288,7 +288,8 @@ class Runner:
         self._broker.forget(job)
         execution.cause = end.cause
         execution.message = end.message
-        execution.output_json = end.output_json
+        if end.output_json is not None:
+            execution.output_json = end.output_json
         execution.name = end.name or execution.name
         live.response = end.response
         execution.apply(_EVENTS[end.status], now_ms=now_ms())

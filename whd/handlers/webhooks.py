@@ -7,7 +7,6 @@ recorded.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ..http.messages import Admission, Head, Headers, Response
 from ..payload import Parsed
 from ..pool.compiler import Code, refusal_faults
 from ..pool.digester import LARGE_BYTES
+from ..pool.job import FlowResponse
 from ..query import Query
 from ..query import parse as parse_query
 from ..routes import check_method
@@ -197,19 +197,9 @@ def end_response(live: Live) -> Response:
     return record_response(status, execution, live.flow.source)
 
 
-def _own_response(response: dict[str, object]) -> Response:
-    status = response["status"]
-    headers = response["headers"]
-    assert isinstance(status, int)  # checked on arrival by pool.frames.read_response
-    assert isinstance(headers, dict)
-    body = b""
-    if status not in _WITHOUT_CONTENT:
-        if "body_base64" in response:
-            body = base64.b64decode(str(response["body_base64"]))
-        else:
-            body = str(response.get("body", "")).encode("utf-8", "replace")
-    fields = tuple((name.lower().encode("ascii"), text.encode("latin-1")) for name, text in headers.items())
-    return Response(status, fields, body)
+def _own_response(response: FlowResponse) -> Response:
+    body = b"" if response.status in _WITHOUT_CONTENT else response.body
+    return Response(response.status, response.headers, body)
 
 
 def _not_stored(error: Exception) -> Response:

@@ -106,7 +106,7 @@ class Compiler:
         timer.cancel()
         self._processes.discard(worker)
         try:
-            head, _value = split(payload)
+            head, _value = split(payload, MAX_CODE_BYTES)
             compiled, refused = _read(head)
             code.warnings = _read_warnings(head)
         except FrameError as error:

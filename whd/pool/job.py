@@ -49,17 +49,27 @@ JOB_MOVES: dict[JobState, frozenset[JobState]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class FlowResponse:
+    """An answer that a flow chose itself for its webhook's caller; `headers` as they may be sent."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """How a job ended.
 
-    `response`: the answer that the flow chose itself for a webhook's caller. `name`: what it named its execution.
+    `output_json`: None leaves what the flow saved before. `response`: the answer that the flow chose itself for a
+    webhook's caller. `name`: what it named its execution.
     """
 
     status: Status
     message: str
     cause: Cause = Cause.NONE
-    output_json: bytes = b"{}"
-    response: dict[str, Any] | None = None
+    output_json: bytes | None = None
+    response: FlowResponse | None = None
     name: str = ""
 
 

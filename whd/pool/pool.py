@@ -322,6 +322,11 @@ class Pool:
             self._on_job_frame(job, head, value)
         except FrameError as error:
             self._broke_protocol(job, str(error))
+        except Exception:
+            # A defect of ours: this execution's caller must not wait for ever, and nobody else is concerned.
+            log.exception("a frame of %s/%s", job.client_name, job.flow.name)
+            if job.state is not JobState.ENDED:
+                self._kill_job(job, End(Status.ENDED_ERROR, "internal error; the daemon's log has more", Cause.CRASH))
 
     def _on_job_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
         op = head.get("op")
@@ -332,6 +337,8 @@ class Pool:
         elif op == "log":
             self._on_log_frame(job, value)
         elif op == "call":
+            if job.worker is not None and job.worker.has_unsent:
+                raise FrameError("a request while the answer to the last one is still unread")
             call, name, arguments = frames.read_call(head, value)
             job.calls += 1
             if job.calls > job.limits.max_calls:
@@ -356,15 +363,16 @@ class Pool:
         lines = frames.read_log(value)
         job.log_bytes += len(lines)
         # The worker counts too, and ends an honest flow with a message; this is the bound for a dishonest one.
-        if job.log_bytes > job.limits.max_log_bytes * 2 + frames.FRAME_ROOM_BYTES:
+        if job.log_bytes > job.limits.max_log_bytes * 2 + frames.MAX_CALL_BYTES:
             limit = f"max_log_bytes: more than {job.limits.max_log_bytes} bytes of log"
             self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
             return
         job.customer.on_log(job, lines)
 
     def _on_end_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
-        is_large = value is not None and len(value) > LARGE_BYTES
-        end = frames.read_end(head, value, job.limits, is_checked=is_large)
+        end = frames.read_end(head, value, job.limits, checked_from_bytes=LARGE_BYTES)
+        output = end.output_json or b""
+        is_large = len(output) > LARGE_BYTES
         worker = job.worker
         if worker is not None:
             if job.code is not None and not job.calls:
@@ -380,7 +388,7 @@ class Pool:
             self._started.pop(job, None)
             job.move(JobState.CHECKING)
             self.scheduler.leave(job)
-            self.digester.check(end.output_json, lambda result: self._on_checked(job, end, result))
+            self.digester.check(output, lambda result: self._on_checked(job, end, result))
             self._dispatch()
         else:
             self._finish(job, end)

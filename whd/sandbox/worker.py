@@ -6,6 +6,7 @@ flow's own errors ends the process; the daemon replaces it.
 
 from __future__ import annotations
 
+import base64
 import socket
 import sys
 from collections.abc import Callable
@@ -121,7 +122,9 @@ def _full_end_frame(run: Run, output: bytes, took_us: int) -> bytes:
     if run.limit:
         head["limit"] = run.limit
     if run.response:
-        head["response"] = run.response
+        body = run.response.pop("body", "").encode("utf-8") or base64.b64decode(run.response.pop("body_base64", ""))
+        head["response"], head["output_bytes"] = run.response, len(output)
+        output += body
     if run.wants_fresh:
         head["fresh"] = True
     if run.new_name:

@@ -160,7 +160,9 @@ def _read_connections(node: Node, line: int, label: str, report: Report) -> dict
         rules = connections[sys.intern(name)] = _read_globs(globs, at, f"{label}.{name}", report)
         for rule in rules:
             if fault := rule_fault(rule):
-                report.fault(at, f"{label}.{name}", f"{shown(rule)}: {fault}", "a URL such as https://api.example.com/*")
+                report.fault(
+                    at, f"{label}.{name}", f"{shown(rule)}: {fault}", "a URL such as https://api.example.com/*"
+                )
         if name not in CONNECTORS:
             known = " or ".join(CONNECTORS)
             report.warning(at, label, f"there is no connector {shown(name)}", known, closest(name, CONNECTORS))

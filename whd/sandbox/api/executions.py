@@ -172,6 +172,8 @@ def wait_for(run: Run, children: list[Child], when: str) -> tuple[Child, ...]:
     """Starts those that have not been, waits, and answers those that have ended. Raises DependencyFailedError."""
     for child in children:
         child._begin()
+        if child._id == run.field("id"):
+            raise InvalidInputError("an execution cannot wait for itself: that would never end")
     if not _is_decided(children, when):
         if all(child._is_child for child in children):
             _wait_at_daemon(run, children, when)
