@@ -131,7 +131,7 @@ class TestSize:
             async with opened(tmp_path / "store", lambda: options[0]) as store:
                 for number in range(2000):
                     store.save_nowait(make(created_ms=number + 1, input_json=b"1" * 10_000), SOURCE)
-                await store.flush()
+                await until(lambda: store.counters().file_bytes > 2 * MIB)
                 options[0] = Options(max_store_bytes=2 * MIB)
                 await until(lambda: store.counters().file_bytes <= 2 * MIB)
             assert (tmp_path / "store").stat().st_size <= 2 * MIB
