@@ -188,10 +188,15 @@ def _pool_counts(service: Service) -> dict[str, int]:
 def _log_lines(lines: bytes) -> list[Any]:
     """A worker's own words, kept as they came: what is no JSON list is shown as the text that it is."""
     try:
-        parsed = json.loads(lines)
+        parsed = json.loads(lines, parse_float=_finite, parse_constant=str)
     except (ValueError, RecursionError):
         parsed = None
     return parsed if type(parsed) is list else [{"text": lines.decode("utf-8", "replace")}]
+
+
+def _finite(text: str) -> float | str:
+    value = float(text)
+    return value if value - value == 0 else text
 
 
 def _names(mapping: Any) -> str:

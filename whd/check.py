@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from .errors import StateError, WhdError
+from .http.budget import BufferBudget
 from .pool.compiler import Code, refusal_faults
 from .pool.pool import Pool
 from .saved import read_settings
@@ -25,9 +26,10 @@ async def check_everything(paths: Paths) -> list[Fault]:
         unread = [Fault(str(paths.state), 0, "", what, is_warning=True)]
     snapshot = Index(str(paths.config), str(paths.flows), saved=saved).load()
     faults = unread + list(snapshot.faults)
+    budget = BufferBudget(lambda: snapshot.options.max_buffered_bytes)
     flows = [flow for client in snapshot.clients.values() for flow in client.flows.values()]
     if flows:
-        pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options)
+        pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options, budget)
         try:
             await pool.start()
             for code, flow in zip(await asyncio.gather(*(_compile(pool, flow) for flow in flows)), flows, strict=True):

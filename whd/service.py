@@ -72,7 +72,7 @@ class Service:
         await self.reloader.start()
         self.store.open()
         self.saved.open()
-        self.pool = Pool(self.loop, lambda: self.options)
+        self.pool = Pool(self.loop, lambda: self.options, self.budget)
         self.broker = Broker(self.loop, lambda: self.snapshot, self.pool)
         settings = SettingCalls(self.broker, self.saved, Locks(self.loop.call_later))
         self.broker.on_forget.append(settings.forget)

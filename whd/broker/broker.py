@@ -24,6 +24,9 @@ from .call import Call, CallError
 
 log = logging.getLogger("whd.broker")
 
+# Of one execution; `whd status` counts them all.
+MAX_LOGGED_REFUSALS = 10
+
 # Gives the answer's value as JSON text, or None after it arranged for a later answer.
 Handler = Callable[[Call], bytes | None]
 
@@ -76,7 +79,9 @@ class Broker:
         else:
             kind = "PermissionDenied"
             self.refused_total += 1
-            log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, error)
+            call.job.refusals += 1
+            if call.job.refusals <= MAX_LOGGED_REFUSALS:
+                log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, error)
         self._pool.answer(call.job, call.number, error=(kind, str(error)))
 
     def when_done(self, call: Call) -> Callable[[StateError | None], None]:

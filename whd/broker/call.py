@@ -102,7 +102,10 @@ class Call:
 
     def json(self, name: str) -> bytes:
         """Any value, as JSON text; null when missing."""
-        return _encode(self._arguments.get(name)).encode("ascii")
+        try:
+            return _encode(self._arguments.get(name)).encode("ascii")
+        except ValueError:
+            raise invalid(f"{name} has a number that is too large for JSON") from None
 
 
 def json_bytes(value: Any) -> bytes:

@@ -65,6 +65,8 @@ class ExecutionCalls:
             show_script=parent.execution.show_script,
         )
         child = self._runner.prepare(execution, flow, parent.limits, parent.isolation)
+        if not self._runner.count_input(child):
+            raise CallError("CloudomationException", "too many payloads are waiting (max_buffered_bytes)")
         if not self.admit(call, parent, child):
             return None
         self._runner.run_child(child)

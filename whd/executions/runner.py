@@ -227,6 +227,14 @@ class Runner:
         live.waiters.append(waiter)
         self._admit(live)
 
+    def count_input(self, live: Live) -> bool:
+        """Counts a prepared execution's input as waiting; False if max_buffered_bytes has no room for it."""
+        size = len(live.execution.input_json)
+        if not self._budget.take(size):
+            return False
+        live.counted_bytes = size
+        return True
+
     def run_child(self, live: Live) -> None:
         """Hands a started child that is a flow to the pool."""
         self._submit(live, is_first=True)

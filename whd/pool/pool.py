@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import ConfigError, HttpError
 from ..executions.record import Cause, Status, timestamp
+from ..http.budget import BufferBudget
 from ..payload import Parsed
 from ..settings.options import Limits, Options
 from ..wire import LENGTH, FrameError, frame, split
@@ -39,6 +40,9 @@ SHORT_US = 1_000
 SHORT_RUNS = 8
 REVOKE_AFTER_S = 0.01
 
+# What a frame of the log costs beside its lines.
+LOG_FRAME_BYTES = 64
+
 # A limit is noticed at most this much late; a runaway is to be over within 250 ms of its limit.
 SWEEP_INTERVAL_S = 0.04
 
@@ -51,11 +55,11 @@ def place_count(options: Options) -> int:
 class Pool:
     """One per front. `submit` a job, `answer` its calls, `cancel` it; its customer hears of the rest."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: Callable[[], Options]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], budget: BufferBudget) -> None:
         self._loop = loop
         self._options = options
         config = {"wall": {"require": list(options().sandbox_require)}}
-        self.processes = Processes(loop, options, config, self._on_frame, self._on_gone, self._on_room)
+        self.processes = Processes(loop, options, config, budget, self._on_frame, self._on_gone, self._on_room)
         self.compiler = Compiler(loop, self.processes)
         self.digester = Digester(loop, self.processes, options)
         self.scheduler = Scheduler(place_count(options()), options().max_queue)
@@ -290,7 +294,8 @@ class Pool:
         worker.is_revoking = True
         worker.send(frame({"op": "revoke"}))
         if not worker.has_unsent:
-            worker.read_last()
+            if not worker.read_last() and worker.job is not None:
+                self._broke_flooding(worker.job, worker)
             self._take_back(worker)
         worker.is_revoking = False
 
@@ -337,8 +342,10 @@ class Pool:
         elif op == "log":
             self._on_log_frame(job, value)
         elif op == "call":
-            if job.worker is not None and job.worker.has_unsent:
-                raise FrameError("a request while the answer to the last one is still unread")
+            worker = job.worker
+            if worker is not None and (worker.has_unsent or worker.frames_left or worker.reader.pending_bytes):
+                # Who asks waits for the answer: nothing may follow, and nothing may be left unread.
+                raise FrameError("a request that does not wait for its answer, or for the one before")
             call, name, arguments = frames.read_call(head, value)
             job.calls += 1
             if job.calls > job.limits.max_calls:
@@ -361,7 +368,7 @@ class Pool:
 
     def _on_log_frame(self, job: Job, value: bytes | None) -> None:
         lines = frames.read_log(value)
-        job.log_bytes += len(lines)
+        job.log_bytes += len(lines) + LOG_FRAME_BYTES
         # The worker counts too, and ends an honest flow with a message; this is the bound for a dishonest one.
         if job.log_bytes > job.limits.max_log_bytes * 2 + frames.MAX_CALL_BYTES:
             limit = f"max_log_bytes: more than {job.limits.max_log_bytes} bytes of log"
@@ -402,6 +409,14 @@ class Pool:
     def _broke_protocol(self, job: Job, what: str) -> None:
         log.warning("a worker of %s/%s broke the protocol: %s", job.client_name, job.flow.name, what)
         self._kill_job(job, End(Status.ENDED_ERROR, f"the worker broke its protocol: {what}", Cause.CRASH))
+
+    def _broke_flooding(self, job: Job, worker: Worker) -> None:
+        """A process that writes as fast as it is read: ended, with what waits in it untouched by it or unsure."""
+        handed, worker.handed = worker.handed, deque()
+        self._broke_protocol(job, "it floods its socket")
+        for other in handed:
+            text = "the flow's process was ended for another execution's sake, perhaps while this one ran"
+            self._finish(other, End(Status.ENDED_ERROR, text, Cause.CRASH))
 
     def _on_gone(self, worker: Worker) -> None:
         job = worker.job

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
+from ..http.budget import BufferBudget
 from ..settings.options import Options
 from ..wire import frame
 from .worker import Binding, Worker, WorkerState
@@ -31,6 +32,10 @@ SOCKET_BUFFER_BYTES = 1_048_576
 # outside. A process is replaced when it has used this much, long before the kernel's backstop would end it.
 CPU_LIFE_S = 600.0
 JOBS_PER_LIFE = 50_000
+
+# A process that is idle for longer than this must not have used CPU meanwhile, but for falling asleep.
+IDLE_PATIENCE_S = 0.02
+IDLE_CPU_S = 0.02
 
 Ready = Callable[[Worker | None, str], None]
 
@@ -53,6 +58,7 @@ class Processes:
         loop: asyncio.AbstractEventLoop,
         options: Callable[[], Options],
         config: dict[str, Any],
+        budget: BufferBudget,
         on_frame: Callable[[Worker, bytes], None],
         on_gone: Callable[[Worker], None],
         on_room: Callable[[], None],
@@ -60,6 +66,7 @@ class Processes:
         self._loop = loop
         self._options = options
         self._config = config
+        self._budget = budget
         self._on_frame = on_frame
         self._on_gone = on_gone
         self._on_room = on_room
@@ -112,14 +119,20 @@ class Processes:
 
     def take_idle(self, binding: Binding) -> Worker | None:
         """A warm process of this binding, the one used last; it is BUSY from now on."""
-        idle = self._idle.get(binding)
-        if not idle:
-            return None
-        worker = idle.pop()
-        if not idle:
-            del self._idle[binding]
-        worker.state = WorkerState.BUSY
-        return worker
+        while idle := self._idle.get(binding):
+            worker = idle.pop()
+            if not idle:
+                del self._idle[binding]
+            if self._loop.time() - worker.idle_since > IDLE_PATIENCE_S and _is_busy_idle(worker):
+                self._end_busy_idle(worker)
+                continue
+            worker.state = WorkerState.BUSY
+            return worker
+        return None
+
+    def _end_busy_idle(self, worker: Worker) -> None:
+        log.warning("a process of %s used CPU while it had nothing to do, and was ended", worker.binding)
+        self.discard(worker)
 
     def request(self, binding: Binding, ready: Ready, *, is_child: bool = False) -> None:
         """Hands a fresh process, bound and BUSY, to `ready`, now or later; None with a reason if it cannot be had.
@@ -201,7 +214,7 @@ class Processes:
             # A whole frame should pass in one write; the kernel caps this at net.core.wmem_max (socket(7)).
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
         self._numbers += 1
-        worker = Worker(self._loop, self._numbers, ours)
+        worker = Worker(self._loop, self._numbers, ours, self._budget)
         worker.on_frame = self._on_frame
         worker.on_fault = self._on_fault
         self._workers[worker.number] = worker
@@ -223,11 +236,20 @@ class Processes:
         worker.jobs_done += 1
         # Long jobs are measured while they run; a look now and then is enough for the sum of many short ones.
         is_old = worker.jobs_done % 1_000 == 0 and worker.cpu_s() > CPU_LIFE_S
-        if worker.wants_replacement or is_old or worker.jobs_done >= JOBS_PER_LIFE or worker.binding is None:
+        is_speaking = worker.reader.pending_bytes > 0
+        if (
+            worker.wants_replacement
+            or is_old
+            or is_speaking
+            or worker.jobs_done >= JOBS_PER_LIFE
+            or worker.binding is None
+        ):
             self.discard(worker)
             return
         worker.state = WorkerState.IDLE
         worker.idle_since = self._loop.time()
+        worker.idle_cpu_s = worker.cpu_s()
+        worker.reader.limit_bytes = 0
         self._idle.setdefault(worker.binding, []).append(worker)
 
     def discard(self, worker: Worker) -> None:
@@ -330,5 +352,12 @@ class Processes:
         )
         excess = len(idle) - self._options().max_idle_workers
         for index, worker in enumerate(idle):
-            if index < excess or now - worker.idle_since > IDLE_LIMIT_S or worker.cpu_s() > CPU_LIFE_S:
+            if _is_busy_idle(worker):
+                self._end_busy_idle(worker)
+            elif index < excess or now - worker.idle_since > IDLE_LIMIT_S or worker.cpu_s() > CPU_LIFE_S:
                 self.discard(worker)
+
+
+def _is_busy_idle(worker: Worker) -> bool:
+    """Whether a process that has no job works all the same: it does not listen, or goes on with what it was to end."""
+    return worker.cpu_s() - worker.idle_cpu_s > IDLE_CPU_S

@@ -17,12 +17,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..http.budget import BufferBudget
 from ..wire import FrameError, FrameReader
 
 if TYPE_CHECKING:
     from .job import Job
 
 READ_BYTES = 262_144
+# The sockets' buffers hold less than this many reads: whoever still has something then writes while it is read.
+MAX_LAST_READS = 32
+COUNTED_FROM_BYTES = 65_536
 # One for all: a read is taken out before the next one. A fresh object of this size would be a mmap(2) for each read.
 _buffer = bytearray(READ_BYTES)
 _view = memoryview(_buffer)
@@ -51,13 +55,18 @@ class Worker:
     """One process. The pool moves its state; `on_frame` gets each frame, `on_fault` what ended the connection."""
 
     __slots__ = (
-        "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock", "exit_status", "fault", "handed",
-        "handed_unsure", "idle_since", "is_revoking", "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd",
-        "reader", "state", "wants_replacement",
+        "_budget", "_counted_bytes", "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock",
+        "exit_status", "fault", "frames_left", "handed", "handed_unsure", "idle_cpu_s", "idle_since", "is_revoking",
+        "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader", "state", "wants_replacement",
     )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket, budget: BufferBudget) -> None:
         self._loop = loop
+        self._budget = budget
+        self._counted_bytes = 0
+        # How many frames of the present read are still to be looked at.
+        self.frames_left = 0
+        self.idle_cpu_s = 0.0
         self._socket: socket.socket | None = ours
         self._out = bytearray()
         self._writing = False
@@ -78,7 +87,8 @@ class Worker:
         self.cpu_clock = 0
         self.exit_status: int | None = None
         self.fault = ""
-        self.reader = FrameReader(65_536)
+        # A process that has nothing to do has nothing to say.
+        self.reader = FrameReader(0)
         self.on_frame: Callable[[Worker, bytes], None] | None = None
         self.on_fault: Callable[[Worker], None] | None = None
 
@@ -155,16 +165,33 @@ class Worker:
             self._broken(str(error))
             return False
         on_frame = self.on_frame
+        if not self._count_pending():
+            self._broken("it holds more unfinished frames than max_buffered_bytes leaves room for")
+            return False
+        self.frames_left = len(frames)
         for payload in frames:
             if on_frame is None or self._socket is None:
                 return False
+            self.frames_left -= 1
             on_frame(self, payload)
         return True
 
-    def read_last(self) -> None:
-        """Takes what the process sent before it ended."""
-        while self._on_readable():
-            pass
+    def _count_pending(self) -> bool:
+        """Counts what is held of an unfinished frame, if it is much, against what the daemon may hold in all."""
+        pending = self.reader.pending_bytes
+        if pending <= COUNTED_FROM_BYTES:
+            pending = 0
+        change = pending - self._counted_bytes
+        if change > 0 and not self._budget.take(change):
+            return False
+        if change < 0:
+            self._budget.give(-change)
+        self._counted_bytes = pending
+        return True
+
+    def read_last(self) -> bool:
+        """Takes what the process has sent so far. False if it sends faster than that can be done."""
+        return any(not self._on_readable() for _ in range(MAX_LAST_READS))
 
     def _broken(self, fault: str) -> None:
         self.fault = self.fault or fault
@@ -180,6 +207,8 @@ class Worker:
                 self._loop.remove_writer(self._socket.fileno())
                 self._writing = False
             self._out.clear()
+            self._budget.give(self._counted_bytes)
+            self._counted_bytes = 0
             self._socket.close()
             self._socket = None
 
