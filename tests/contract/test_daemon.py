@@ -240,14 +240,14 @@ def test_every_accepted_async_execution_survives_kill_9(project: Project) -> Non
         stop = threading.Event()
 
         def call(daemon: RunningDaemon = daemon, stop: threading.Event = stop) -> None:
-            connection = daemon.connect()
-            while not stop.is_set():
-                try:
-                    answer = daemon.post(path + "?async&s=0.02", {}, connection=connection)
-                except (OSError, EOFError, ValueError, http.client.HTTPException):
-                    return
-                if answer.status == 202:
-                    accepted.append(answer.json["id"])
+            with contextlib.closing(daemon.connect()) as connection:
+                while not stop.is_set():
+                    try:
+                        answer = daemon.post(path + "?async&s=0.02", {}, connection=connection)
+                    except (OSError, EOFError, ValueError, http.client.HTTPException):
+                        return
+                    if answer.status == 202:
+                        accepted.append(answer.json["id"])
 
         callers = [threading.Thread(target=call) for _ in range(8)]
         for caller in callers:

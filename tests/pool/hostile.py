@@ -6,7 +6,7 @@ flow's source as plain Python, with the daemon's socket in hand. Such a flow fin
   job, head, inputs        the `run` frame's number, head and value
   send(head, value)        writes a frame
   call(number, name, text) writes a `call` frame
-  end(value, **members)    writes a well-formed `end` frame, with members added or replaced
+  end(output, body, **members)  writes a well-formed `end` frame, with members added or replaced
   framed(head, value)      a frame's bytes, and raw(data) to write bytes
   receive()                the next frame from the daemon: head, value
   stream                   the socket itself
@@ -138,8 +138,11 @@ def serve_as_worker(stream: socket.socket) -> None:
     def run(head: dict[str, Any], value: bytes | None) -> None:
         job = head["job"]
 
-        def end(output: bytes = b"{}", **members: Any) -> None:
-            send({"op": "end", "job": job, "status": "ENDED_SUCCESS", "message": "", "took_us": 5, **members}, output)
+        def end(output: bytes = b"{}", body: bytes = b"", **members: Any) -> None:
+            known = {"op": "end", "job": job, "status": "ENDED_SUCCESS", "message": "", "took_us": 5}
+            if "response" in members:
+                known["output_bytes"] = len(output)
+            send({**known, **members}, output + body)
 
         def call(number: int, name: str, text: str) -> None:
             send({"op": "call", "job": job, "call": number, "name": name}, text.encode())

@@ -45,7 +45,7 @@ def test_doctor_has_one_report_per_layer_and_changes_nothing_here() -> None:
     before = (os.getresuid(), os.getcwd(), os.listdir("/"), dict(os.environ))
     reports = doctor()
     assert [report.name for report in reports] == list(REQUIRABLE)
-    assert [report.name for report in reports if not report.engaged and report.name != "cgroup"] == []
+    assert [tuple(report) for report in reports if not report.engaged and report.name != "cgroup"] == []
     assert all(report.reason for report in reports if not report.engaged)
     assert (os.getresuid(), os.getcwd(), os.listdir("/"), dict(os.environ)) == before
 
