@@ -1,5 +1,7 @@
 # make serve   sets up and serves the examples on 127.0.0.1:8080 (make serve LISTEN=127.0.0.1:9000 elsewhere)
 # make test    sets up and runs all checks: ruff, mypy --strict, pytest
+# make fuzz    200,000 generated requests through both ways of reading HTTP; about a minute
+# make bench   the table of the README, with its JSON and HTML; about eleven minutes on a quiet machine
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +10,7 @@ LISTEN ?=
 BIN = $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: serve test lint pytest clean
+.PHONY: serve test lint pytest fuzz bench clean
 
 serve: $(VENV)/.installed
 	exec $(BIN)/whd serve $(if $(LISTEN),--listen $(LISTEN))
@@ -22,6 +24,13 @@ lint: $(VENV)/.installed-lint
 
 pytest: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST)
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m tests.fuzz_http --count 200000
+
+bench: $(VENV)/.installed
+	mkdir -p bench/results
+	$(BIN)/python bench/sync_wait.py --pin --json bench/results/sync_wait.json --html bench/results/sync_wait.html
 
 # Editable, so that a change of the source needs no new set-up; a change of what is needed does.
 $(VENV)/.installed: pyproject.toml
