@@ -191,7 +191,9 @@ def _log_lines(lines: bytes) -> list[Any]:
         parsed = json.loads(lines, parse_float=_finite, parse_constant=str)
     except (ValueError, RecursionError):
         parsed = None
-    return parsed if type(parsed) is list else [{"text": lines.decode("utf-8", "replace")}]
+    if type(parsed) is not list:
+        return [{"text": lines.decode("utf-8", "replace")}]
+    return [line if type(line) is dict else {"text": str(line)} for line in parsed]
 
 
 def _finite(text: str) -> float | str:

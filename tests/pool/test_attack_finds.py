@@ -128,11 +128,11 @@ WITHSTOOD: dict[str, tuple[str, int, str]] = {
         500,
         "unknown op",
     ),
-    "an end while a call is open": ("call(1, 'sleep', '{\"seconds\": 60}')\nend()", 500, "while the job waits"),
+    "an end while a call is open": ("call(1, 'sleep', '{\"seconds\": 60}')\nend()", 500, BROKEN),
     "a log while a call is open": (
         "call(1, 'sleep', '{\"seconds\": 60}')\nsend({'op': 'log', 'job': job}, b'[]')",
         500,
-        "while the job waits",
+        BROKEN,
     ),
     "a status that is a list": ("end(status=['ENDED_SUCCESS'])", 500, BROKEN),
     "a status with half a surrogate pair": ("end(status='\\ud800')", 500, BROKEN),
@@ -308,8 +308,9 @@ def test_a_flood_while_jobs_are_taken_back_holds_up_nobody(own_project: Project)
             assert daemon.post(path, {"flood": False}).status == 200
 
         def call(flood: bool) -> None:
-            with contextlib.suppress(OSError):
-                daemon.post(path, {"flood": flood}, connection=daemon.connect(PATIENCE_S))
+            connection = daemon.connect(PATIENCE_S)
+            with contextlib.closing(connection), contextlib.suppress(OSError):
+                daemon.post(path, {"flood": flood}, connection=connection)
 
         callers = [threading.Thread(target=call, args=(number % 2 == 0,)) for number in range(8)]
         for caller in callers:
@@ -330,7 +331,7 @@ def _small(project: Project) -> None:
 
 
 def test_answers_that_a_worker_does_not_read_are_not_kept_without_bound(own_project: Project) -> None:
-    """Proof: a megabyte more in the daemon for each call of a worker that reads no answer (max_calls allows 100,000)."""
+    """Proof: a megabyte more in the daemon for each call of a worker that reads no answer (of 100,000)."""
     own_project.setting("acme", "app.big", "x" * 1_000_000)
     source = (
         "import time\n"

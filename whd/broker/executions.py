@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from ..auth.permissions import Action, authorize, may
@@ -19,6 +21,8 @@ from ..executions.store import Stored
 from ..pool.frames import MAX_MESSAGE_CHARS
 from .broker import Broker, Handler
 from .call import Call, CallError, invalid, json_bytes, not_found
+
+log = logging.getLogger("whd.broker")
 
 FIELDS = frozenset(
     {
@@ -150,8 +154,7 @@ class ExecutionCalls:
             raise invalid(f"an execution has no field {unknown[0][:64]!r}; it has: {', '.join(sorted(FIELDS))}")
 
         def found(stored: Stored) -> bytes:
-            record = json.loads(to_json(stored.execution, None))
-            return json_bytes({field: record[field] for field in fields})
+            return _fields_json(stored.execution, fields)
 
         self._look_up(call, found)
 
@@ -186,7 +189,14 @@ class ExecutionCalls:
         ):
             self._broker.refuse(call, not_found(f"there is no execution {execution_id[:64]!r}"))
             return
-        self._broker.answer(call, found(stored))
+        try:
+            answer = found(stored)
+        except Exception:
+            # A task has nobody above it; without an answer the flow would wait for ever.
+            log.exception("%s of execution %s", call.name, own.id)
+            self._broker.refuse(call, CallError("CloudomationException", f"{call.name}: internal error"))
+        else:
+            self._broker.answer(call, answer)
 
     def _flow_exists(self, call: Call) -> bytes:
         """{name}: whether there is such a flow that the user may run."""
@@ -199,6 +209,16 @@ class ExecutionCalls:
         """The names of the flows that the user may run."""
         client, user = self._broker.who(call)
         return json_bytes(sorted(name for name in client.flows if may(user, Action.RUN_FLOW, name)))
+
+
+def _fields_json(execution: Execution, fields: list[str]) -> bytes:
+    """Some members of a record. Input and output are passed on as they travelled: Python cannot write every number of
+    JSON again, and a large value is not to be read on the loop.
+    """
+    values = {"input_value": execution.input_json or b"null", "output_value": execution.output_json or b"null"}
+    rest = json.loads(to_json(replace(execution, input_json=b"", output_json=b"", log=[]), None))
+    members = [json_bytes(field) + b":" + (values.get(field) or json_bytes(rest[field])) for field in fields]
+    return b"{" + b",".join(members) + b"}"
 
 
 def _ended_json(children: list[Child]) -> bytes:

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -291,13 +290,26 @@ class Pool:
         handed behind another. So whatever is not ended by a frame that is here once the revocation is in its socket,
         except the job that runs, will never start there: no job is lost, and none runs twice.
         """
+        if worker.is_revoking:
+            return  # what is read for the sake of one can ask for another
         worker.is_revoking = True
         worker.send(frame({"op": "revoke"}))
         if not worker.has_unsent:
-            if not worker.read_last() and worker.job is not None:
-                self._broke_flooding(worker.job, worker)
-            self._take_back(worker)
+            if not worker.read_last():
+                worker.handed_unsure = True
+                if worker.job is not None:
+                    self._broke_protocol(worker.job, "it floods its socket")
+            self._settle_handed(worker)
         worker.is_revoking = False
+
+    def _settle_handed(self, worker: Worker) -> None:
+        """What waited in a process goes back to the queue; the first of it ends, if it may have started."""
+        if worker.handed and worker.handed_unsure:
+            unsure = worker.handed.popleft()
+            unsure.worker = None
+            text = "the flow's process was ended for another execution's sake, perhaps while this one ran"
+            self._finish(unsure, End(Status.ENDED_ERROR, text, Cause.CRASH))
+        self._take_back(worker)
 
     def _take_back(self, worker: Worker) -> None:
         while worker.handed:
@@ -410,26 +422,12 @@ class Pool:
         log.warning("a worker of %s/%s broke the protocol: %s", job.client_name, job.flow.name, what)
         self._kill_job(job, End(Status.ENDED_ERROR, f"the worker broke its protocol: {what}", Cause.CRASH))
 
-    def _broke_flooding(self, job: Job, worker: Worker) -> None:
-        """A process that writes as fast as it is read: ended, with what waits in it untouched by it or unsure."""
-        handed, worker.handed = worker.handed, deque()
-        self._broke_protocol(job, "it floods its socket")
-        for other in handed:
-            text = "the flow's process was ended for another execution's sake, perhaps while this one ran"
-            self._finish(other, End(Status.ENDED_ERROR, text, Cause.CRASH))
-
     def _on_gone(self, worker: Worker) -> None:
         job = worker.job
-        handed, worker.handed = worker.handed, deque()
-        if handed and job is None and worker.handed_unsure:
-            unsure = handed.popleft()
-            text = "the flow's process was ended for another execution's sake, perhaps while this one ran"
-            self._finish(unsure, End(Status.ENDED_ERROR, text, Cause.CRASH))
-        worker.handed = handed
-        self._take_back(worker)
+        self._settle_handed(worker)
         if job is not None:
             self._kill_job(job, End(Status.ENDED_ERROR, _death_text(worker), Cause.CRASH))
-        elif not handed:
+        else:
             _ = self.compiler.on_gone(worker) or self.digester.on_gone(worker)
         self._dispatch()
 
@@ -454,7 +452,7 @@ class Pool:
 
     def _kill_job(self, job: Job, end: End) -> None:
         worker = job.worker
-        if worker is not None and worker.handed:
+        if worker is not None and worker.handed and not worker.is_revoking:
             # Its end may be here already; and one that only waits behind another is taken back first.
             self._revoke(worker)
             worker = job.worker

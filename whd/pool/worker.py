@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 READ_BYTES = 262_144
 # The sockets' buffers hold less than this many reads: whoever still has something then writes while it is read.
-MAX_LAST_READS = 32
+MAX_LAST_READS = 16
+# What one turn of the loop takes of a process: of small frames not too many, of a large one as much as there is.
+READ_SMALL_BYTES = 65_536
 COUNTED_FROM_BYTES = 65_536
 # One for all: a read is taken out before the next one. A fresh object of this size would be a mmap(2) for each read.
 _buffer = bytearray(READ_BYTES)
@@ -151,7 +153,7 @@ class Worker:
         if self._socket is None:
             return False
         try:
-            size = self._socket.recv_into(_buffer)
+            size = self._socket.recv_into(_buffer, READ_BYTES if self.reader.pending_bytes else READ_SMALL_BYTES)
         except BlockingIOError:
             return False
         except OSError:
