@@ -78,6 +78,11 @@ def test_run_prints_the_record_and_records_it(either: Project) -> None:
     assert "given" in plain.stdout
 
 
+def test_what_is_no_text_is_shown_as_an_escape(either: Project) -> None:
+    result = whd(either, "run", "acme", "double", "--user", "kevin", "--input", '{"n": "\\ud800"}')
+    assert json.loads(result.stdout)["output_value"] == {"double": "\ud800\ud800"} or result.returncode == 1
+
+
 def test_run_reads_a_file_or_standard_input(doubling: Project, tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"n": 1}')
     by_file = document(whd(doubling, "run", "acme", "double", "--user", "kevin", "--input", f"@{tmp_path}/input.json"))
@@ -97,8 +102,6 @@ def test_a_flow_that_fails_gives_1_and_its_record(either: Project) -> None:
         (("run", "nobody", "double", "--user", "kevin"), "acme"),
         (("run", "acme", "dooble", "--user", "kevin"), "double"),
         (("run", "acme", "double", "--user", "kevn"), "kevin"),
-        (("run", "acme", "double", "--user", "kevin", "--input", "{"), "not JSON"),
-        (("run", "acme", "double", "--user", "kevin", "--input", "@nowhere"), "nowhere"),
         (("executions", "show", "0198"), "0198"),
         (("status",), "no daemon"),
     ],
@@ -109,7 +112,16 @@ def test_what_cannot_be_done_is_1_with_a_reason(doubling: Project, arguments: tu
     assert text in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [(), ("fly",), ("run",), ("executions",), ("executions", "list", "--limit", "x")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (), ("fly",), ("run",), ("executions",), ("executions", "list", "--limit", "x"),
+        ("executions", "list", "--limit", "0"), ("run", "acme", "double", "--user", "kevin", "--input", "{"),
+        ("run", "acme", "double", "--user", "kevin", "--input", "[NaN]"),
+        ("run", "acme", "double", "--user", "kevin", "--input", "[" * 100_000),
+        ("run", "acme", "double", "--user", "kevin", "--input", "@nowhere"),
+    ],
+)  # fmt: skip
 def test_wrong_usage_is_2(doubling: Project, arguments: tuple[str, ...]) -> None:
     assert whd(doubling, *arguments).returncode == 2
 

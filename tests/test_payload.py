@@ -59,6 +59,8 @@ def test_each_kind_of_body(body: bytes, content_type: str, expected: Any) -> Non
         b"{'a': 1}",
         b'{"a": NaN}',
         b"[Infinity]",
+        b"[1e999]",
+        b"[-1.5E+400]",
         b"[-Infinity]",
         b'{"a": "\xff"}',
         b"[" * 201 + b"]" * 201,
@@ -140,3 +142,8 @@ def test_gunzip_unpacks_and_bounds() -> None:
 def test_what_is_not_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(BadPayload):
         payload.gunzip(body, 1_000)
+
+
+def test_text_that_looks_like_a_huge_number_is_text() -> None:
+    body = b'{"a": "1e999", "b": 1e-999, "c": 1e300}'
+    assert payload.parse(body, JSON_TYPE, False).members_json == b'"json":' + body

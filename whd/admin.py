@@ -117,7 +117,7 @@ class Admin:
     async def _list(self, arguments: dict[str, Any]) -> Any:
         """{client, status, webhook, limit}: the newest first, without inputs and outputs."""
         status = arguments.get("status")
-        limit = arguments.get("limit") or 50
+        limit = arguments.get("limit", 50)
         if status is not None and status not in list(Status):
             raise WhdError(f"there is no status {status!r}; there are: {', '.join(Status)}")
         if not 1 <= limit <= MAX_LIST:

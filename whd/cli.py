@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__, commands
-from .errors import WhdError
+from .admin import MAX_LIST
+from .errors import UsageError, WhdError
 from .executions.record import Status
 from .service import Paths
 from .settings.options import LIMIT_NAMES, Options, option_fields
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=logging.ERROR, format="whd: %(message)s")
     try:
         status: int = given.run(paths, given)
+    except UsageError as error:
+        print(f"whd: {error.log_detail}", file=sys.stderr)
+        return USAGE
     except WhdError as error:
         print(f"whd: {error.log_detail}", file=sys.stderr)
         return FAULT
@@ -38,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # `whd … | head`: nobody reads any more. Keep the interpreter from complaining when it flushes.
         sys.stderr.close()
+        return FAULT
+    except OSError as error:
+        print(f"whd: {error.filename or 'standard output'}: {error.strerror}", file=sys.stderr)
         return FAULT
     return status
 
@@ -110,6 +117,13 @@ def _add_run(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
 
 
+def _limit(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_LIST:
+        raise argparse.ArgumentTypeError(f"takes 1 to {MAX_LIST}")
+    return number
+
+
 def _add_executions(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "what ran and what runs"
     parser = subparsers.add_parser("executions", help=text, description=text[0].upper() + text[1:] + ".")
@@ -118,7 +132,7 @@ def _add_executions(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
     listing.add_argument("--client", metavar="NAME")
     listing.add_argument("--status", choices=[status.value for status in Status], metavar="STATUS")
     listing.add_argument("--webhook", metavar="NAME")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="default: 50")
+    listing.add_argument("--limit", type=_limit, default=50, metavar="N", help=f"1 to {MAX_LIST}; default: 50")
     for name, run, help_text in (
         ("show", commands.executions_show, "one record"),
         ("logs", commands.executions_logs, "what its flow logged"),

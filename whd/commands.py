@@ -20,8 +20,9 @@ import uvloop
 from . import control, daemon, systemd, tables
 from .admin import Admin
 from .check import check_everything
-from .errors import ConfigError, StateError
+from .errors import BadPayload, ConfigError, StateError, UsageError
 from .executions.record import timestamp
+from .payload import decode_strict
 from .sandbox.isolation import doctor as sandbox_doctor
 from .saved import read_settings
 from .service import Paths, Service
@@ -75,17 +76,17 @@ def run(paths: Paths, given: argparse.Namespace) -> int:
 
 
 def _read_input(text: str) -> Any:
-    """JSON from the argument itself, from @FILE or from standard input. Raises ConfigError."""
+    """JSON from the argument itself, from @FILE or from standard input. Raises UsageError."""
     try:
         if text == "-":
             text = sys.stdin.read()
         elif text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8")
-        return json.loads(text)
+        return decode_strict(text)
     except OSError as error:
-        raise ConfigError(f"--input: {error.filename}: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"--input is not JSON: {error}") from None
+        raise UsageError(f"--input: {error.filename}: {error.strerror}") from None
+    except (BadPayload, UnicodeDecodeError) as error:
+        raise UsageError(f"--input is not JSON: {error}") from None
 
 
 def webhooks(paths: Paths, given: argparse.Namespace) -> int:
@@ -352,7 +353,13 @@ async def _operate_alone(paths: Paths, operation: str, arguments: dict[str, Any]
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which a caller may send as an escape, can only be shown as one.
+        text = json.dumps(document, indent=2)
+    print(text, flush=True)
 
 
 def _print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -20,6 +20,10 @@ class ConfigError(WhdError):
     """Options, files or the command line cannot be used; the text names what, where and the way out."""
 
 
+class UsageError(WhdError):
+    """A command was given what it does not take; its exit status is that of a wrong option."""
+
+
 class StateError(WhdError):
     """state/ cannot be used: locked by another daemon, not writable, written by a newer whd."""
 

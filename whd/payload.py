@@ -47,6 +47,17 @@ _decode: Callable[[str], Any] = json.JSONDecoder(parse_constant=_refuse_constant
 _decode_pairs: Callable[[str], Any] = json.JSONDecoder(
     parse_constant=_refuse_constant, object_pairs_hook=_collect_pairs
 ).decode
+_HUGE_NUMBER = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value - value != 0:
+        raise _Unstrict("a number is too large for a double")
+    return value
+
+
+_decode_finite: Callable[[str], Any] = json.JSONDecoder(parse_float=_finite).decode
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -130,6 +141,12 @@ def decode_strict(text: str) -> Any:
     except ValueError:
         # int() refuses more than 4300 digits (sys.set_int_max_str_digits).
         raise BadPayload(f"{_STRICT}an integer has too many digits") from None
+    if _HUGE_NUMBER.search(text):
+        # Perhaps a number that Python reads as infinity and cannot write again; perhaps only text that looks like one.
+        try:
+            _decode_finite(text)
+        except _Unstrict as error:
+            raise BadPayload(f"{_STRICT}{error}") from None
     # Counting brackets is an upper bound at the speed of C; only bodies with many of them need the walk.
     if text.count("[") + text.count("{") > MAX_DEPTH and depth_of(value) > MAX_DEPTH:
         raise BadPayload(f"{_STRICT}nested more than {MAX_DEPTH} deep")

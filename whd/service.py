@@ -50,6 +50,7 @@ class Service:
         self.loop = loop
         self.paths = paths
         self._serves = serves
+        self._vetting: asyncio.Task[None] | None = None
         self.lock = StateLock(paths.state)
         self.reloader = Reloader(str(paths.config), str(paths.flows), vet_flows=self._vet_flows)
         self.budget = BufferBudget(lambda: self.options.max_buffered_bytes)
@@ -85,6 +86,7 @@ class Service:
         self.broker.add(RestCalls(self.broker, executions, self.runner, self.rest, self.pool.digester).table)
         await self.pool.start()
         self.reloader.on_swap.append(self._on_swap)
+        self._vet_in_background()
         if self._serves:
             count = self.runner.resume_unfinished(await self.store.unfinished(), self.limits_of)
             if count:
@@ -92,6 +94,8 @@ class Service:
 
     async def close(self) -> None:
         """Takes everything down; what the store still holds is written."""
+        if self._vetting is not None:
+            self._vetting.cancel()
         self.reloader.close()
         if hasattr(self, "runner"):
             self.runner.close()
@@ -105,6 +109,22 @@ class Service:
         if old.options != new.options:
             self.pool.set_options()
         self.pool.compiler.keep(flow for client in new.clients.values() for flow in client.flows.values())
+        self._vet_in_background()
+
+    def _vet_in_background(self) -> None:
+        """Compiles what is not yet, one flow after the other, so that a fault is known before the first call."""
+        if self._vetting is not None:
+            self._vetting.cancel()
+        if self._serves:
+            self._vetting = self.loop.create_task(self._vet_all(self.snapshot))
+
+    async def _vet_all(self, snapshot: Snapshot) -> None:
+        for client in snapshot.clients.values():
+            for flow in client.flows.values():
+                if self.pool.compiler.known(flow) is None:
+                    fault = await self.vet(flow)
+                    if fault is not None:
+                        self.reloader.flow_fault(flow, fault)
 
     async def _vet_flows(self, flows: Sequence[Flow]) -> Sequence[Fault | None]:
         """Compiles changed flows before they replace what serves now."""
@@ -113,7 +133,12 @@ class Service:
     async def vet(self, flow: Flow) -> Fault | None:
         """Compiles one flow; the fault that keeps it from serving, if any."""
         decided: asyncio.Future[Code] = self.loop.create_future()
-        self.pool.compiler.compile(flow, decided.set_result)
+
+        def done(code: Code) -> None:
+            if not decided.done():  # whoever waited was cancelled
+                decided.set_result(code)
+
+        self.pool.compiler.compile(flow, done)
         code = await decided
         return refusal_faults(flow, code.refusal)[0] if code.refusal else None
 

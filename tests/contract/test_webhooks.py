@@ -432,6 +432,7 @@ def test_a_user_without_the_right_is_403(shared_project: Project, daemon: Runnin
     path = shared_project.endpoint("forbidden", INPUT_FLOW, client="other", user_name="eve")
     wait_for(lambda: daemon.get(path).status == 403, "the webhook")
     problem(daemon.get(path), 403, "forbidden")
+    assert daemon.request("HEAD", path).status == 403
 
 
 @pytest.mark.parametrize(
@@ -455,6 +456,7 @@ def test_what_cannot_work_is_503_misconfigured(
     wait_for(lambda: daemon.get(path).status != 404, "the webhook")
     answer = daemon.get(path)
     problem(answer, 503, "misconfigured")
+    assert daemon.request("HEAD", path).status == 503
     assert int(answer.headers["retry-after"]) >= 1
     wait_for(lambda: any(name in fault or "nobody" in fault for fault in daemon.ask("status")["faults"]), "the fault")
 

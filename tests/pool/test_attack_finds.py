@@ -289,34 +289,51 @@ def test_empty_log_frames_are_not_free(own_project: Project) -> None:
         assert answer.status == 500, "200,000 log frames were taken"
 
 
-def test_a_flood_while_jobs_are_taken_back_holds_up_nobody(own_project: Project) -> None:
-    """Proof: the daemon reads on as long as the worker writes, since it empties the socket before it takes jobs back.
+FLOODS = {
+    "log frames": "framed({'op': 'log', 'job': job}, b'[]')",
+    "frames that break the protocol": "framed({'op': 'x', 'job': job})",
+    "noise": "b'\\5\\0\\0\\0xxxxx'",
+    "ends": "framed({'op': 'end', 'job': job, 'status': 'ENDED_SUCCESS', 'message': '', 'took_us': 5}, b'{}')",
+}
 
-    The worker claims to be short until jobs are handed to it, and then floods.
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_a_flood_while_jobs_are_taken_back_holds_up_nobody(own_project: Project, flood: str) -> None:
+    """Proof: a bystander waits, a caller gets no answer, or the daemon runs out of stack.
+
+    The worker claims to be short until jobs are handed to it, and then floods: to end it, the daemon takes the jobs
+    back, for which it reads what is there, which ends it again, for which it takes the jobs back …
     """
     source = (
         "import json, time\n"
         "if json.loads(inputs)['json']['flood']:\n"
         "    until = time.monotonic() + 3\n"
-        "    data = framed({'op': 'log', 'job': job}, b'[]') * 2_000\n"
+        f"    data = {flood} * 20_000\n"
         "    while time.monotonic() < until: raw(data)\n" + FINE
     )
     path = own_project.endpoint("attack", source)
     own_project.options(workers=1)
+    unanswered = []
     with hostile_daemon(own_project) as daemon, bystander(daemon) as longest_wait_s:
         for _ in range(20):
             assert daemon.post(path, {"flood": False}).status == 200
 
-        def call(flood: bool) -> None:
-            connection = daemon.connect(PATIENCE_S)
-            with contextlib.closing(connection), contextlib.suppress(OSError):
-                daemon.post(path, {"flood": flood}, connection=connection)
+        def call(is_flood: bool) -> None:
+            connection = daemon.connect(2 * PATIENCE_S)
+            with contextlib.closing(connection):
+                try:
+                    daemon.post(path, {"flood": is_flood}, connection=connection)
+                except TimeoutError:
+                    unanswered.append(is_flood)
 
-        callers = [threading.Thread(target=call, args=(number % 2 == 0,)) for number in range(8)]
-        for caller in callers:
-            caller.start()
-        for caller in callers:
-            caller.join()
+        for _ in range(2):
+            callers = [threading.Thread(target=call, args=(number % 3 == 0,)) for number in range(9)]
+            for caller in callers:
+                caller.start()
+            for caller in callers:
+                caller.join()
+        assert "RecursionError" not in daemon.log
+        assert not unanswered
         assert longest_wait_s() < LONGEST_WAIT_S
 
 

@@ -114,10 +114,6 @@ class WebhookHandler:
             check_given((None if key is None else _key_bytes(key) for key in parsed.keys), webhook.keys)
             if not (call.has_given_key or parsed.keys):
                 raise InvalidKey
-        if call.head.method == "HEAD":
-            # As GET without the body, and nothing runs: there is no execution whose length could be told.
-            respond(json_response(200, {}))
-            return
         if call.resolved is None:
             names = webhook.client_name, webhook.flow_name, webhook.user_name
             call.resolved = self._context.runner.resolve(call.snapshot, *names)
@@ -143,6 +139,10 @@ class WebhookHandler:
         if code.refusal:
             self._context.reloader.flow_fault(flow, refusal_faults(flow, code.refusal)[0])
             raise Misconfigured("the webhook is misconfigured", log_detail=f"{flow.path}: {code.refusal}")
+        if call.head.method == "HEAD":
+            # As GET without the body, and nothing runs: there is no execution whose length could be told.
+            respond(json_response(202 if call.is_async else 200, {}))
+            return
         execution = Execution(
             id="",
             client_name=webhook.client_name,

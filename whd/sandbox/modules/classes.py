@@ -6,6 +6,7 @@ functions, and to names without an underscore.
 
 from __future__ import annotations
 
+import abc
 import collections
 import collections.abc
 import dataclasses
@@ -101,9 +102,21 @@ def dataclass(kind: Any = None, /, **options: Any) -> Any:
     """dataclasses.dataclass, for the flow's own classes."""
 
     def decorate(own: Any) -> Any:
-        return dataclasses.dataclass(_own_class(own, "@dataclass"), **options)
+        checked = _own_class(own, "@dataclass")
+        _check_field_names(checked)
+        return dataclasses.dataclass(checked, **options)
 
     return decorate if kind is None else decorate(kind)
+
+
+def _check_field_names(own: Any) -> None:
+    """dataclasses writes source text from the names in a class's annotations and runs it: plain names only."""
+    if type(own) not in (type, abc.ABCMeta):
+        raise TypeError("@dataclass is for plain classes") from None
+    for base in type.mro(own):
+        for name in type.__getattribute__(base, "__dict__").get("__annotations__", {}):
+            if type(name) is not str or not str.isidentifier(name) or str.startswith(name, "_"):
+                raise TypeError(f"@dataclass: {name!r} cannot be a field's name") from None
 
 
 def _dataclasses() -> Facade:
