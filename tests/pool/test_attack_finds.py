@@ -393,7 +393,7 @@ def test_inputs_of_children_are_counted(own_project: Project) -> None:
     _small(own_project)
     with hostile_daemon(own_project) as daemon:
         before = rss_bytes(daemon.process.pid)
-        attack(daemon, "attack", 30)
+        attack(daemon, "attack", 5)
         assert rss_bytes(daemon.process.pid) - before < GROWTH_BYTES
 
 
