@@ -481,11 +481,11 @@ class Pool:
     def _sweep(self) -> None:
         now = self._loop.time()
         for job in list(self._started):
-            if job.state is JobState.ENDED:
-                continue  # ended by what was read for the sake of another one
             if job.worker is not None and job.worker.handed and now - job.started > REVOKE_AFTER_S:
                 self._revoke(job.worker)
                 self._dispatch()
+            if job.state is JobState.ENDED:
+                continue  # by what was just read, for its own sake or another one's; it cannot end twice
             if now >= job.deadline and job.state is not JobState.RESUMING:
                 text = f"timeout_s: the execution reached its limit of {job.limits.timeout_s:g} s"
                 self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.TIMEOUT))
