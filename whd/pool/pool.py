@@ -7,27 +7,25 @@ leaves undone costs its own job and nothing else.
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
 import logging
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigError, HttpError
-from ..executions.record import Cause, Status, timestamp
+from ..executions.record import Cause, Status
 from ..http.budget import BufferBudget
 from ..payload import Parsed
-from ..settings.options import Limits, Options
-from ..wire import LENGTH, FrameError, frame, split
+from ..settings.options import Options
+from ..wire import FrameError, frame, split
 from . import frames
 from .compiler import Code, Compiler
 from .digester import LARGE_BYTES, Digester
 from .job import End, Job, JobState
+from .orders import run_frames
 from .processes import CPU_LIFE_S, Processes
 from .scheduler import Scheduler
-from .worker import Binding, Worker
+from .worker import Binding, Worker, death_text
 
 log = logging.getLogger("whd.pool")
 
@@ -222,7 +220,7 @@ class Pool:
         worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
         job.code = code
         self._begin(job, worker)
-        parts = [self._run_frame(job, code, worker)]
+        parts = [run_frames(job, code, worker)]
         self._hand_more(job, worker, parts)
         worker.send(parts[0] if len(parts) == 1 else b"".join(parts))
 
@@ -238,21 +236,6 @@ class Pool:
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
         job.customer.on_start(job)
-
-    def _run_frame(self, job: Job, code: Code, worker: Worker, *, is_behind: bool = False) -> bytes:
-        """The frames that run a job: its code, if this process does not have it yet, and the job."""
-        # By hand, because each call pays for it; every part is JSON already.
-        head = (
-            f'{{"op":"run","job":{job.number},"hash":"{code.key[1]}",{_BEHIND if is_behind else ""}"execution":{{'
-            f'{job.about_json},"status":"RUNNING","started_at":"{timestamp(time.time_ns() // 1_000_000)}"}},'
-            f'"limits":{_limits_json(job.limits)}}}\n'
-        ).encode("ascii")
-        payload = b"".join((LENGTH.pack(len(head) + len(job.input_json)), head, job.input_json))
-        # By hash and name: two flows of the same text are two flows to their users.
-        if code.key not in worker.codes:
-            worker.codes.add(code.key)
-            payload = code.frame + payload
-        return payload
 
     # ---- short jobs wait with the process ----------------------------------------------------------------------------
 
@@ -270,7 +253,7 @@ class Pool:
             more.code, more.worker = code, worker
             worker.handed.append(more)
             self.handed_total += 1
-            parts.append(self._run_frame(more, code, worker, is_behind=True))
+            parts.append(run_frames(more, code, worker, is_behind=True))
 
     def _fits_behind(self, other: Job, job: Job) -> bool:
         code = self.compiler.known(other.flow)
@@ -426,7 +409,7 @@ class Pool:
         job = worker.job
         self._settle_handed(worker)
         if job is not None:
-            self._kill_job(job, End(Status.ENDED_ERROR, _death_text(worker), Cause.CRASH))
+            self._kill_job(job, End(Status.ENDED_ERROR, death_text(worker), Cause.CRASH))
         else:
             _ = self.compiler.on_gone(worker) or self.digester.on_gone(worker)
         self._dispatch()
@@ -507,38 +490,5 @@ class Pool:
             worker.wants_replacement = True
 
 
-_BEHIND = '"behind":true,'
-
-
 def _is_short(job: Job) -> bool:
     return job.code is not None and job.code.short_runs >= SHORT_RUNS and job.isolation != "execution"
-
-
-@functools.lru_cache(maxsize=1024)
-def _limits_json(limits: Limits) -> str:
-    """What the worker itself keeps of the limits."""
-    names = ("max_output_bytes", "max_log_bytes", "max_calls", "memory_bytes")
-    return json.dumps({name: getattr(limits, name) for name in names}, separators=(",", ":"))
-
-
-def _death_text(worker: Worker) -> str:
-    """What ended a worker's process, in words for the flow's author."""
-    if worker.fault:
-        return f"the worker broke its protocol: {worker.fault}"
-    status = worker.exit_status
-    if status is None:
-        return "the flow's process ended unexpectedly"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        hint = _SIGNALS.get(number, "")
-        return f"the flow's process was ended by signal {number}{hint}"
-    return f"the flow's process ended unexpectedly with status {os.waitstatus_to_exitcode(status)}"
-
-
-_SIGNALS = {
-    6: " (SIGABRT: the interpreter gave up, often for want of memory)",
-    9: " (SIGKILL: from outside, or the kernel was out of memory)",
-    11: " (SIGSEGV: the interpreter crashed)",
-    24: " (SIGXCPU: the kernel's limit of CPU time)",
-    31: " (SIGSYS: a system call that the sandbox forbids)",
-}

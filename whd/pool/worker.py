@@ -240,3 +240,26 @@ def _cpu_clock_of(pidfd: int) -> int:
                 # The kernel's CPUCLOCK_SCHED of a whole process: (~pid << 3) | 2, include/linux/posix-timers.h.
                 return (~pid << 3) | 2 if pid > 0 else 0
     return 0
+
+
+def death_text(worker: Worker) -> str:
+    """What ended a worker's process, in words for the flow's author."""
+    if worker.fault:
+        return f"the worker broke its protocol: {worker.fault}"
+    status = worker.exit_status
+    if status is None:
+        return "the flow's process ended unexpectedly"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        hint = _SIGNALS.get(number, "")
+        return f"the flow's process was ended by signal {number}{hint}"
+    return f"the flow's process ended unexpectedly with status {os.waitstatus_to_exitcode(status)}"
+
+
+_SIGNALS = {
+    6: " (SIGABRT: the interpreter gave up, often for want of memory)",
+    9: " (SIGKILL: from outside, or the kernel was out of memory)",
+    11: " (SIGSEGV: the interpreter crashed)",
+    24: " (SIGXCPU: the kernel's limit of CPU time)",
+    31: " (SIGSYS: a system call that the sandbox forbids)",
+}
