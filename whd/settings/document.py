@@ -256,7 +256,7 @@ class _Builder:
     def _open(self, event: Any, *, is_map: bool) -> None:
         line = event.start_mark.line + 1
         if len(self.stack) >= MAX_DEPTH:
-            raise _Refused(line, f"nests deeper than {MAX_DEPTH} levels", "a flatter value")
+            raise _too_deep(line)
         self._grow(line, 8)
         tag = event.tag if event.tag not in (None, "!") else _TAG + ("map" if is_map else "seq")
         self.stack.append(_Open(is_map=is_map, line=line, anchor=event.anchor, tag=tag, start_size=self.size - 8))
@@ -374,6 +374,9 @@ def _refusal(error: Exception) -> _Refused:
     # The scanner in Python names the character that it met, and it may be a key's.
     problem = _LEAKS.sub("", str(getattr(error, "problem", None) or "an escape sequence names no character"))
     context = str(getattr(error, "context", None) or "")
+    if "nesting depth" in problem:
+        # libyaml from 0.2.6 on has a limit of its own, which it meets while it reads ahead.
+        return _too_deep(line)
     expected = "valid YAML"
     if "alias" in context:
         expected = 'quotes around a text that starts with *, as in "*"'
@@ -384,6 +387,10 @@ def _refusal(error: Exception) -> _Refused:
     elif "expected ':'" in problem:
         expected = "a name, a colon, a space and a value"
     return _Refused(line, f"is not YAML: {problem}", expected)
+
+
+def _too_deep(line: int) -> _Refused:
+    return _Refused(line, f"nests deeper than {MAX_DEPTH} levels", "a flatter value")
 
 
 def _from_safe_loader(name: str) -> Callable[[str], Any]:
