@@ -17,6 +17,7 @@ from .handlers.executions import ExecutionHandler
 from .handlers.probes import HealthHandler, ReadyHandler
 from .handlers.webhooks import WebhookHandler
 from .http.messages import Admission, Head, Respond, Response
+from .settings.model import Snapshot
 
 log = logging.getLogger("whd.app")
 
@@ -35,7 +36,7 @@ class App:
     """The Application that the server serves."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._reloader = context.reloader
         self.handlers: dict[str, Handler] = {
             routes.WEBHOOK.name: WebhookHandler(context),
             routes.EXECUTION.name: ExecutionHandler(context),
@@ -44,19 +45,23 @@ class App:
         }
 
     def admit(self, head: Head) -> Admission:
-        """Of Application: route, then the handler's own checks. Raises HttpError.
-
-        A client that keeps its connection often sends the same head again; as long as the snapshot is the same, so is
-        what came of it.
-        """
-        memo = head.memo
-        snapshot = self._context.snapshot
-        if memo is not None and memo[0] is snapshot:
-            admission: Admission = memo[1]
-            return admission
-        admission = self._admit(head)
-        object.__setattr__(head, "memo", (snapshot, admission))
+        """Of Application: route, then the handler's own checks. Raises HttpError."""
+        admission = self.readmit(head)
+        if admission is None:
+            snapshot = self._reloader.snapshot
+            admission = self._admit(head)
+            object.__setattr__(head, "memo", (snapshot, admission))
         return admission
+
+    def readmit(self, head: Head) -> Admission | None:
+        """Of Application. A client that keeps its connection often sends the same head again.
+
+        As long as the snapshot is the same, so is what came of it.
+        """
+        memo: tuple[Snapshot, Admission] | None = head.memo
+        if memo is not None and memo[0] is self._reloader.snapshot:
+            return memo[1]
+        return None
 
     def _admit(self, head: Head) -> Admission:
         path, _, query_text = head.target.partition("?")

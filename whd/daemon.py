@@ -191,7 +191,7 @@ class Daemon:
         await asyncio.wait([everything, urgent], timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
         for live in service.runner.lives():
             if live.stop_waiting is not None:
-                live.stop_waiting()
+                live.stop_waiting(live)
             live.release_waiters()
         # The last answers are on their way; their readers get a moment.
         await asyncio.wait([drained], timeout=LAST_ANSWERS_S)

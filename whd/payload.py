@@ -14,11 +14,12 @@ import json
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from .errors import BadPayload, TooLarge
+from .values import valueclass
 
 MAX_DEPTH = 200
 MAX_FORM_FIELDS = 100_000
@@ -43,11 +44,17 @@ class _Pairs(list[tuple[str, Any]]):
     """An object with its members as they stood, repeated names included."""
 
 
-_decode: Callable[[str], Any] = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decode: Callable[[str], Any] = _decoder.decode
+# What decode() is a wrapper of, written in Python, that costs as much as reading a small value.
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # documented in its source only
 _decode_pairs: Callable[[str], Any] = json.JSONDecoder(
     parse_constant=_refuse_constant, object_pairs_hook=_collect_pairs
 ).decode
+_WHITE_SPACE = " \t\r\n"
+_HUGE_EXPONENT = re.compile(r"[eE]\+?[0-9]{3}")
 _HUGE_NUMBER = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
+_HUGE_DIGITS = 300
 
 
 def _finite(text: str) -> float:
@@ -65,7 +72,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _KEY_FIRST = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"key"[ \t\r\n]*:[ \t\r\n]*"[^"\\]*"[ \t\r\n]*,')
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass
 class Parsed:
     """What a body gave.
 
@@ -87,7 +94,7 @@ def parse(body: bytes, content_type: str, has_key: bool) -> Parsed:
     """
     if not body:
         return NO_PAYLOAD
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = _media_type(content_type)
     if media_type == "application/json" or media_type.endswith("+json"):
         return _from_json(_json_text(body), body, has_key)
     if body.lstrip()[:1] in (b"{", b"["):
@@ -98,6 +105,11 @@ def parse(body: bytes, content_type: str, has_key: bool) -> Parsed:
     if media_type == "application/x-www-form-urlencoded":
         return _from_form(body, has_key)
     return _from_data(body)
+
+
+@lru_cache(maxsize=256)
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 class _NotJson(BadPayload):
@@ -130,7 +142,12 @@ def _from_json(text: str, body: bytes, has_key: bool) -> Parsed:
 def decode_strict(text: str) -> Any:
     """One JSON value, strictly. Raises BadPayload."""
     try:
-        value = _decode(text)
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:
+            value, end = None, -1
+        if end != len(text) and (end < 0 or text[end:].strip(_WHITE_SPACE)):
+            value = _decode(text)  # white space before it, or an error that is told in words
     except _Unstrict as error:
         raise BadPayload(f"{_STRICT}{error}") from None
     except RecursionError:
@@ -141,7 +158,7 @@ def decode_strict(text: str) -> Any:
     except ValueError:
         # int() refuses more than 4300 digits (sys.set_int_max_str_digits).
         raise BadPayload(f"{_STRICT}an integer has too many digits") from None
-    if _HUGE_NUMBER.search(text):
+    if (_HUGE_EXPONENT if len(text) < _HUGE_DIGITS else _HUGE_NUMBER).search(text):
         # Perhaps a number that Python reads as infinity and cannot write again; perhaps only text that looks like one.
         try:
             _decode_finite(text)

@@ -25,10 +25,14 @@ class Held:
 
 
 class App:
-    """Answers by path; see `handle`. Everything but the paths that hold answers at once."""
+    """Answers by path; see `handle`. Everything but the paths that hold answers at once.
 
-    def __init__(self, options: Options) -> None:
+    `remembers`: it says again what it said of a head, so that the connection may take its short way.
+    """
+
+    def __init__(self, options: Options, *, remembers: bool = True) -> None:
         self.options = options
+        self.remembers = remembers
         self.admitted: list[Head] = []
         self.held: list[Held] = []
         self.was_held = threading.Semaphore(0)
@@ -40,7 +44,13 @@ class App:
             raise NotFound
         if path == "/crash/admit":
             raise RuntimeError("admit failed")
-        return Admission(self.options.max_body_bytes, head)
+        admission = Admission(self.options.max_body_bytes, head)
+        if self.remembers:
+            head.memo = admission  # type: ignore[misc]  # frozen for the type checker only
+        return admission
+
+    def readmit(self, head: Head) -> Admission | None:
+        return head.memo
 
     def handle(self, admission: Admission, body: bytes, respond: Respond) -> Callable[[], None] | None:
         head = admission.call

@@ -22,9 +22,9 @@ HOLD = head(line=b"GET /hold HTTP/1.1")
 class Stage:
     """A protocol with everything around it faked."""
 
-    def __init__(self, *, is_refused: bool = False, buffered_bytes: int = 1 << 30) -> None:
+    def __init__(self, *, is_refused: bool = False, buffered_bytes: int = 1 << 30, remembers: bool = True) -> None:
         self.options = OPTIONS
-        self.app = App(OPTIONS)
+        self.app = App(OPTIONS, remembers=remembers)
         self.loop = FakeLoop()
         self.budget = BufferBudget(lambda: buffered_bytes)
         self.lost = 0
@@ -160,6 +160,68 @@ class TestTimeouts:
             stage.receive(ECHO)
             stage.loop.advance(0.001)
         assert stage.loop.armed == 1
+
+
+REPEATED = {
+    "the same": [length(b"3", b"abc"), length(b"3", b"def")],
+    "without a body": [ECHO, ECHO, ECHO],
+    "answered later": [HOLD, "release", HOLD, "release", HOLD],
+    "while an answer is owed": [HOLD, HOLD, "release", "release"],
+    "another one": [length(b"3", b"abc"), length(b"2", b"de"), ECHO],
+    "a body that is not all here": [length(b"3", b"abc"), length(b"3", b"d"), b"ef", length(b"3", b"ghi")],
+    "a head that is not all here": [ECHO, ECHO[:7], ECHO[7:], ECHO],
+    "two at once": [ECHO, ECHO + ECHO, ECHO],
+    "one and a half": [ECHO, ECHO + ECHO[:9], ECHO[9:]],
+    "behind an empty line": [ECHO, b"\r\n", ECHO],
+    "HEAD": [head(line=b"HEAD /x HTTP/1.1")] * 3,
+    "refused": [head(line=b"GET /nowhere HTTP/1.1")] * 2,
+    "refused late": [head(line=b"GET /missing HTTP/1.1")] * 2,
+    "a crash": [head(line=b"GET /crash HTTP/1.1")] * 2,
+    "an answer that cannot be written": [head(line=b"GET /broken HTTP/1.1")] * 2,
+    "the last of its connection": [head(b"Connection: close")] * 2,
+    "too large by now": [length(b"3", b"abc"), "limit", length(b"3", b"def")],
+    "while the client does not read": [ECHO, "block", ECHO, "unblock", ECHO],
+    "while the daemon drains": [HOLD, "drain", "release", HOLD],
+    "after the client's end": [HOLD, "eof", "release"],
+}
+
+
+@pytest.mark.parametrize("acts", REPEATED.values(), ids=REPEATED)
+def test_the_short_way_of_a_repeated_head_leads_to_the_same_answers(acts):
+    """Whatever comes behind a request: the same bytes, phases, deadlines and calls as without the short way."""
+    stages = [Stage(remembers=remembers) for remembers in (True, False)]
+    for act in acts:
+        for stage in stages:
+            if isinstance(act, bytes):
+                if not stage.transport.is_eof_written:
+                    stage.receive(act)
+            elif act == "release":
+                stage.release(stage.transport.written.count(b"released"))
+            elif act == "limit":
+                stage.app.options = replace(OPTIONS, max_body_bytes=2)
+                for seen in stage.app.admitted:
+                    seen.memo = None
+            elif act == "eof":
+                stage.protocol.eof_received()
+            elif act == "drain":
+                stage.services.is_draining = True
+                stage.protocol.drain()
+            else:
+                stage.protocol.pause_writing() if act == "block" else stage.protocol.resume_writing()
+            stage.loop.advance(1)
+        with_short_way, without = (
+            (
+                stage.transport.written,
+                stage.transport.is_eof_written,
+                stage.transport.is_closed,
+                stage.transport.is_paused,
+                len(stage.app.held),
+                stage.protocol._phase,
+                stage.protocol._deadline.at,
+            )
+            for stage in stages
+        )
+        assert with_short_way == without
 
 
 class TestEnds:

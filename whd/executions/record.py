@@ -128,35 +128,41 @@ class Execution:
             self.ended_ms = now_ms
 
 
-_RANDOM_BYTES = 10
+_RANDOM_DIGITS = 20
 _RANDOM_AHEAD = 400
+_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 class _Randomness:
-    """The kernel's random bytes, some hundred ids' worth to a system call; each byte is used once."""
+    """The kernel's random bytes as hex digits, some hundred ids' worth to a system call; each is used once."""
 
     def __init__(self) -> None:
-        self._bytes = b""
+        self._digits = ""
         self._position = 0
 
-    def take(self) -> int:
-        if self._position == len(self._bytes):
-            self._bytes = os.urandom(_RANDOM_BYTES * _RANDOM_AHEAD)
-            self._position = 0
+    def take(self) -> str:
         start = self._position
-        self._position = start + _RANDOM_BYTES
-        return int.from_bytes(self._bytes[start : start + _RANDOM_BYTES], "big")
+        if start == len(self._digits):
+            self._digits = os.urandom(_RANDOM_DIGITS // 2 * _RANDOM_AHEAD).hex()
+            start = 0
+        self._position = end = start + _RANDOM_DIGITS
+        return self._digits[start:end]
 
 
 _random = _Randomness()
 
 
+@functools.lru_cache(maxsize=16)
+def _id_start(milliseconds: int) -> str:
+    text = f"{milliseconds:012x}"
+    return f"{text[:8]}-{text[8:]}-7"
+
+
 def new_id(now_ms: int | None = None) -> str:
     """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, 74 bits of the kernel's randomness: none can be guessed."""
     milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    text = f"{(milliseconds << 80) | _random.take():032x}"
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    digits = _random.take()
+    return f"{_id_start(milliseconds)}{digits[:3]}-{_VARIANTS[digits[3]]}{digits[4:7]}-{digits[7:19]}"
 
 
 @functools.lru_cache(maxsize=64)

@@ -46,7 +46,8 @@ class Live:
     """An execution that has not ended, or whose end is being told.
 
     `response`: the flow's own answer. `tree`, `family`, `depth`: see family.py. `cancel_task`: ends an execution that
-    is no flow (an outgoing call). `stop_waiting`: sends the sync caller, if there is one, away with a 202.
+    is no flow (an outgoing call). `stop_waiting`: called with this, it sends the sync caller, if there is
+    one, away with a 202. `known_tree`, `known_family`: what `tree` and `family` give, once they are needed.
     """
 
     execution: Execution
@@ -58,11 +59,25 @@ class Live:
     saved: Status | None = None
     counted_bytes: int = 0
     waiters: list[Callable[[Live], None]] = field(default_factory=list)
-    tree: Tree = field(default_factory=Tree)
-    family: Family = field(default_factory=Family)
     depth: int = 0
     cancel_task: Callable[[], None] | None = None
-    stop_waiting: Callable[[], None] | None = None
+    stop_waiting: Callable[[Live], None] | None = None
+    known_tree: Tree | None = None
+    known_family: Family | None = None
+
+    @property
+    def tree(self) -> Tree:
+        """Made when it is first asked for: most executions have no children."""
+        if self.known_tree is None:
+            self.known_tree = Tree()
+        return self.known_tree
+
+    @property
+    def family(self) -> Family:
+        """The same."""
+        if self.known_family is None:
+            self.known_family = Family()
+        return self.known_family
 
     def remove_waiter(self, waiter: Callable[[Live], None]) -> None:
         """Forgets who waited; harmless when the end has been told."""
@@ -192,7 +207,7 @@ class Runner:
         for live in over:
             del self._waiting[live]
             if live.stop_waiting is not None:
-                live.stop_waiting()
+                live.stop_waiting(live)
         self._next_expiry = min(self._waiting.values(), default=0.0)
 
     def _check_room(self, live: Live) -> None:
@@ -222,7 +237,7 @@ class Runner:
         execution.parent_id = parent.execution.id
         execution.root_id = parent.execution.root_id
         execution.key_webhook_name = parent.execution.key_webhook_name
-        live.tree, live.depth = parent.tree, parent.depth + 1
+        live.known_tree, live.depth = parent.tree, parent.depth + 1
         live.tree.children += 1
         live.waiters.append(waiter)
         self._admit(live)
@@ -256,17 +271,15 @@ class Runner:
     def _submit(self, live: Live, *, is_first: bool) -> None:
         execution = live.execution
         job = live.job = Job(
-            client_name=execution.client_name,
-            user_name=execution.user_name,
-            flow=live.flow,
-            limits=live.limits,
-            isolation=live.isolation,
-            input_json=execution.input_json,
-            about_json=(
-                f'"id":"{execution.id}",{names_json(execution)},"created_at":"{timestamp(execution.created_ms)}"'
-            ),
-            customer=self,
-            is_child=bool(execution.parent_id),
+            execution.client_name,
+            execution.user_name,
+            live.flow,
+            live.limits,
+            live.isolation,
+            execution.input_json,
+            f'"id":"{execution.id}",{names_json(execution)},"created_at":"{timestamp(execution.created_ms)}"',
+            self,
+            is_child=execution.parent_id != "",
             is_first=is_first,
         )
         self._jobs[job] = live
@@ -293,7 +306,8 @@ class Runner:
         """Of Customer: it is over."""
         live = self._jobs.pop(job)
         execution = live.execution
-        self._broker.forget(job)
+        if job.calls:
+            self._broker.forget(job)
         execution.cause = end.cause
         execution.message = end.message
         if end.output_json is not None:
@@ -304,10 +318,11 @@ class Runner:
         self._ended(live)
 
     def _ended(self, live: Live) -> None:
-        for child_id in live.family.awaited:
-            child = self._live.get(child_id)
-            if child is not None:
-                self.cancel(child, "its parent ended while it waited for it")
+        if live.known_family is not None:
+            for child_id in live.known_family.awaited:
+                child = self._live.get(child_id)
+                if child is not None:
+                    self.cancel(child, "its parent ended while it waited for it")
         self._store.save_nowait(live.execution, live.flow.source)
         self._forget(live)
         live.release_waiters()

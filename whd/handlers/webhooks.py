@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from .. import payload
 from ..auth.authentication import check_given, keys_of_headers
@@ -63,6 +64,8 @@ class WebhookHandler:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._runner = context.runner
+        self._compiler = context.pool.compiler
 
     def admit(self, head: Head, path: str, query_text: str, parameters: tuple[str, ...]) -> Admission:
         """Everything that can be refused without the body. Raises HttpError."""
@@ -90,11 +93,13 @@ class WebhookHandler:
 
     def handle(self, call: WebhookCall, body: bytes, respond: Respond) -> Callable[[], None] | None:
         """Reads the payload here or, if it is large, elsewhere, and goes on with it. Raises HttpError."""
-        has_key = bool(call.webhook.keys)
         if len(body) < LARGE_BYTES and not call.is_gzip:
-            self._with_payload(call, payload.parse(body, call.content_type, has_key), respond)
-            return None
+            self._with_payload(call, payload.parse(body, call.content_type, bool(call.webhook.keys)), respond)
+        else:
+            self._digest(call, body, respond)
+        return None
 
+    def _digest(self, call: WebhookCall, body: bytes, respond: Respond) -> None:
         def digested(result: Parsed | HttpError) -> None:
             if isinstance(result, HttpError):
                 respond(problem_response(result))
@@ -104,37 +109,39 @@ class WebhookHandler:
             except HttpError as error:
                 respond(problem_response(error))
 
-        gunzip_limit = call.webhook.limits.max_body_bytes if call.is_gzip else 0
-        self._context.pool.digester.parse(body, call.content_type, has_key, digested, gunzip_limit=gunzip_limit)
-        return None
+        webhook = call.webhook
+        gunzip_limit = webhook.limits.max_body_bytes if call.is_gzip else 0
+        self._context.pool.digester.parse(
+            body, call.content_type, bool(webhook.keys), digested, gunzip_limit=gunzip_limit
+        )
 
     def _with_payload(self, call: WebhookCall, parsed: Parsed, respond: Respond) -> None:
         webhook = call.webhook
         if webhook.keys:
-            check_given((None if key is None else _key_bytes(key) for key in parsed.keys), webhook.keys)
-            if not (call.has_given_key or parsed.keys):
+            if parsed.keys:
+                check_given([None if key is None else _key_bytes(key) for key in parsed.keys], webhook.keys)
+            elif not call.has_given_key:
                 raise InvalidKey
         if call.resolved is None:
             names = webhook.client_name, webhook.flow_name, webhook.user_name
-            call.resolved = self._context.runner.resolve(call.snapshot, *names)
-        flow, user = call.resolved
-        compiler = self._context.pool.compiler
-        code = compiler.known(flow)
+            call.resolved = self._runner.resolve(call.snapshot, *names)
+        flow = call.resolved[0]
+        code = self._compiler.known(flow)
         if code is not None:
-            self._with_code(call, parsed, flow, user, code, respond)
+            self._with_code(call, parsed, code, respond)
             return
 
         def compiled(code: Code) -> None:
             try:
-                self._with_code(call, parsed, flow, user, code, respond)
+                self._with_code(call, parsed, code, respond)
             except HttpError as error:
                 respond(problem_response(error))
 
-        compiler.compile(flow, compiled)
+        self._compiler.compile(flow, compiled)
 
-    def _with_code(
-        self, call: WebhookCall, parsed: Parsed, flow: Flow, user: User, code: Code, respond: Respond
-    ) -> None:
+    def _with_code(self, call: WebhookCall, parsed: Parsed, code: Code, respond: Respond) -> None:
+        assert call.resolved is not None
+        flow, user = call.resolved
         webhook = call.webhook
         if code.refusal:
             self._context.reloader.flow_fault(flow, refusal_faults(flow, code.refusal)[0])
@@ -143,38 +150,37 @@ class WebhookHandler:
             # As GET without the body, and nothing runs: there is no execution whose length could be told.
             respond(json_response(202 if call.is_async else 200, {}))
             return
+        runner = self._runner
         execution = Execution(
-            id="",
-            client_name=webhook.client_name,
-            flow_name=flow.name,
-            user_name=user.name,
-            script_hash=flow.script_hash,
-            input_json=_input_json(call, parsed),
-            webhook_name=webhook.name,
-            key_webhook_name=webhook.name,
+            "",
+            webhook.client_name,
+            flow.name,
+            user.name,
+            flow.script_hash,
+            _input_json(call, parsed),
+            webhook.name,
+            webhook.name,
             show_script=webhook.show_script,
         )
         isolation = "execution" if user.isolation == "execution" else webhook.isolation
-        live = self._context.runner.prepare(execution, flow, webhook.limits, isolation)
+        live = runner.prepare(execution, flow, webhook.limits, isolation)
         if call.is_async:
             self._start_async(live, respond)
-        else:
-            self._start_sync(live, respond)
+            return
+
+        def ended(live: Live) -> None:
+            respond(end_response(live))
+
+        live.stop_waiting = partial(self._stop_waiting, ended, respond)
+        runner.start(live, ended)
 
     def _start_async(self, live: Live, respond: Respond) -> None:
         def done(error: Exception | None) -> None:
             respond(accepted_response(live.execution) if error is None else _not_stored(error))
 
-        self._context.runner.start_async(live, done)
+        self._runner.start_async(live, done)
 
-    def _start_sync(self, live: Live, respond: Respond) -> None:
-        def ended(live: Live) -> None:
-            respond(end_response(live))
-
-        live.stop_waiting = lambda: self._stop_waiting(live, ended, respond)
-        self._context.runner.start(live, ended)
-
-    def _stop_waiting(self, live: Live, waiter: Callable[[Live], None], respond: Respond) -> None:
+    def _stop_waiting(self, waiter: Callable[[Live], None], respond: Respond, live: Live) -> None:
         """wait_s is over, or the daemon drains: 202 once the record is on disk; the flow goes on."""
         if waiter not in live.waiters:
             return
@@ -183,7 +189,7 @@ class WebhookHandler:
         def done(error: Exception | None) -> None:
             respond(accepted_response(live.execution) if error is None else _not_stored(error))
 
-        self._context.runner.make_async(live, done)
+        self._runner.make_async(live, done)
 
 
 def end_response(live: Live) -> Response:

@@ -159,6 +159,25 @@ class Connection:
         """The client shut its writing side. What it sent before is still read and answered."""
         self._is_eof = True
 
+    def repeated_head(self, data: bytes) -> Head | None:
+        """The last request's head, if `data` is the next request as a whole and begins with that head, byte for byte.
+
+        Nothing is changed by asking. take_repeated() then takes the place of receive_data() and all up to the body.
+        """
+        head = self._repeated_head
+        if head is None or self.state is not _HEAD or self._buffer or self._is_eof or self._empty_lines:
+            return None
+        if len(data) - len(self._repeated) != head.content_length or not data.startswith(self._repeated):
+            return None
+        return head
+
+    def take_repeated(self, head: Head, data: bytes) -> bytes:
+        """The body of the request that repeated_head() found in `data`; an answer is owed."""
+        self._is_head_method = head.method == "HEAD"
+        self._is_keep_alive = True
+        self.state = _ANSWER
+        return data[len(self._repeated) :]
+
     @property
     def buffered_bytes(self) -> int:
         """How much was received and not read yet."""
@@ -356,6 +375,12 @@ class Connection:
         client's wish and a body that is left unread. Raises ValueError for an answer that cannot be written; after
         any exception another one may be sent in its place.
         """
+        if self.state is _ANSWER and self._is_keep_alive and self._minor == b"1" and not close and not response.close:
+            # The common case: nothing to be said of the connection.
+            data = response_bytes(response, date=date, connection=b"", is_head=self._is_head_method)
+            self._begin()
+            self.state = _HEAD
+            return data
         after = self._state_after(close or response.close)
         is_over = after is _CLOSED
         # RFC 9112, 9.6 and 9.3: close is said aloud, and so is keep-alive where it is not the default.

@@ -6,6 +6,7 @@ its identity is that of the socket it came through, and nothing in it is believe
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..errors import BadPayload
@@ -57,6 +58,30 @@ def strict_json(value: bytes | None, what: str) -> Any:
         return decode_strict(value.decode("utf-8"))
     except (UnicodeDecodeError, BadPayload) as error:
         raise FrameError(f"{what}: {error}") from None
+
+
+_PLAIN_END = re.compile(
+    rb'\{"op":"end","job":([0-9]{1,15}),"status":"(ENDED_SUCCESS|ENDED_ERROR)","took_us":([0-9]{1,15}),'
+    rb'"message":"([ !#-\[\]-~]{0,1000})"\}\n'
+)
+
+
+def read_plain_end(payload: bytes, limits: Limits, checked_to_bytes: int) -> tuple[int, End, int] | None:
+    """The job's number, its end and its microseconds of an `end` frame of the common form; None for any other.
+
+    What is accepted here `split` and `read_end` would read the same way, at several times the cost, and they are asked
+    about everything else: only they say what is wrong with a frame. Raises FrameError for an output that is not JSON.
+    """
+    found = _PLAIN_END.match(payload)
+    if found is None:
+        return None
+    output = payload[found.end() :]
+    if len(output) > checked_to_bytes or len(output) > limits.max_output_bytes:
+        return None
+    strict_json(output, "the output")
+    job, status, took_us, message = found.groups()
+    end = End(_END_STATUSES[status.decode("ascii")], message.decode("ascii"), Cause.NONE, output)
+    return int(job), end, int(took_us)
 
 
 def read_end(head: dict[str, Any], value: bytes | None, limits: Limits, *, checked_from_bytes: int = 2**62) -> End:

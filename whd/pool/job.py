@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..executions.record import Cause, Status
 from ..settings.model import Flow
 from ..settings.options import Limits
+from ..values import valueclass
 
 if TYPE_CHECKING:
     from .compiler import Code
@@ -57,7 +58,7 @@ class FlowResponse:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@valueclass
 class End:
     """How a job ended.
 

@@ -316,6 +316,11 @@ class Pool:
                 self.processes.discard(worker)
             return
         try:
+            if job.state is JobState.RUNNING and job.open_call < 0:
+                plain = frames.read_plain_end(payload, job.limits, LARGE_BYTES)
+                if plain is not None and plain[0] == job.number:
+                    self._on_end(job, plain[1], plain[2])
+                    return
             head, value = split(payload)
             if frames.int_member(head, "job") != job.number:
                 raise FrameError("a frame of another job")
@@ -373,20 +378,22 @@ class Pool:
 
     def _on_end_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
         end = frames.read_end(head, value, job.limits, checked_from_bytes=LARGE_BYTES)
-        output = end.output_json or b""
-        is_large = len(output) > LARGE_BYTES
         worker = job.worker
+        if worker is not None and head.get("fresh") is True:
+            # Such a process ends itself, whatever waits in it.
+            worker.wants_replacement = True
+            self._take_back(worker)
+        self._on_end(job, end, frames.int_member(head, "took_us"))
+
+    def _on_end(self, job: Job, end: End, took_us: int) -> None:
+        code, worker = job.code, job.worker
         if worker is not None:
-            if job.code is not None and not job.calls:
+            if code is not None and not job.calls:
                 # The process's own word for it; one that lies makes its own user's jobs wait.
-                is_short = frames.int_member(head, "took_us") < SHORT_US
-                job.code.short_runs = job.code.short_runs + 1 if is_short else 0
-            if head.get("fresh") is True:
-                # Such a process ends itself, whatever waits in it.
-                worker.wants_replacement = True
-                self._take_back(worker)
+                code.short_runs = code.short_runs + 1 if took_us < SHORT_US else 0
             self._free_worker(job, worker)
-        if is_large:
+        output = end.output_json or b""
+        if len(output) > LARGE_BYTES:
             self._started.pop(job, None)
             job.move(JobState.CHECKING)
             self.scheduler.leave(job)
