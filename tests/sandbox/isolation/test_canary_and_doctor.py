@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from whd.sandbox.isolation import REQUIRABLE, doctor
 
-from .walled import PROJECT, Zygote
+from .walled import PROJECT, Zygote, as_user
 
 
 def test_the_canary_finds_nothing_in_a_whole_wall(zygote: Zygote, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,6 +49,20 @@ def test_doctor_has_one_report_per_layer_and_changes_nothing_here() -> None:
     assert [tuple(report) for report in reports if not report.engaged and report.name != "cgroup"] == []
     assert all(report.reason for report in reports if not report.engaged)
     assert (os.getresuid(), os.getcwd(), os.listdir("/"), dict(os.environ)) == before
+
+
+def test_every_layer_of_this_host_engages_for_each_user(uid: int | None) -> None:
+    """As `whd doctor` shows it; cgroup needs systemd."""
+    code = f"""
+import json, sys
+sys.path.insert(0, {str(PROJECT)!r})
+from whd.sandbox.isolation import doctor
+print(json.dumps(doctor()))
+"""
+    command = as_user(uid, [sys.executable, "-I", "-B", "-c", code])
+    out = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
+    reports = {name: reason for name, engaged, reason in json.loads(out) if not engaged}
+    assert set(reports) <= {"cgroup"}, reports
 
 
 def test_doctor_reports_an_interpreter_that_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
