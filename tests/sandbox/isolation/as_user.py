@@ -45,28 +45,32 @@ def needed() -> Iterator[Path]:
 
 def open_the_way(paths: list[Path]) -> None:
     """Makes the paths reachable for everybody, in a mount namespace of this process's own. Raises OSError."""
-    # A closed folder that is needed itself is rebuilt from what lies in it.
-    whole = [inner for path in paths for inner in (path.iterdir() if path.is_dir() and is_closed(path) else (path,))]
-    whole = [path for path in whole if not any(other in path.parents for other in whole)]
-    outermost = {path: next((top for top in reversed(path.parents) if is_closed(top)), None) for path in whole}
-    if not any(outermost.values()):
-        return
-    kernel.syscall("unshare", _CLONE_NEWNS)
-    kernel.mount(None, b"/", None, _MS_REC | _MS_PRIVATE)
-    sources = {path: os.open(path, os.O_PATH | os.O_NOFOLLOW) for path, top in outermost.items() if top is not None}
-    links = {path: path.readlink() for path in sources if path.is_symlink()}
-    folders = {path for path in sources if path.is_dir()}
-    for top in set(outermost.values()) - {None}:
-        kernel.mount(b"none", os.fsencode(top), b"tmpfs", 0, b"mode=755")
-    os.umask(0o022)
-    for path, source in sources.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path in links:
-            path.symlink_to(links[path])
-        else:
-            path.mkdir() if path in folders else path.touch()
-            kernel.mount(f"/proc/self/fd/{source}".encode(), os.fsencode(path), None, _MS_BIND | _MS_REC)
+    folders = {folder for path in paths for folder in (path, *path.parents) if folder.is_dir()}
+    closed = sorted((folder for folder in folders if is_closed(folder)), key=lambda folder: len(folder.parts))
+    if closed:
+        kernel.syscall("unshare", _CLONE_NEWNS)
+        kernel.mount(None, b"/", None, _MS_REC | _MS_PRIVATE)
+        os.umask(0o022)
+    for folder in closed:
+        rebuild(folder, [inner for inner in folder.iterdir() if any(is_on_one_way(inner, path) for path in paths)])
+
+
+def is_on_one_way(one: Path, other: Path) -> bool:
+    """Whether one of the two is the other, or leads to it."""
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def rebuild(folder: Path, kept: list[Path]) -> None:
+    """Covers a folder by one that everybody may enter, with only `kept` of its entries."""
+    sources = [(inner, inner.is_dir(), os.open(inner, os.O_PATH)) for inner in kept if not inner.is_symlink()]
+    links = [(inner, inner.readlink()) for inner in kept if inner.is_symlink()]
+    kernel.mount(b"none", os.fsencode(folder), b"tmpfs", 0, b"mode=755")
+    for inner, is_folder, source in sources:
+        inner.mkdir() if is_folder else inner.touch()
+        kernel.mount(f"/proc/self/fd/{source}".encode(), os.fsencode(inner), None, _MS_BIND | _MS_REC)
         os.close(source)
+    for inner, target in links:
+        inner.symlink_to(target)
 
 
 def become(uid: int) -> None:
