@@ -289,6 +289,44 @@ def test_empty_log_frames_are_not_free(own_project: Project) -> None:
         assert answer.status == 500, "200,000 log frames were taken"
 
 
+# What passes a fixed bound: the options that are raised for it, the bound made small, the source, the message.
+PAST_A_BOUND = {
+    "requests per second": (
+        {"max_calls": 10**9},
+        {"CALLS_AT_ONCE": 500, "CALLS_PER_S": 10},
+        "for number in range(1, 10_000):\n    call(number, 'nothing', '{}')\n    receive()\n",
+        "calls_per_s: more than 500 requests to the daemon and 10 for each second",
+    ),
+    "bytes of requests": (
+        {},
+        {"CALLS_BYTES": 5_000_000},
+        "text = '{\"x\": \"' + 'x' * 1_000_000 + '\"}'\n"
+        "for number in range(1, 20):\n    call(number, 'nothing', text)\n    receive()\n",
+        "calls_bytes: requests of more than 5000000 bytes to the daemon",
+    ),
+    "lines of log": (
+        {"max_log_bytes": 10**9},
+        {},
+        "data = framed({'op': 'log', 'job': job}, b'[{}]') * 1_000\nfor _ in range(101): raw(data)\nreceive()\n",
+        "log_lines: more than 100000 lines of log",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "bounds", "source", "message"), PAST_A_BOUND.values(), ids=PAST_A_BOUND)
+def test_a_fixed_bound_ends_its_execution_and_is_named(
+    own_project: Project, options: dict[str, int], bounds: dict[str, int], source: str, message: str
+) -> None:
+    """Proof: what an operator's generous options leave open costs the daemon without an end."""
+    own_project.options(**options)
+    own_project.endpoint("attack", source + FINE)
+    with hostile_daemon(own_project, **bounds) as daemon, bystander(daemon) as longest_wait_s:
+        answer = attack(daemon, "attack", 30)
+        assert answer is not None
+        assert (answer.status, answer.json["status"], answer.json["message"]) == (500, "ENDED_ERROR", message)
+        assert longest_wait_s() < LONGEST_WAIT_S
+
+
 FLOODS = {
     "log frames": "framed({'op': 'log', 'job': job}, b'[]')",
     "frames that break the protocol": "framed({'op': 'x', 'job': job})",
