@@ -30,14 +30,16 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("seccomp", "no_new_privs", "rlimits")
+BOUNDS = "WHD_TEST_BOUNDS"
 
 
 @contextlib.contextmanager
-def hostile_daemon(project: Any) -> Iterator[Any]:
-    """A running daemon with hostile workers."""
+def hostile_daemon(project: Any, **bounds: int) -> Iterator[Any]:
+    """A running daemon with hostile workers; `bounds` are fixed ones of whd.pool.frames, made small."""
     from tests.running import running
 
-    with running(project, prefix=(sys.executable, __file__)) as daemon:
+    environ = {BOUNDS: json.dumps(bounds)}
+    with running(project, prefix=(sys.executable, __file__), environ=environ) as daemon:
         yield daemon
 
 
@@ -59,9 +61,10 @@ def start_hostile_zygote(_settings: dict[str, Any], **_options: Any) -> tuple[su
 def serve_as_daemon(arguments: list[str]) -> None:
     """`arguments`: python -m whd serve …, as the daemon would have been started."""
     from whd.cli import main
-    from whd.pool import zygote
+    from whd.pool import frames, zygote
 
     zygote.start_zygote = start_hostile_zygote
+    vars(frames).update(json.loads(os.environ.pop(BOUNDS)))
     sys.argv = ["whd", *arguments[arguments.index("whd") + 1 :]]
     sys.exit(main())
 

@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.running import Answer, Project, RunningDaemon, is_alive, simple_proje
 from .hostile import hostile_daemon
 
 PATIENCE_S = 5.0
+LONGEST_WAIT_S = 0.8
 FINE = "end(message='fine')\n"
 
 
@@ -121,6 +123,31 @@ WITHSTOOD: dict[str, tuple[str, int, str]] = {
     "an unknown op with a line break": ("send({'op': 'x\\nERROR forged', 'job': job})", 500, "unknown op"),
     "an op that is an object": ("send({'op': {}, 'job': job})", 500, BROKEN),
     "a frame for another job": ("send({'op': 'end', 'job': job + 1, 'status': 'ENDED_SUCCESS'}, b'{}')", 500, BROKEN),
+    "a late end of an earlier job": (
+        "send({'op': 'end', 'job': job - 1, 'status': 'ENDED_SUCCESS', 'message': '', 'took_us': 5}, b'{}')",
+        500,
+        "a frame of another job",
+    ),
+    "a call in another's name": (
+        "send({'op': 'call', 'job': job, 'call': 1, 'name': 'child.start', 'client': 'bystander', 'user': 'kevin', "
+        "'client_name': 'bystander', 'execution': {'client_name': 'bystander'}}, "
+        'b\'{"flow": "fine", "client": "bystander", "client_name": "bystander", "user_name": "root"}\')\n'
+        "assert receive()[0]['error']['type'] == 'ResourceNotFoundError'\n" + FINE,
+        200,
+        "fine",
+    ),
+    "an end, one byte at a time": (
+        "import time\n"
+        "data = framed({'op': 'end', 'job': job, 'status': 'ENDED_SUCCESS', 'message': 'slow', 'took_us': 5}, b'{}')\n"
+        "for number in range(len(data)): raw(data[number:number + 1])\n",
+        200,
+        "slow",
+    ),
+    "half a frame and then the end of the process": (
+        "import os\nraw(bytes([100, 0, 0, 0]) + b'x' * 50)\nos._exit(0)",
+        500,
+        "",
+    ),
     "a job that is true": ("send({'op': 'end', 'job': True, 'status': 'ENDED_SUCCESS'}, b'{}')", 500, BROKEN),
     "a job that is NaN": ('text = b\'{"op":"end","job":NaN}\'\nraw(bytes([len(text), 0, 0, 0]) + text)', 500, BROKEN),
     "a forged compilation": (
@@ -221,6 +248,50 @@ def test_a_hostile_worker_ruins_only_its_own_execution(attacked: RunningDaemon, 
     assert "Traceback" not in attacked.log
 
 
+# Sequences of frames, right and wrong ones mixed, some of them damaged, cut in any places.
+FUZZ = """
+import json, random
+choose = random.Random(json.loads(inputs)['json']['seed'])
+values = [None, b'', b'{}', b'[]', b'null', b'1e999', b'{"seconds": 0}', b'{"name": "app.x"}', b'[' * 500, b'\\xff']
+things = [None, True, -1, 0, 1, job, job + 1, 2 ** 70, '', 'end', 'ENDED_SUCCESS', [], {}, '\\ud800', 1.5]
+def member(): return choose.choice(things)
+for _ in range(choose.randrange(1, 30)):
+    head = {'op': choose.choice(['call', 'log', 'end', 'compiled', 'parsed', 'checked', 'x']), 'job': job}
+    head |= {'call': choose.randrange(3), 'name': choose.choice(['sleep', 'setting.get', 'child.start', 'x'])}
+    head |= {'status': 'ENDED_SUCCESS', 'message': '', 'took_us': 5}
+    for _ in range(choose.choice([0, 0, 0, 1, 2])):
+        head[choose.choice([*head, 'limit', 'fresh', 'response', 'output_bytes', 'error'])] = member()
+    data = bytearray(framed(head, choose.choice(values)))
+    for _ in range(choose.choice([0, 0, 0, 0, 3])):
+        data[choose.randrange(len(data))] = choose.randrange(256)
+    cut = choose.randrange(len(data) + 1)
+    raw(bytes(data[:cut]))
+    raw(bytes(data[cut:]))
+    if choose.random() < 0.3 and stream.recv(65536) == b'': break
+stream.close()
+"""
+SEEDS = 150
+
+
+def test_whatever_a_worker_sends_its_caller_is_answered(own_project: Project) -> None:
+    """Proof of more: no answer, a defect in the daemon's log, a bystander who waits, a place that stays taken."""
+    path = own_project.endpoint("fuzz", FUZZ, timeout_s=2)
+    own_project.options(workers=4)
+    with hostile_daemon(own_project) as daemon, bystander(daemon) as longest_wait_s:
+
+        def call(seed: int) -> int:
+            return daemon.post(path, {"seed": seed}).status
+
+        with ThreadPoolExecutor(4) as callers:
+            statuses = list(callers.map(call, range(SEEDS)))
+        assert set(statuses) <= {200, 500, 504}
+        assert 500 in statuses
+        assert longest_wait_s() < LONGEST_WAIT_S
+        wait_for(lambda: daemon.ask("status")["executions"]["live"] == 0, "every execution to be over")
+        # A defect of the daemon is logged as an error; the workers' own tracebacks go to the same place without one.
+        assert " ERROR " not in daemon.log
+
+
 # ---- found: callers left without an answer ---------------------------------------------------------------------------
 
 
@@ -244,8 +315,6 @@ def test_a_number_that_json_cannot_write_again_still_gets_its_call_answered(own_
 
 
 # ---- found: other clients wait ---------------------------------------------------------------------------------------
-
-LONGEST_WAIT_S = 0.8
 
 
 @pytest.mark.parametrize(
@@ -287,6 +356,44 @@ def test_empty_log_frames_are_not_free(own_project: Project) -> None:
         answer = attack(daemon, "attack", 30)
         assert answer is not None
         assert answer.status == 500, "200,000 log frames were taken"
+
+
+# What passes a fixed bound: the options that are raised for it, the bound made small, the source, the message.
+PAST_A_BOUND = {
+    "requests per second": (
+        {"max_calls": 10**9},
+        {"CALLS_AT_ONCE": 500, "CALLS_PER_S": 10},
+        "for number in range(1, 10_000):\n    call(number, 'nothing', '{}')\n    receive()\n",
+        "calls_per_s: more than 500 requests to the daemon and 10 for each second",
+    ),
+    "bytes of requests": (
+        {},
+        {"CALLS_BYTES": 5_000_000},
+        "text = '{\"x\": \"' + 'x' * 1_000_000 + '\"}'\n"
+        "for number in range(1, 20):\n    call(number, 'nothing', text)\n    receive()\n",
+        "calls_bytes: requests of more than 5000000 bytes to the daemon",
+    ),
+    "lines of log": (
+        {"max_log_bytes": 10**9},
+        {},
+        "data = framed({'op': 'log', 'job': job}, b'[{}]') * 1_000\nfor _ in range(101): raw(data)\nreceive()\n",
+        "log_lines: more than 100000 lines of log",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "bounds", "source", "message"), PAST_A_BOUND.values(), ids=PAST_A_BOUND)
+def test_a_fixed_bound_ends_its_execution_and_is_named(
+    own_project: Project, options: dict[str, int], bounds: dict[str, int], source: str, message: str
+) -> None:
+    """Proof: what an operator's generous options leave open costs the daemon without an end."""
+    own_project.options(**options)
+    own_project.endpoint("attack", source + FINE)
+    with hostile_daemon(own_project, **bounds) as daemon, bystander(daemon) as longest_wait_s:
+        answer = attack(daemon, "attack", 30)
+        assert answer is not None
+        assert (answer.status, answer.json["status"], answer.json["message"]) == (500, "ENDED_ERROR", message)
+        assert longest_wait_s() < LONGEST_WAIT_S
 
 
 FLOODS = {

@@ -21,6 +21,14 @@ MAX_NAME_CHARS = 1_000
 # Parsed on the loop; what 1 MiB can cost there is some tens of milliseconds at the worst.
 MAX_CALL_BYTES = 1_048_576
 
+# What no honest flow comes near with the options' defaults; it matters where an operator raised max_calls or
+# max_log_bytes, and for a process that does not play by the rules. All of one execution: requests at once and then per
+# second, bytes of all requests, lines of log.
+CALLS_AT_ONCE = 100_000
+CALLS_PER_S = 2_000
+CALLS_BYTES = 536_870_912
+LOG_LINES = 100_000
+
 _END_STATUSES = {"ENDED_SUCCESS": Status.ENDED_SUCCESS, "ENDED_ERROR": Status.ENDED_ERROR}
 
 
@@ -158,3 +166,23 @@ def read_log(value: bytes | None) -> bytes:
     if value is None or b"\n" in value:
         raise FrameError("the log is missing, or has a line break")
     return value
+
+
+def limit_of_calls(calls: int, calls_bytes: int, seconds: float, limits: Limits) -> str:
+    """Which limit so many requests in that time have passed, in words for the flow's author; "" if none."""
+    if calls > limits.max_calls:
+        return f"max_calls: more than {limits.max_calls} requests to the daemon"
+    if calls > CALLS_AT_ONCE + CALLS_PER_S * seconds:
+        return f"calls_per_s: more than {CALLS_AT_ONCE} requests to the daemon and {CALLS_PER_S} for each second"
+    if calls_bytes > CALLS_BYTES:
+        return f"calls_bytes: requests of more than {CALLS_BYTES} bytes to the daemon"
+    return ""
+
+
+def limit_of_log(lines: int, size_bytes: int, limits: Limits) -> str:
+    """The same for the log. The worker counts too, and ends an honest flow exactly at max_log_bytes."""
+    if size_bytes > limits.max_log_bytes * 2 + MAX_CALL_BYTES:
+        return f"max_log_bytes: more than {limits.max_log_bytes} bytes of log"
+    if lines > LOG_LINES:
+        return f"log_lines: more than {LOG_LINES} lines of log"
+    return ""

@@ -118,9 +118,11 @@ class Job:
     resuming_since: float = 0.0
     cpu_base_s: float = -1.0
     calls: int = 0
+    calls_bytes: int = 0
     refusals: int = 0
     open_call: int = -1
     log_bytes: int = 0
+    log_lines: int = 0
     answer: bytes = b""
 
     def move(self, state: JobState) -> None:

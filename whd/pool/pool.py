@@ -348,8 +348,9 @@ class Pool:
                 raise FrameError("a request that does not wait for its answer, or for the one before")
             call, name, arguments = frames.read_call(head, value)
             job.calls += 1
-            if job.calls > job.limits.max_calls:
-                limit = f"max_calls: more than {job.limits.max_calls} requests to the daemon"
+            job.calls_bytes += len(value or b"")
+            seconds = self._loop.time() - job.started
+            if limit := frames.limit_of_calls(job.calls, job.calls_bytes, seconds, job.limits):
                 self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
                 return
             job.open_call = call
@@ -369,9 +370,8 @@ class Pool:
     def _on_log_frame(self, job: Job, value: bytes | None) -> None:
         lines = frames.read_log(value)
         job.log_bytes += len(lines) + LOG_FRAME_BYTES
-        # The worker counts too, and ends an honest flow with a message; this is the bound for a dishonest one.
-        if job.log_bytes > job.limits.max_log_bytes * 2 + frames.MAX_CALL_BYTES:
-            limit = f"max_log_bytes: more than {job.limits.max_log_bytes} bytes of log"
+        job.log_lines += 1
+        if limit := frames.limit_of_log(job.log_lines, job.log_bytes, job.limits):
             self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
             return
         job.customer.on_log(job, lines)

@@ -31,8 +31,6 @@ OPEN = frozenset(
         "test_a_flow_leaves_the_memory_that_it_found[in the cache of addresses]",
         "test_a_flow_leaves_the_memory_that_it_found[in the cache of patterns]",
         "test_an_error_that_cannot_be_told_ends_its_flow_and_not_the_process",
-        "test_memory_cannot_be_offered_for_merging",
-        "test_no_memory_is_shared_between_processes",
     }
 )
 

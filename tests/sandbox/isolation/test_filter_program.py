@@ -20,7 +20,7 @@ HEADERS = {
 }
 # linux/audit.h: i386, 32-bit arm, and each other
 FOREIGN_ARCHS = {0x40000003, 0x40000028, 0xC000003E, 0xC00000B7}
-GOOD_ARGUMENTS = {"mmap": (0, 4096, 3, 0x22, 2**64 - 1, 0)}
+GOOD_ARGUMENTS = {"mmap": (0, 4096, 3, 0x22, 2**64 - 1, 0), "madvise": (0, 4096, 4)}
 
 
 def answer(code: bytes, arch: int, number: int, arguments: tuple[int, ...] = ()) -> int:
@@ -91,6 +91,21 @@ def test_every_call_of_another_architecture_kills(machine: str) -> None:
         ("mmap", (0, 4096, 4, 0x22), KILL),
         ("mmap", (0, 4096, 3, 0x02), KILL),
         ("mmap", (0, 4096, 3 | 1 << 32, 0x22), KILL),
+        ("mmap", (0, 4096, 0, 0x4032), ALLOW),
+        ("mmap", (0, 4096, 3, 0x21), KILL),
+        ("mmap", (0, 4096, 3, 0x23), KILL),
+        ("mmap", (0, 4096, 3, 0x28), KILL),
+        ("mmap", (0, 4096, 3, 0x122), KILL),
+        ("mmap", (0, 4096, 3, 0x2022), KILL),
+        ("mmap", (0, 4096, 3, 0x8022), KILL),
+        ("mmap", (0, 4096, 3, 0x40022), KILL),
+        ("mmap", (0, 4096, 3, 1 << 32 | 0x22), KILL),
+        ("mremap", (0, 4096, 8192, 1), ALLOW),
+        ("mremap", (0, 4096, 8192, 3), KILL),
+        ("mremap", (0, 4096, 8192, 5), KILL),
+        ("madvise", (0, 4096, 4), ALLOW),
+        *(("madvise", (0, 4096, advice), KILL) for advice in range(26) if advice != 4),
+        ("madvise", (0, 4096, 1 << 32 | 4), KILL),
         ("mprotect", (0, 4096, 3), ALLOW),
         ("mprotect", (0, 4096, 5), KILL),
         ("sendto", (3, 1, 1, 0x4000, 0), ALLOW),

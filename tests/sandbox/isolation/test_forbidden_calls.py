@@ -22,12 +22,18 @@ REFUSED = sorted(set(KNOWN) & seccomp.REFUSED)
 
 only_x86_64 = pytest.mark.skipif(kernel.MACHINE != "x86_64", reason="an entry that only x86-64 has")
 
+NEW_PAGE = 'kernel.syscall("mmap", 0, 4096, 3, 0x22, -1, 0)'
 # Calls that are allowed, with arguments that are not: what is tried, the source.
 WRONG_ARGUMENTS = {
     "executable memory": 'kernel.syscall("mmap", 0, 4096, 7, 0x22, -1, 0)',
     "executable memory, not writable": 'kernel.syscall("mmap", 0, 4096, 5, 0x22, -1, 0)',
     "a mapping of a descriptor": 'kernel.syscall("mmap", 0, 4096, 1, 0x02, 3, 0)',
-    "memory made executable": 'kernel.syscall("mprotect", kernel.syscall("mmap", 0, 4096, 3, 0x22, -1, 0), 4096, 5)',
+    "memory made executable": f'kernel.syscall("mprotect", {NEW_PAGE}, 4096, 5)',
+    "memory shared with a child or a thread": 'kernel.syscall("mmap", 0, 4096, 3, 0x21, -1, 0)',
+    "memory that is locked": 'kernel.syscall("mmap", 0, 4096, 3, 0x2022, -1, 0)',
+    "memory offered for merging": f'kernel.syscall("madvise", {NEW_PAGE}, 4096, 12)',
+    "memory pushed out": f'kernel.syscall("madvise", {NEW_PAGE}, 4096, 21)',
+    "memory moved to an address": 'kernel.syscall("mremap", 0, 4096, 4096, 3, 65536)',
     "a protection bit above 32 bits": 'kernel.syscall("mmap", 0, 4096, 1 << 32 | 3, 0x22, -1, 0)',
     "sending to an address": 'kernel.syscall("sendto", 3, at(b"x"), 1, 0, 1 << 40, 16)',
     "sending out of band": 'kernel.syscall("sendto", 3, at(b"x"), 1, 1, 0, 0)',

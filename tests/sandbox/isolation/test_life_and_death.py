@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from .walled import Zygote, as_user, has_ended
+from .walled import Zygote, as_user, has_ended, why_unreadable
 
 # What a daemon of the workers' own user does with a pidfd that it was sent.
 USERS_DAEMON = """
@@ -32,12 +32,11 @@ def test_a_pidfd_that_was_sent_kills_the_worker(zygote: Zygote) -> None:
 
 def test_a_daemon_of_the_same_user_needs_no_root_for_that(zygote: Zygote) -> None:
     held = zygote.hold()
-    user = as_user(zygote.uid if zygote.uid else 65534) if os.geteuid() == 0 else {}
-    command = [sys.executable, "-I", "-B", "-c", USERS_DAEMON, str(held.pidfd)]
-    try:
-        subprocess.run(command, pass_fds=[held.pidfd], cwd="/", check=True, **user)
-    except PermissionError:
-        pytest.skip("another user cannot run this interpreter")
+    uid = (zygote.uid or 65534) if os.geteuid() == 0 else None
+    if uid is not None and (reason := why_unreadable(uid)):
+        pytest.skip(f"another user cannot run this interpreter: {reason}")
+    command = as_user(uid, [sys.executable, "-I", "-B", "-c", USERS_DAEMON, str(held.pidfd)])
+    subprocess.run(command, pass_fds=[held.pidfd], cwd="/", check=True)
     assert has_ended(held.pidfd)
     assert zygote.reap(held) == -signal.SIGKILL
 
@@ -46,11 +45,10 @@ def test_a_stranger_cannot_kill_a_worker(zygote: Zygote) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root to become a stranger")
     held = zygote.hold()
-    command = [sys.executable, "-I", "-B", "-c", USERS_DAEMON, str(held.pidfd)]
-    try:
-        ended = subprocess.run(command, pass_fds=[held.pidfd], cwd="/", stderr=subprocess.PIPE, **as_user(20002))
-    except PermissionError:
-        pytest.skip("another user cannot run this interpreter")
+    if reason := why_unreadable(20002):
+        pytest.skip(f"another user cannot run this interpreter: {reason}")
+    command = as_user(20002, [sys.executable, "-I", "-B", "-c", USERS_DAEMON, str(held.pidfd)])
+    ended = subprocess.run(command, pass_fds=[held.pidfd], cwd="/", stderr=subprocess.PIPE)
     assert b"PermissionError" in ended.stderr
     signal.pidfd_send_signal(held.pidfd, signal.SIGKILL)
     assert zygote.reap(held) == -signal.SIGKILL

@@ -70,12 +70,12 @@ print(namespaces.enter(wall), wall.has_mount_namespace, sep="|")
 ROOT_WITHOUT_NAMESPACE = {
     "refused": (
         "tried = namespaces._tried_by_child\n"
-        "namespaces._tried_by_child = lambda wall, with_user: 1 if with_user else tried(wall, with_user=False)",
+        "namespaces._tried_by_child = lambda wall, with_user: (1, '') if with_user else tried(wall, with_user=False)",
         {"namespaces"},
     ),
     # 1 is no flag of unshare(2): it fails after root has stepped aside.
     "half-way": (
-        "namespaces._tried_by_child = lambda wall, with_user: 0\nnamespaces._CLONE_NEWUSER = 1",
+        "namespaces._tried_by_child = lambda wall, with_user: (0, '')\nnamespaces._CLONE_NEWUSER = 1",
         {"namespaces", "empty_root"},
     ),
 }
@@ -103,6 +103,23 @@ def test_root_becomes_nobody_without_a_user_namespace_too(
         signal.pidfd_send_signal(held.pidfd, signal.SIGKILL)
         assert zygote.reap(held) == -signal.SIGKILL
         assert zygote.ask({"do": "canary"})["found"] == []
+    finally:
+        zygote.close()
+
+
+def test_a_defect_in_the_attempt_is_reported_as_what_it_is(tmp_path: Path) -> None:
+    """A child makes the attempt: what goes wrong there must not look like a kernel that refuses."""
+    far_side = tmp_path / "far_side.py"
+    change = (
+        "from whd.sandbox.isolation import namespaces\n"
+        "def broken(path, text): raise LookupError('unknown encoding: ascii')\n"
+        "namespaces._write = broken\n\nMEMORY_BYTES ="
+    )
+    far_side.write_text(FAR_SIDE.read_text().replace("MEMORY_BYTES =", change, 1))
+    zygote = Zygote(far_side=far_side)
+    try:
+        reports = engaged(zygote, zygote.run("value = reports")["value"])
+        assert "LookupError: unknown encoding: ascii" in reports["namespaces"].reason
     finally:
         zygote.close()
 

@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 FAR_SIDE = Path(__file__).with_name("far_side.py")
+AS_USER = Path(__file__).with_name("as_user.py")
 PROJECT = Path(__file__).resolve().parents[3]
 # Neither root nor nobody, so that a mix-up of inside and outside shows.
 ORDINARY_UID = 20001
@@ -57,7 +59,7 @@ class Zygote:
         self.uid = os.geteuid() if uid is None else uid
         self.control = ours
         with theirs:
-            self.outer = subprocess.Popen(command, env={}, pass_fds=[fd], **as_user(uid))
+            self.outer = subprocess.Popen(as_user(uid, command), env={}, pass_fds=[fd])
         try:
             hello, fds = self._receive()
         except BaseException:
@@ -102,20 +104,17 @@ class Zygote:
         return json.loads(packet), fds
 
 
-def as_user(uid: int | None) -> dict[str, Any]:
-    """What makes subprocess run as another user; nothing for the own."""
-    return {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
+def as_user(uid: int | None, command: list[str]) -> list[str]:
+    """The command as another user runs it, None for the own; only root can do that."""
+    return command if uid is None else [sys.executable, "-I", "-B", str(AS_USER), str(PROJECT), str(uid), *command]
 
 
+@cache
 def why_unreadable(uid: int) -> str:
     """Why the user cannot run the project's far side with this interpreter; "" if it can."""
     code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); import whd.sandbox.isolation; open({str(FAR_SIDE)!r})"
-    try:
-        trial = subprocess.run(
-            [sys.executable, "-I", "-B", "-c", code], capture_output=True, text=True, cwd="/", **as_user(uid)
-        )
-    except OSError as error:
-        return str(error)
+    command = as_user(uid, [sys.executable, "-I", "-B", "-c", code])
+    trial = subprocess.run(command, capture_output=True, text=True, cwd="/", env={})
     return trial.stderr.strip().rpartition("\n")[2] if trial.returncode else ""
 
 

@@ -23,6 +23,8 @@ _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWPID = 0x20000000
 _CLONE_NEWNET = 0x40000000
 _ALL_BUT_USER = _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWPID | _CLONE_NEWNET
+# Of a message that fits into a pipe at once.
+_DEFECT_CHARS = 1_000
 
 # What refuses user namespaces to ordinary users: file, the content that does it, the way out.
 _SWITCHES = (
@@ -42,17 +44,17 @@ def enter(wall: Wall) -> str:
 
     Root falls back to all but the user namespace where that is refused.
     """
-    code = _tried_by_child(wall, with_user=True)
+    code, defect = _tried_by_child(wall, with_user=True)
     if code == 0:
         _enter(wall, with_user=True)
         _forbid_nesting()
-    elif wall.is_root and _tried_by_child(wall, with_user=False) == 0:
+    elif wall.is_root and _tried_by_child(wall, with_user=False)[0] == 0:
         _enter(wall, with_user=False)
     else:
-        return _why(code)
+        return defect or _why(code)
     wall.has_user_namespace = code == 0
     wall.has_mount_namespace = wall.has_pid_namespace = True
-    return "" if code == 0 else f"all but the user namespace: {_why(code)}"
+    return "" if code == 0 else f"all but the user namespace: {defect or _why(code)}"
 
 
 def _enter(wall: Wall, *, with_user: bool) -> None:
@@ -75,8 +77,9 @@ def _enter(wall: Wall, *, with_user: bool) -> None:
     _write("/proc/self/uid_map", f"{NOBODY} {uid} 1")
 
 
-def _tried_by_child(wall: Wall, *, with_user: bool) -> int:
-    """0, or the errno that the attempt ended with, in a child."""
+def _tried_by_child(wall: Wall, *, with_user: bool) -> tuple[int, str]:
+    """(0, ""), or the errno that the attempt ended with in a child, and what went wrong if it was no OSError."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         code = errno.EIO
@@ -85,10 +88,15 @@ def _tried_by_child(wall: Wall, *, with_user: bool) -> int:
             code = 0
         except OSError as error:
             code = error.errno or errno.EIO
+        except Exception as error:
+            os.write(writing, f"{type(error).__name__}: {error}"[:_DEFECT_CHARS].encode("utf-8", "replace"))
         finally:
             os._exit(code)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        defect = pipe.read().decode("utf-8")
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+    return os.waitstatus_to_exitcode(status), defect
 
 
 def _forbid_nesting() -> None:

@@ -30,6 +30,9 @@ def _no_bits_but(index: int, bits: int) -> Check:
 
 
 _READ_WRITE = 0x1 | 0x2  # PROT_READ, PROT_WRITE; not PROT_EXEC
+# asm-generic/mman-common.h, mman.h: MAP_PRIVATE and MAP_ANONYMOUS, and of all other flags MAP_FIXED and MAP_NORESERVE,
+# which the C library's allocator may add. Nothing shared, locked, huge or growing.
+_PRIVATE_ANONYMOUS = Check(3, _ALL_BITS & ~(0x10 | 0x4000), (0x02 | 0x20,))
 _CLOCKS = _no_bits_but(0, 15)  # linux/time.h; a number past them names another process's CPU clock
 
 ALLOWED: dict[str, tuple[Check, ...]] = {
@@ -40,13 +43,14 @@ ALLOWED: dict[str, tuple[Check, ...]] = {
     "recvfrom": (_no_bits_but(3, 0x40 | 0x100 | 0x4000),),  # MSG_DONTWAIT, MSG_WAITALL, MSG_NOSIGNAL
     "sendto": (_no_bits_but(3, 0x40 | 0x4000), _no_bits_but(4, 0)),
     "close": (),
-    # Memory: anonymous, never executable.
+    # Memory: anonymous, the process's own, never executable. Of the advice only MADV_DONTNEED, with which the C library
+    # gives memory back: MADV_MERGEABLE would let the time of a write tell what another process's memory holds.
     "brk": (),
-    "mmap": (_no_bits_but(2, _READ_WRITE), Check(3, 0x20, (0x20,))),  # MAP_ANONYMOUS
+    "mmap": (_no_bits_but(2, _READ_WRITE), _PRIVATE_ANONYMOUS),
     "mprotect": (_no_bits_but(2, _READ_WRITE),),
     "munmap": (),
-    "mremap": (),
-    "madvise": (),
+    "mremap": (_no_bits_but(3, 0x1),),  # MREMAP_MAYMOVE
+    "madvise": (Check(2, _ALL_BITS, (4,)),),
     # Locks of the interpreter and the C library: FUTEX_WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, private or not, on either
     # clock; not the priority-inheriting and requeueing ones (CVE-2014-3153).
     "futex": (Check(1, _ALL_BITS & ~0x180, (0, 1, 9, 10)),),
