@@ -144,8 +144,9 @@ def test_tasks_are_children_too(run_flow: Callable[..., Ended]) -> None:
     d = this.connect(connector_type='REST', url='https://d', data=b'text', wait=False)
     e = this.task('REST', url='https://e').run_async()
     f = this.connect(url='https://f').run_async()
+    h = this.task(connector_type='REST', url='https://h', wait=False)
     g = this.flow('child', wait=False)
-    this.wait_for([a, b, c, d, e, f, g])
+    this.wait_for([a, b, c, d, e, f, g, h])
     this.set_output([x.get('type') for x in (a, c, g)])
     """
     ended = run(run_flow, body)
@@ -156,11 +157,12 @@ def test_tasks_are_children_too(run_flow: Callable[..., Ended]) -> None:
         ("REST", {"url": "https://d", "data": "text"}, None),
         ("REST", {"url": "https://e"}, None),
         ("REST", {"url": "https://f"}, None),
+        ("REST", {"url": "https://h"}, None),
         ("REST", {"url": "https://c"}, None),
     ]
     waits = [arguments["ids"] for name, arguments in ended.calls if name == WAIT]
     # The last is that of wait_for: what has ended is not asked for again.
-    assert waits == [["c1"], ["c2"], ["c7", "c3", "c4", "c5", "c6"]]
+    assert waits == [["c1"], ["c2"], ["c8", "c3", "c4", "c5", "c7", "c6"]]
     assert ended.output == ["TASK", "TASK", "FLOW"]
 
 

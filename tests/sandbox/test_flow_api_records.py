@@ -14,6 +14,16 @@ from .test_flow_api import flow
 CALLS: list[tuple[str, str, list[tuple[str, Any]]]] = [
     ("setting save", "system.setting('s').save(value=[1])", [("setting.save", {"name": "s", "value": [1]})]),
     ("setting save at once", "system.setting('s', value=None)", [("setting.save", {"name": "s", "value": None})]),
+    ("setting by keyword", "system.setting(name='s', value=2)", [("setting.save", {"name": "s", "value": 2})]),
+    ("file by keyword", "system.file(name='f', content='')", [("file.save", {"name": "f", "content": ""})]),
+    ("flow by keyword", "system.flow(name='x').exists()", [("flow.exists", {"name": "x"})]),
+    (
+        "setting list_append by keyword",
+        "system.setting('s').list_append(item=1)",
+        [("setting.list_append", {"name": "s", "item": 1})],
+    ),
+    ("sleep by keyword", "this.sleep(seconds=2)", [("sleep", {"seconds": 2.0})]),
+    ("sleep_until by keyword", "this.sleep_until(time=7)", [("sleep", {"until": 7.0})]),
     ("setting save of dates", "system.setting('s').save(value={2})", [("setting.save", {"name": "s", "value": [2]})]),
     ("setting delete", "system.setting('s').delete()", [("setting.delete", {"name": "s"})]),
     (
@@ -113,6 +123,8 @@ def test_a_file_that_is_no_text_comes_as_bytes(run_flow: Callable[..., Ended]) -
 
 WRONG = [
     ("system.setting(7)", "system.setting: a setting's name must be text, not 7"),
+    ("system.setting(value=1)", "MissingInputError: system.setting needs a name: system.setting('name')"),
+    ("system.file()", "MissingInputError: system.file needs a name: system.file('name')"),
     ("system.setting('s').save()", "MissingInputError: setting.save needs value="),
     ("system.setting('s').save(content=1)", "setting.save: there is no field 'content'; it takes value="),
     ("system.setting('s').save(value=object())", "setting.save: arguments['value'] is a object, which has no"),

@@ -110,7 +110,7 @@ class Setting(Record):
         """Removes what a flow saved; the operator's file of that name, if there is one, shows again."""
         self._call("delete")
 
-    def list_append(self, item: Any, /) -> None:
+    def list_append(self, item: Any) -> None:
         """Adds to the end of the list that the value is; nothing that others add meanwhile is lost."""
         self._call("list_append", item=item)
 
