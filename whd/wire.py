@@ -19,7 +19,7 @@ daemon to worker
     answer   job, call, [error: {type, text}] + value   to a call
 
 worker to daemon
-    compiled hash, code, warnings                       or refused: hash, text
+    compiled hash, code, warnings, asks                 or refused: hash, text
     parsed   job, keys + value: Parsed.members_json     or: job, error (text), status (400 or 413)
     checked  job, [error: text]
     call     job, call, name + value: arguments
@@ -33,13 +33,30 @@ from __future__ import annotations
 
 import json
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 LENGTH = Struct("<I")
 MAX_HEAD_BYTES = 1_048_576
 
 _decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+# Of one source.
+MAX_ASKS = 1_000
+MAX_ASKED_CHARS = 1_000
+
+
+class Ask(NamedTuple):
+    """What a flow's source plainly asks of its user (sandbox/asks.py); `asks` of a compiled frame are such.
+
+    `action`: read_setting, write_setting, setting (one of the two), the same of files, run_flow, see_flow, task (its
+    type) or connect (its URL).
+    """
+
+    line: int
+    action: str
+    name: str
 
 
 class FrameError(ValueError):

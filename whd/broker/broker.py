@@ -74,15 +74,17 @@ class Broker:
 
     def refuse(self, call: Call, error: CallError | PermissionDenied) -> None:
         """Answers a call with an error; a refusal by permission is counted and logged."""
-        if isinstance(error, CallError):
-            kind = error.kind
-        else:
-            kind = "PermissionDenied"
-            self.refused_total += 1
-            call.job.refusals += 1
-            if call.job.refusals <= MAX_LOGGED_REFUSALS:
-                log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, error)
+        kind = error.kind if isinstance(error, CallError) else "PermissionDenied"
+        if kind == "PermissionDenied":
+            self.note_refusal(call, str(error))
         self._pool.answer(call.job, call.number, error=(kind, str(error)))
+
+    def note_refusal(self, call: Call, text: str) -> None:
+        """Counts and logs a refusal by permission; of one execution only the first ones are logged."""
+        self.refused_total += 1
+        call.job.refusals += 1
+        if call.job.refusals <= MAX_LOGGED_REFUSALS:
+            log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, text)
 
     def when_done(self, call: Call) -> Callable[[StateError | None], None]:
         """Answers a call once something is on disk, or with what kept it from there."""
@@ -108,7 +110,9 @@ class Broker:
         client = self._snapshot().clients.get(call.execution.client_name)
         user = client.users.get(call.execution.user_name) if client is not None else None
         if client is None or user is None:
-            raise CallError("PermissionDenied", f"user {call.execution.user_name} does not exist any more")
+            # Whatever it was: who does not exist may do nothing.
+            what = f"user {call.execution.user_name} does not exist any more, so {call.name} is refused"
+            raise CallError("PermissionDenied", what)
         return client, user
 
     def _sleep(self, call: Call) -> None:
