@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from ..errors import CloudomationException, InvalidInputError, MissingInputError
 from ..run import ERROR, SUCCESS, Run
 from . import arguments
-from .executions import Child, Execution, executions_of, make_child, wait_for
+from .executions import FLOW_CALL, Child, Execution, executions_of, make_child, wait_for
 from .fixed import MISSING, seal
 
 TASK_TYPES = ("REST",)
@@ -141,7 +141,7 @@ class This(Execution):
         if flow_name is MISSING:
             raise MissingInputError("this.flow needs the flow's name: this.flow('name')")
         flow = arguments.text(flow_name, "this.flow: a flow's name")
-        return self._child("this.flow", "child.start", {"flow": flow}, flow, wait, inputs, options)
+        return self._child("this.flow", FLOW_CALL, {"flow": flow}, flow, wait, inputs, options)
 
     def _connect(self, wait: bool, connector_type: Any, inputs: Any, options: dict[str, Any]) -> Child:
         if connector_type is MISSING:
