@@ -277,3 +277,116 @@ def _curl(daemon: RunningDaemon, url: str) -> Any:
     command = ["curl", "-sS", "-d", '{"key": "my-secret-api-key"}', url]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "NO_PROXY": "*"})
     return json.loads(result.stdout)
+
+
+# ---- what check says of permissions ----------------------------------------------------------------------------------
+
+ASKING_FLOW = """
+def handler(system, this):
+    system.setting('app.colour').get('value')
+    system.setting('secret').get('value')
+    system.setting('app.colour').save(value='red')
+    system.file('reports/today').save(content='')
+    system.file('other').get('content')
+    this.flow('helper')
+    this.flow('barred')
+    this.flow('helpr')
+    this.task('REST', url='https://api.example.com/v1/x')
+    this.connect(url='https://elsewhere.example.com/')
+    this.task('SMTP', to='ada')
+"""
+
+
+@pytest.fixture
+def asking(project: Project) -> Project:
+    project.users(
+        "acme",
+        {
+            "kevin": {
+                "flows": ["ask*", "help*"],
+                "settings": {"read": ["app.*"]},
+                "files": {"write": ["reports/*"]},
+                "connections": {"REST": ["https://api.example.com/*"]},
+                "act_as": ["robot"],
+            },
+            "robot": {},
+        },
+    )
+    project.endpoint("asking", ASKING_FLOW)
+    project.flow("acme", "helper", "def handler(system, this):\n    system.setting('deep').get()\n")
+    project.flow("acme", "barred", "def handler(system, this):\n    system.setting('never reached').get()\n")
+    return project
+
+
+def test_check_warns_where_a_flow_plainly_asks_for_more(asking: Project) -> None:
+    result = whd(asking, "check")
+    assert result.returncode == 0, result.stdout
+    lines = [line.partition("/flows/acme/")[2] for line in result.stdout.splitlines() if "/flows/" in line]
+    said = {line.partition(" (called by")[0].partition(";")[0] for line in lines}
+    assert said == {
+        "asking.py:4: warning: user kevin may not read the setting secret",
+        "asking.py:5: warning: user kevin may not write the setting app.colour",
+        "asking.py:7: warning: user kevin may not read the file other",
+        "asking.py:9: warning: user kevin may not run the flow barred",
+        "asking.py:10: warning: there is no flow 'helpr' - did you mean helper?",
+        "asking.py:12: warning: user kevin may not connect to https://elsewhere.example.com/",
+        "asking.py:13: warning: there are no tasks of type 'SMTP', only REST",
+        "helper.py:2: warning: user kevin may not read the setting deep",
+    }
+    assert all(line.endswith("(called by webhook asking)") for line in lines)
+
+
+def test_check_explains_what_each_webhooks_user_may_do(asking: Project) -> None:
+    asking.webhook("acme", "idle", flow_name="helper", user_name="robot", key="never-shown")
+    plain = whd(asking, "check")
+    assert "never-shown" not in plain.stdout + plain.stderr
+    assert (
+        "acme: user kevin of asking may run flows ask*, help*; read settings app.*; write files reports/*; "
+        "call REST https://api.example.com/*; act as robot"
+    ) in plain.stderr
+    assert "acme: user robot of idle may do nothing" in plain.stderr
+    full = whd(asking, "check", "--verbose").stdout
+    assert "acme/idle (with a key) runs the flow helper as user robot, who may\n    do nothing\n" in full
+    assert "\n    read settings: app.*\n    write files: reports/*\n" in full
+    document = json.loads(whd(asking, "check", "-v", "--json").stdout)
+    assert {fault["path"].rpartition("/")[2] for fault in document["faults"]} >= {"asking.py", "helper.py"}
+    assert document["webhooks"][1] == {
+        "client": "acme", "webhook": "idle", "flow_name": "helper", "user_name": "robot", "key_required": True,
+        "may": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = " + "(" * 100_000,
+        "x = a" + ".b" * 100_000,
+        "x = " + "-" * 500_000 + "1",
+        "system" + ".setting('x')" * 50_000,
+    ],
+    ids=["brackets", "attributes", "signs", "calls"],
+)
+def test_check_survives_a_source_that_is_meant_to_break_it(doubling: Project, source: str) -> None:
+    doubling.flow("acme", "hostile", f"def handler(system, this):\n    {source}\n")
+    result = whd(doubling, "check")
+    assert result.returncode == 1
+    assert "hostile.py" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_refusals_are_counted_and_logged(doubling: Project) -> None:
+    greedy = "def handler(system, this):\n" + "".join(
+        f"    try:\n        system.setting('secret-{number}').get()\n    except Exception:\n        pass\n"
+        for number in range(15)
+    )
+    path = doubling.endpoint("greedy", greedy)
+    with running(doubling) as daemon:
+        record = daemon.post(path).json
+        assert record["status"] == "ENDED_SUCCESS"
+        assert daemon.ask("status")["refused_calls"] == 15
+        assert "refused: 15 requests of flows, by permission" in whd(doubling, "status").stdout
+        said = [line for line in daemon.log.splitlines() if "may not read the setting secret-" in line]
+        # Of one execution only the first are logged: a flow must not fill the log.
+        assert len(said) == 10
+        assert record["id"] in said[0]
+        assert "acme" in said[0]

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "whd"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__", "cli"),
     ("commands",),
-    ("daemon", "check"),
+    ("daemon", "check", "explain"),
     ("admin", "service", "app", "control", "systemd", "log", "state"),
     ("handlers",),
     ("executions.runner", "broker"),
@@ -29,6 +29,7 @@ PURE = (
     "settings.options", "settings.parse", "http.connection", "http.messages", "http.checks", "pool.scheduler",
     "pool.frames", "tables", "http.plain", "http.body", "http.writer", "auth.connections", "auth.urls",
     "auth.addresses", "rest.values", "rest.inputs", "rest.outputs", "executions.family", "broker.call", "locks",
+    "explain", "sandbox.asks",
 )  # fmt: skip
 WITH_EFFECTS = {"socket", "asyncio", "time", "subprocess", "threading", "sqlite3", "select"}
 

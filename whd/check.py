@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
+from . import explain
 from .errors import StateError, WhdError
 from .http.budget import BufferBudget
 from .pool.compiler import Code, refusal_faults
@@ -14,8 +16,16 @@ from .settings.index import Index
 from .settings.model import Fault, Flow, SavedSetting
 
 
-async def check_everything(paths: Paths) -> list[Fault]:
-    """All faults and warnings of the files, and of every flow as the sandbox's compiler sees it."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """All faults and warnings, sorted by place, and what each webhook's user may do."""
+
+    faults: list[Fault]
+    webhooks: list[explain.Explanation]
+
+
+async def check_everything(paths: Paths) -> Checked:
+    """Reads all files, and every flow as the sandbox's compiler sees it."""
     saved: list[SavedSetting] = []
     unread: list[Fault] = []
     try:
@@ -28,17 +38,22 @@ async def check_everything(paths: Paths) -> list[Fault]:
     faults = unread + list(snapshot.faults)
     budget = BufferBudget(lambda: snapshot.options.max_buffered_bytes)
     flows = [flow for client in snapshot.clients.values() for flow in client.flows.values()]
+    codes: dict[int, Code] = {}
     if flows:
         pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options, budget)
         try:
             await pool.start()
             for code, flow in zip(await asyncio.gather(*(_compile(pool, flow) for flow in flows)), flows, strict=True):
                 faults += code_faults(flow, code)
+                codes[id(flow)] = code
         except WhdError as error:
             faults.append(Fault(str(paths.config), 0, "", str(error)))
         finally:
             await pool.close()
-    return sorted(faults, key=lambda fault: (fault.path, fault.line))
+    for client in snapshot.clients.values():
+        faults += explain.asks_for_more(client, lambda flow: codes[id(flow)].asks if id(flow) in codes else ())
+    faults.sort(key=lambda fault: (fault.path, fault.line))
+    return Checked(faults, explain.explanations(snapshot.clients))
 
 
 async def _compile(pool: Pool, flow: Flow) -> Code:

@@ -60,7 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(subparsers)
     _add_executions(subparsers)
     _add_settings(subparsers)
-    _add(subparsers, "check", commands.check, "validate everything; a line per fault")
+    checking = _add(subparsers, "check", commands.check, "validate everything; a line per fault")
+    help_text = "also print, for each webhook, what its user may do (with --json: an object of faults and webhooks)"
+    checking.add_argument("-v", "--verbose", action="store_true", help=help_text)
     _add(subparsers, "webhooks", commands.webhooks, "the endpoints: URL, flow, user, whether a key is needed")
     _add(subparsers, "status", commands.status, "of the running daemon")
     _add(subparsers, "doctor", commands.doctor, "which isolation layers work on this host, and why not")

@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-from . import control, daemon, systemd, tables
+from . import control, daemon, explain, systemd, tables
 from .admin import Admin
 from .check import check_everything
 from .errors import BadPayload, ConfigError, StateError, UsageError
@@ -44,12 +44,22 @@ def serve(paths: Paths, given: argparse.Namespace) -> int:
 
 def check(paths: Paths, given: argparse.Namespace) -> int:
     """Validates everything, flows compiled included; warnings do not count as faults."""
-    faults = uvloop.run(check_everything(paths))
+    checked = uvloop.run(check_everything(paths))
+    faults = checked.faults
     if given.json:
-        _print_json([_fault_document(fault) for fault in faults])
+        documents = [_fault_document(fault) for fault in faults]
+        webhooks = [one.document() for one in checked.webhooks]
+        _print_json({"faults": documents, "webhooks": webhooks} if given.verbose else documents)
     else:
         for fault in faults:
             print(fault)
+        if given.verbose:
+            for one in checked.webhooks:
+                print("\n".join(["", *map(tables.printable, explain.in_full(one))]))
+        else:
+            # Not on standard output, which has a line for each fault and nothing else.
+            for line in explain.in_short(checked.webhooks):
+                print(tables.printable(line), file=sys.stderr)
         broken = sum(not fault.is_warning for fault in faults)
         print(f"{broken} faults, {len(faults) - broken} warnings" if faults else "no faults", file=sys.stderr)
     return FAULT if any(not fault.is_warning for fault in faults) else OK
@@ -281,6 +291,7 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
         f"{document['clients']} clients, {document['webhooks']} webhooks, settings snapshot {document['snapshot']}",
         f"executions: {executions['running']} running on {executions['places']} places, "
         f"{executions['waiting']} waiting, {executions['started']} started",
+        f"refused: {document['refused_calls']} requests of flows, by permission",
         f"workers: {workers['total']} ({workers['idle']} idle, {workers['spare']} spare), {workers['forked']} forked",
         f"store: {document['store']['written']} written, {document['store']['waiting']} waiting, "
         f"{document['store']['file_bytes'] / 1_048_576:.1f} MiB",

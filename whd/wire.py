@@ -16,13 +16,15 @@ daemon to worker
     run      job, hash, execution, limits, [behind] + value   runs a flow; value: its input_value. behind: it was handed
              over while another one ran
     revoke                                           no job before this one that was handed behind another shall start
-    answer   job, call, [error: {type, text}] + value   to a call
+    answer   job, call, [error: {type, text}], [raw_bytes] + value   to a call; its last raw_bytes are a file's content,
+             as it is, and not JSON
 
 worker to daemon
-    compiled hash, code, warnings                       or refused: hash, text
+    compiled hash, code, warnings, asks                 or refused: hash, text
     parsed   job, keys + value: Parsed.members_json     or: job, error (text), status (400 or 413)
     checked  job, [error: text]
-    call     job, call, name + value: arguments
+    call     job, call, name, [raw_bytes] + value: arguments; its last raw_bytes are what is large, as it is: a file's
+             content, the JSON text of a child's input
     log      job + value: a list of lines, each {"at": ms since 1970} with "args" (a list), "fields" (an object) or, of
              print, "text"
     end      job, status, message, took_us, [limit], [fresh], [name], [response: {status, headers}, output_bytes]
@@ -33,13 +35,30 @@ from __future__ import annotations
 
 import json
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 LENGTH = Struct("<I")
 MAX_HEAD_BYTES = 1_048_576
 
 _decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+# Of one source.
+MAX_ASKS = 1_000
+MAX_ASKED_CHARS = 1_000
+
+
+class Ask(NamedTuple):
+    """What a flow's source plainly asks of its user (sandbox/asks.py); `asks` of a compiled frame are such.
+
+    `action`: read_setting, write_setting, setting (one of the two), the same of files, run_flow, see_flow, task (its
+    type) or connect (its URL).
+    """
+
+    line: int
+    action: str
+    name: str
 
 
 class FrameError(ValueError):
@@ -70,6 +89,15 @@ def split(payload: bytes, max_head_bytes: int = MAX_HEAD_BYTES) -> tuple[dict[st
     if type(head) is not dict:
         raise FrameError("a frame's head is not an object")
     return head, value
+
+
+def split_raw(head: dict[str, Any], value: bytes) -> tuple[bytes, bytes]:
+    """A value into its JSON text and the `raw_bytes` at its end. Raises FrameError."""
+    raw_bytes = head.get("raw_bytes", 0)
+    if type(raw_bytes) is not int or not 0 <= raw_bytes <= len(value):
+        raise FrameError("raw_bytes is not the number of some of the bytes")
+    end = len(value) - raw_bytes
+    return value[:end], value[end:]
 
 
 class FrameReader:

@@ -149,6 +149,41 @@ def test_files_hold_text_and_bytes(call: Caller) -> None:
     """) == ["ü\r\n", "", [255, 0], False]  # fmt: skip
 
 
+def test_large_files_are_saved_and_read_in_one_go(call: Caller) -> None:
+    """Up to max_output_bytes; here the default of 8 MiB."""
+    assert output(call, """
+        text = 'ä' * 4_000_000
+        data = bytes(range(256)) * 30_000
+        system.file('reports/large.txt').save(content=text)
+        system.file('reports/large.bin').save(content=data)
+        read = [system.file(name).get('content') for name in ('reports/large.txt', 'reports/large.bin')]
+        this.set_output([read[0] == text, read[1] == data])
+    """) == [True, True]  # fmt: skip
+    assert last_line(call, "system.file('reports/huge').save(content=b'x' * 8_388_609)") == (
+        "flow_api.InvalidInputError: file.save: 8388609 bytes are too many at once; max_output_bytes allows 8388608"
+    )
+
+
+def test_a_childs_input_and_output_may_be_large(call: Caller) -> None:
+    source = flow("this.set_output('back', this.get('input_value')['text'])")
+    call.project.flow("acme", "mirror", source)
+    wait_for(lambda: output(call, "this.set_output(system.flow('mirror').exists())"), "the flow")
+    assert output(call, """
+        text = 'ü' * 3_000_000
+        child = this.flow('mirror', text=text)
+        this.set_output([child.load('output_value')['back'] == text, child.load('input_value')['text'] == text])
+    """) == [True, True]  # fmt: skip
+
+
+def test_a_file_that_no_room_is_left_for_names_the_limit(call: Caller) -> None:
+    said = last_line(call, """
+        for number in range(20):
+            system.file(f'reports/part-{number}').save(content=b'x' * 8_000_000)
+    """)  # fmt: skip
+    assert "max_saved_bytes: settings and files that flows of acme saved may take 104857600 bytes in all" in said
+    output(call, "for file in system.files(glob='reports/part-*'):\n    file.delete()")
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [

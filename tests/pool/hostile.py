@@ -5,7 +5,7 @@ flow's source as plain Python, with the daemon's socket in hand. Such a flow fin
 
   job, head, inputs        the `run` frame's number, head and value
   send(head, value)        writes a frame
-  call(number, name, text) writes a `call` frame
+  call(number, name, text, raw=b"") writes a `call` frame
   end(output, body, **members)  writes a well-formed `end` frame, with members added or replaced
   framed(head, value)      a frame's bytes, and raw(data) to write bytes
   receive()                the next frame from the daemon: head, value
@@ -147,8 +147,9 @@ def serve_as_worker(stream: socket.socket) -> None:
                 known["output_bytes"] = len(output)
             send({**known, **members}, output + body)
 
-        def call(number: int, name: str, text: str) -> None:
-            send({"op": "call", "job": job, "call": number, "name": name}, text.encode())
+        def call(number: int, name: str, text: str, raw: bytes = b"") -> None:
+            head = {"op": "call", "job": job, "call": number, "name": name, "raw_bytes": len(raw)}
+            send(head, text.encode() + raw)
 
         source = sources[head["hash"], head["execution"]["flow_name"]]
         names = {"job": job, "head": head, "inputs": value, "stream": stream, "receive": receive, "send": send}

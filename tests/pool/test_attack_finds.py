@@ -219,6 +219,19 @@ WITHSTOOD: dict[str, tuple[str, int, str]] = {
         200,
         "fine",
     ),
+    "inputs of children that are no JSON": (
+        "for number, raw in enumerate([b'{', b'NaN', b'\"\\xff\"', b'[' * 300 + b']' * 300, b'[' * 70_000 + b'x']):\n"
+        "    call(number, 'child.start', '{\"flow\": \"fine\"}', raw)\n"
+        "    assert 'error' in receive()[0], raw[:10]\n" + FINE,
+        200,
+        "fine",
+    ),
+    "a request that carries more than there is": (
+        "send({'op': 'call', 'job': job, 'call': 1, 'name': 'file.save', 'raw_bytes': 9}, b'{}')",
+        500,
+        BROKEN,
+    ),
+    "a request that carries 9 MB": ("call(1, 'file.save', '{\"name\": \"x\"}', bytes(9_000_000))", 500, BROKEN),
     "settings that the user may not read": (
         "for number, name in enumerate(['client.webhook.fine', 'other', 'app.x/../../other']):\n"
         "    call(number, 'setting.get', '{\"name\": \"%s\"}' % name)\n"
@@ -490,9 +503,9 @@ def test_frames_that_are_never_finished_are_counted(own_project: Project) -> Non
 def test_inputs_of_children_are_counted(own_project: Project) -> None:
     """Proof: 300 MB of waiting payloads where max_buffered_bytes allows 64 MB. Needs no hostile worker."""
     source = (
-        'text = \'{"flow": "child", "inputs": "\' + \'x\' * 1_000_000 + \'"}\'\n'
+        "inputs = b'\"' + b'x' * 1_000_000 + b'\"'\n"
         "for number in range(1, 301):\n"
-        "    call(number, 'child.start', text)\n"
+        "    call(number, 'child.start', '{\"flow\": \"child\"}', inputs)\n"
         "    if 'error' in receive()[0]: break\n" + FINE
     )
     own_project.endpoint("child", "receive()")

@@ -76,7 +76,7 @@ def test_forged_ends_are_refused(head: Any, value: bytes) -> None:
 @pytest.mark.parametrize("value", [None, b"", b"{", b"\xff", b"[" * 100_000])
 def test_forged_calls_are_refused(value: bytes | None) -> None:
     with pytest.raises(FrameError):
-        frames.read_call({"call": 1, "name": "sleep"}, value)
+        frames.read_call({"call": 1, "name": "sleep"}, value, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,26 @@ def test_forged_calls_are_refused(value: bytes | None) -> None:
 )
 def test_calls_need_a_number_and_a_name(head: Any) -> None:
     with pytest.raises(FrameError):
-        frames.read_call(head, b"{}")
+        frames.read_call(head, b"{}", LIMITS)
+
+
+def test_what_a_request_carries_as_it_is_stands_behind_its_arguments() -> None:
+    head = {"call": 1, "name": "file.save", "raw_bytes": 3}
+    assert frames.read_call(head, b'{"a":1}\xff{}', LIMITS) == (1, "file.save", {"a": 1}, b"\xff{}")
+
+
+@pytest.mark.parametrize("raw_bytes", [-1, 3, True, 1.0, "1", None, 2**70])
+def test_it_is_a_number_of_some_of_the_bytes(raw_bytes: Any) -> None:
+    with pytest.raises(FrameError):
+        frames.read_call({"call": 1, "name": "sleep", "raw_bytes": raw_bytes}, b"{}", LIMITS)
+
+
+def test_it_is_bounded_by_the_executions_limits() -> None:
+    head = {"call": 1, "name": "file.save", "raw_bytes": frames.MAX_CALL_BYTES}
+    frames.read_call(head, b"{}" + bytes(frames.MAX_CALL_BYTES), LIMITS)
+    head["raw_bytes"] = frames.MAX_CALL_BYTES + 1
+    with pytest.raises(FrameError, match="a request that carries 1048577 bytes, past 1048576"):
+        frames.read_call(head, b"{}" + bytes(frames.MAX_CALL_BYTES + 1), LIMITS)
 
 
 def test_a_flows_own_answer_travels_behind_the_output() -> None:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from whd.sandbox.launch import start_zygote
-from whd.wire import FrameReader, frame, split
+from whd.wire import FrameReader, frame, split, split_raw
 
 PATIENCE_S = 20.0
 LIMITS = {
@@ -194,13 +194,16 @@ class TestWorker:
                 log.extend(json.loads(value))
             elif head["op"] == "call":
                 assert value is not None
-                calls.append((head["name"], json.loads(value)))
+                calls.append((head["name"], _arguments(head, value)))
                 answer = (answers or {}).get(head["name"])
                 if callable(answer):
                     answer = answer(calls[-1][1])
                 reply = {"op": "answer", "job": job, "call": head["call"]}
                 if isinstance(answer, tuple):
                     self.send({**reply, "error": {"type": answer[0], "text": answer[1]}}, b"null")
+                elif isinstance(answer, Content):
+                    meta = json.dumps({"is_text": answer.is_text}).encode()
+                    self.send({**reply, "raw_bytes": len(answer.content)}, meta + answer.content)
                 else:
                     self.send(reply, json.dumps(answer).encode())
             else:
@@ -222,6 +225,25 @@ class TestWorker:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+
+
+@dataclass
+class Content:
+    """What file.get is answered with."""
+
+    content: bytes
+    is_text: bool
+
+
+def _arguments(head: dict[str, Any], value: bytes) -> Any:
+    """A call's arguments, with what it carried as it is where one looks for it."""
+    text, raw = split_raw(head, value)
+    arguments = json.loads(text)
+    if head["name"] == "child.start":
+        arguments["inputs"] = json.loads(raw)
+    elif head["name"] == "file.save":
+        arguments["content"] = raw.decode() if arguments.pop("is_text") else raw
+    return arguments
 
 
 WEBHOOK_INPUT = {

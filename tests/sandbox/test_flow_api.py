@@ -330,6 +330,10 @@ RESPONSES: list[tuple[str, dict[str, Any]]] = [
         {"status": 200, "headers": {"content-type": "text/html; charset=utf-8"}, "body": "<p>ü</p>"},
     ),
     (
+        "this.webhook_html_response(html='x')",
+        {"status": 200, "headers": {"content-type": "text/html; charset=utf-8"}, "body": "x"},
+    ),
+    (
         "this.webhook_response('hi', status=201, headers={'X-A': 'b', 'x-n': 7})",
         {"status": 201, "headers": {"X-A": "b", "x-n": "7", "content-type": "text/plain; charset=utf-8"}, "body": "hi"},
     ),

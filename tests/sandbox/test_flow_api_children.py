@@ -144,8 +144,9 @@ def test_tasks_are_children_too(run_flow: Callable[..., Ended]) -> None:
     d = this.connect(connector_type='REST', url='https://d', data=b'text', wait=False)
     e = this.task('REST', url='https://e').run_async()
     f = this.connect(url='https://f').run_async()
+    h = this.task(connector_type='REST', url='https://h', wait=False)
     g = this.flow('child', wait=False)
-    this.wait_for([a, b, c, d, e, f, g])
+    this.wait_for([a, b, c, d, e, f, g, h])
     this.set_output([x.get('type') for x in (a, c, g)])
     """
     ended = run(run_flow, body)
@@ -156,11 +157,12 @@ def test_tasks_are_children_too(run_flow: Callable[..., Ended]) -> None:
         ("REST", {"url": "https://d", "data": "text"}, None),
         ("REST", {"url": "https://e"}, None),
         ("REST", {"url": "https://f"}, None),
+        ("REST", {"url": "https://h"}, None),
         ("REST", {"url": "https://c"}, None),
     ]
     waits = [arguments["ids"] for name, arguments in ended.calls if name == WAIT]
     # The last is that of wait_for: what has ended is not asked for again.
-    assert waits == [["c1"], ["c2"], ["c7", "c3", "c4", "c5", "c6"]]
+    assert waits == [["c1"], ["c2"], ["c8", "c3", "c4", "c5", "c7", "c6"]]
     assert ended.output == ["TASK", "TASK", "FLOW"]
 
 
@@ -346,10 +348,10 @@ WRONG = [
     ("this.flow('x', run='yes')", "this.flow: run must be True or False, not 'yes'"),
     ("this.flow('x', wait='yes')", "must be one of system.return_when.ALL_SUCCEEDED, system.return_when.ALL_ENDED"),
     ("this.flow('x', [1], a=1)", "this.flow: inputs must be a dict where more inputs are given beside it, not a list"),
-    ("this.flow('x', a=object())", "child.start: arguments['inputs']['a'] is a object, which has no JSON form"),
-    ("this.flow('x', a=float('nan'))", "child.start: arguments['inputs']['a'] is nan"),
-    ("this.flow('x', a='y' * 1_100_000)", "bytes are too many for one request; 1048576 can be"),
-    ("this.flow('x', a=this.flow('y', run=False))", "arguments['inputs']['a'] is a Execution, which has no JSON form"),
+    ("this.flow('x', a=object())", "this.flow: inputs['a'] is a object, which has no JSON form"),
+    ("this.flow('x', a=float('nan'))", "this.flow: inputs['a'] is nan"),
+    ("this.flow('x', a='y' * 1_100_000)", "this.flow: 1100008 bytes are too many at once; max_output_bytes"),
+    ("this.flow('x', a=this.flow('y', run=False))", "this.flow: inputs['a'] is a Execution, which has no JSON form"),
     ("this.task()", "MissingInputError: this.task needs the type of the task: this.task('REST', url=…)"),
     ("this.task('rest')", "this.task: 'rest' is not available in whd; there is: REST"),
     ("this.task('REST', 'https://a')", "this.task: inputs must be a dict, not 'https://a'"),

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .far_side import Ended
+from .far_side import Content, Ended
 from .test_flow_api import flow
 
 CALLS: list[tuple[str, str, list[tuple[str, Any]]]] = [
     ("setting save", "system.setting('s').save(value=[1])", [("setting.save", {"name": "s", "value": [1]})]),
     ("setting save at once", "system.setting('s', value=None)", [("setting.save", {"name": "s", "value": None})]),
+    ("setting by keyword", "system.setting(name='s', value=2)", [("setting.save", {"name": "s", "value": 2})]),
+    ("file by keyword", "system.file(name='f', content='')", [("file.save", {"name": "f", "content": ""})]),
+    ("flow by keyword", "system.flow(name='x').exists()", [("flow.exists", {"name": "x"})]),
+    (
+        "setting list_append by keyword",
+        "system.setting('s').list_append(item=1)",
+        [("setting.list_append", {"name": "s", "item": 1})],
+    ),
+    ("sleep by keyword", "this.sleep(seconds=2)", [("sleep", {"seconds": 2.0})]),
+    ("sleep_until by keyword", "this.sleep_until(time=7)", [("sleep", {"until": 7.0})]),
     ("setting save of dates", "system.setting('s').save(value={2})", [("setting.save", {"name": "s", "value": [2]})]),
     ("setting delete", "system.setting('s').delete()", [("setting.delete", {"name": "s"})]),
     (
@@ -36,7 +45,7 @@ CALLS: list[tuple[str, str, list[tuple[str, Any]]]] = [
     (
         "file save of bytes",
         "system.file('f').save(content=b'\\xff\\x00')",
-        [("file.save", {"name": "f", "content_base64": base64.b64encode(b"\xff\x00").decode()})],
+        [("file.save", {"name": "f", "content": b"\xff\x00"})],
     ),
     ("file delete", "system.file('f').delete()", [("file.delete", {"name": "f"})]),
     ("flow exists", "system.flow('x').exists()", [("flow.exists", {"name": "x"})]),
@@ -82,7 +91,7 @@ def test_what_the_daemon_answers(run_flow: Callable[..., Ended]) -> None:
     )
     """
     answers = {
-        "file.get": {"content": "text"},
+        "file.get": Content(b"text", is_text=True),
         "setting.get": {"a": 1},
         "setting.list": ["app.a", "appxb", "other"],
         "flow.list": ["child", "other"],
@@ -103,16 +112,29 @@ def test_what_the_daemon_answers(run_flow: Callable[..., Ended]) -> None:
     }
 
 
+def test_a_file_that_was_to_be_text_and_is_not_comes_as_it_is(run_flow: Callable[..., Ended]) -> None:
+    body = "this.set_output('it', list(system.file('f').get('content')))"
+    ended = run_flow(flow(body), answers={"file.get": Content(b"\xff\x00", is_text=True)})
+    assert ended.output == {"it": [255, 0]}
+
+
+def test_an_empty_file_is_empty_text(run_flow: Callable[..., Ended]) -> None:
+    body = "this.set_output('it', system.file('f').get('content'))"
+    assert run_flow(flow(body), answers={"file.get": Content(b"", is_text=True)}).output == {"it": ""}
+
+
 def test_a_file_that_is_no_text_comes_as_bytes(run_flow: Callable[..., Ended]) -> None:
     body = (
         "content = system.file('f').get('content')\nthis.set_output('it', [isinstance(content, bytes), list(content)])"
     )
-    ended = run_flow(flow(body), answers={"file.get": {"content_base64": base64.b64encode(b"\xff\x00").decode()}})
+    ended = run_flow(flow(body), answers={"file.get": Content(b"\xff\x00", is_text=False)})
     assert ended.output == {"it": [True, [255, 0]]}
 
 
 WRONG = [
     ("system.setting(7)", "system.setting: a setting's name must be text, not 7"),
+    ("system.setting(value=1)", "MissingInputError: system.setting needs a name: system.setting('name')"),
+    ("system.file()", "MissingInputError: system.file needs a name: system.file('name')"),
     ("system.setting('s').save()", "MissingInputError: setting.save needs value="),
     ("system.setting('s').save(content=1)", "setting.save: there is no field 'content'; it takes value="),
     ("system.setting('s').save(value=object())", "setting.save: arguments['value'] is a object, which has no"),
@@ -123,7 +145,10 @@ WRONG = [
     ("system.file('f').get('value')", "a file has no field 'value'; it has: name, content"),
     ("system.file('f').save(content={})", "file.save: content must be text or bytes, not a dict; json.dumps"),
     ("system.file('f').save(content=None)", "file.save: content must be text or bytes, not None"),
-    ("system.file('f').save(content='x' * 1_100_000)", "file.save: 1100025 bytes are too many for one request"),
+    ("system.file('f').save(content='x' * 1_100_000)", "1100000 bytes are too many at once; max_output_bytes"),
+    ("system.file('f').save(content=chr(0xd800))", "InvalidInputError: file.save: content holds half of a surrogate"),
+    ("this.flow('x', a='x' * 1_100_000)", "this.flow: 1100008 bytes are too many at once; max_output_bytes allows"),
+    ("system.setting('s').save(value='x' * 1_100_000)", "setting.save: 1100023 bytes are too many for one request"),
     ("system.flow('x').get('script')", "a flow has no field 'script'; it has: name"),
     ("system.flow(None)", "system.flow: a flow's name must be text, not None"),
     ("system.files(dir=1)", "system.files: dir must be text, not 1"),

@@ -17,6 +17,7 @@ from typing import Any
 from ..auth.permissions import PermissionDenied
 from ..errors import SaveRefused, StateError
 from ..executions.record import Execution
+from ..http.budget import BufferBudget
 from ..pool.job import Job
 from ..pool.pool import Pool
 from ..settings.model import Client, Snapshot, User
@@ -24,6 +25,8 @@ from .call import Call, CallError
 
 log = logging.getLogger("whd.broker")
 
+# Larger answers count against max_buffered_bytes until the flow has taken them.
+HELD_FROM_BYTES = 65_536
 # Of one execution; `whd status` counts them all.
 MAX_LOGGED_REFUSALS = 10
 
@@ -34,10 +37,18 @@ Handler = Callable[[Call], bytes | None]
 class Broker:
     """Answers calls through the pool."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, snapshot: Callable[[], Snapshot], pool: Pool) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        snapshot: Callable[[], Snapshot],
+        pool: Pool,
+        budget: BufferBudget,
+    ) -> None:
         self._loop = loop
         self._snapshot = snapshot
         self._pool = pool
+        self._budget = budget
+        self._held: dict[Job, int] = {}
         self._timers: dict[Job, asyncio.TimerHandle] = {}
         self._handlers: dict[str, Handler] = {"sleep": self._sleep}
         self.on_forget: list[Callable[[Job], None]] = []
@@ -47,14 +58,23 @@ class Broker:
         """Adds an area's calls."""
         self._handlers.update(handlers)
 
-    def handle(self, execution: Execution, job: Job, number: int, name: str, arguments: Any) -> None:
+    def handle(self, execution: Execution, job: Job, number: int, name: str, arguments: Any, raw: bytes = b"") -> None:
         """One call of a running flow; answered now or later."""
-        call = Call(execution, job, number, name, arguments)
+        if self._held:
+            self._let_go(job)  # who asks has taken the answer before
+        call = Call(execution, job, number, name, arguments, raw)
+        self.do(call, self._do)
+
+    def _do(self, call: Call) -> bytes | None:
+        call.check()
+        handler = self._handlers.get(call.name)
+        if handler is None:
+            raise CallError("CloudomationException", f"{call.name} is not available in this version of whd")
+        return handler(call)
+
+    def do(self, call: Call, handler: Handler) -> None:
+        """Has a call handled, and answered in any case."""
         try:
-            call.check()
-            handler = self._handlers.get(name)
-            if handler is None:
-                raise CallError("CloudomationException", f"{name} is not available in this version of whd")
             value = handler(call)
         except (CallError, PermissionDenied) as error:
             self.refuse(call, error)
@@ -62,27 +82,40 @@ class Broker:
             self.refuse(call, CallError(error.kind, error.detail))
         except Exception:
             # A defect of ours must not leave the flow waiting for ever.
-            log.exception("%s of execution %s", name, execution.id)
-            self.refuse(call, CallError("CloudomationException", f"{name}: internal error; the daemon's log has more"))
+            log.exception("%s of execution %s", call.name, call.execution.id)
+            text = f"{call.name}: internal error; the daemon's log has more"
+            self.refuse(call, CallError("CloudomationException", text))
         else:
             if value is not None:
                 self.answer(call, value)
 
-    def answer(self, call: Call, value: bytes = b"null") -> None:
-        """Answers a call; one whose execution has ended meanwhile is dropped."""
-        self._pool.answer(call.job, call.number, value=value)
+    def answer(self, call: Call, value: bytes = b"null", raw: bytes = b"") -> None:
+        """Answers a call; one whose execution has ended meanwhile is dropped. `raw`: a file's content."""
+        size = len(value) + len(raw)
+        if size > HELD_FROM_BYTES and call.job.open_call == call.number:
+            if not self._budget.take(size):
+                text = f"{call.name}: whd holds too many large answers at once (max_buffered_bytes); try again later"
+                self.refuse(call, CallError("CloudomationException", text))
+                return
+            self._held[call.job] = size
+        self._pool.answer(call.job, call.number, value=value, raw=raw)
+
+    def _let_go(self, job: Job) -> None:
+        self._budget.give(self._held.pop(job, 0))
 
     def refuse(self, call: Call, error: CallError | PermissionDenied) -> None:
         """Answers a call with an error; a refusal by permission is counted and logged."""
-        if isinstance(error, CallError):
-            kind = error.kind
-        else:
-            kind = "PermissionDenied"
-            self.refused_total += 1
-            call.job.refusals += 1
-            if call.job.refusals <= MAX_LOGGED_REFUSALS:
-                log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, error)
+        kind = error.kind if isinstance(error, CallError) else "PermissionDenied"
+        if kind == "PermissionDenied":
+            self.note_refusal(call, str(error))
         self._pool.answer(call.job, call.number, error=(kind, str(error)))
+
+    def note_refusal(self, call: Call, text: str) -> None:
+        """Counts and logs a refusal by permission; of one execution only the first ones are logged."""
+        self.refused_total += 1
+        call.job.refusals += 1
+        if call.job.refusals <= MAX_LOGGED_REFUSALS:
+            log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, text)
 
     def when_done(self, call: Call) -> Callable[[StateError | None], None]:
         """Answers a call once something is on disk, or with what kept it from there."""
@@ -97,6 +130,7 @@ class Broker:
 
     def forget(self, job: Job) -> None:
         """The job ended: nothing more is done for it, and what it holds is released."""
+        self._let_go(job)
         for release in self.on_forget:
             release(job)
         timer = self._timers.pop(job, None)
@@ -108,7 +142,9 @@ class Broker:
         client = self._snapshot().clients.get(call.execution.client_name)
         user = client.users.get(call.execution.user_name) if client is not None else None
         if client is None or user is None:
-            raise CallError("PermissionDenied", f"user {call.execution.user_name} does not exist any more")
+            # Whatever it was: who does not exist may do nothing.
+            what = f"user {call.execution.user_name} does not exist any more, so {call.name} is refused"
+            raise CallError("PermissionDenied", what)
         return client, user
 
     def _sleep(self, call: Call) -> None:

@@ -32,15 +32,21 @@ def not_found(what: str) -> CallError:
 
 
 class Call:
-    """A worker is hostile: nothing in the arguments is believed before one of the methods here has checked it."""
+    """A worker is hostile: nothing in the arguments is believed before one of the methods here has checked it.
 
-    __slots__ = ("_arguments", "execution", "job", "name", "number")
+    `raw`: bytes that came along, bounded by the execution's limits and otherwise unchecked.
+    """
 
-    def __init__(self, execution: Execution, job: Job, number: int, name: str, arguments: Any) -> None:
+    __slots__ = ("_arguments", "execution", "job", "name", "number", "raw")
+
+    def __init__(
+        self, execution: Execution, job: Job, number: int, name: str, arguments: Any, raw: bytes = b""
+    ) -> None:
         self.execution = execution
         self.job = job
         self.number = number
         self.name = name
+        self.raw = raw
         self._arguments = arguments
 
     def check(self) -> None:

@@ -13,16 +13,21 @@ from dataclasses import replace
 from functools import partial
 
 from ..auth.permissions import Action, authorize, may
-from ..errors import StateError
+from ..errors import HttpError, StateError
 from ..executions.family import Child, ReturnWhen, wait_result
 from ..executions.record import Execution, to_json
 from ..executions.runner import Live, Runner
 from ..executions.store import Stored
-from ..pool.frames import MAX_MESSAGE_CHARS
+from ..http.budget import BufferBudget
+from ..pool.digester import LARGE_BYTES, Digester
+from ..pool.frames import MAX_MESSAGE_CHARS, strict_json
+from ..wire import FrameError
 from .broker import Broker, Handler
 from .call import Call, CallError, invalid, json_bytes, not_found
 
 log = logging.getLogger("whd.broker")
+
+TOO_MANY = "too many payloads are waiting (max_buffered_bytes)"
 
 FIELDS = frozenset(
     {
@@ -35,9 +40,11 @@ FIELDS = frozenset(
 class ExecutionCalls:
     """this.save, this.flow, wait_for, system.execution, and what hangs on a child."""
 
-    def __init__(self, broker: Broker, runner: Runner) -> None:
+    def __init__(self, broker: Broker, runner: Runner, digester: Digester, budget: BufferBudget) -> None:
         self._broker = broker
         self._runner = runner
+        self._digester = digester
+        self._budget = budget
         self._tasks: set[asyncio.Task[None]] = set()
         self.table: dict[str, Handler] = {
             "child.start": self._start,
@@ -50,7 +57,31 @@ class ExecutionCalls:
         }
 
     def _start(self, call: Call) -> bytes | None:
-        """{flow, name, inputs}: {id}. The child is on its way when the answer comes."""
+        """{flow, name} and the input as JSON text: {id}. The child is on its way when the answer comes."""
+        call.raw = call.raw or b"null"
+        size = len(call.raw)
+        if size <= LARGE_BYTES:
+            try:
+                strict_json(call.raw, "the input")
+            except FrameError as error:
+                raise invalid(str(error)) from None
+            return self._start_checked(call)
+        # What may be done is decided when it is done, but what may not be is not worth reading.
+        authorize(self._broker.who(call)[1], Action.RUN_FLOW, call.text("flow"))
+        if not self._budget.take(size):
+            raise CallError("CloudomationException", TOO_MANY)
+
+        def checked(result: object) -> None:
+            self._budget.give(size)
+            if isinstance(result, HttpError):
+                self._broker.refuse(call, invalid(f"the input: {result}"))
+            else:
+                self._broker.do(call, self._start_checked)
+
+        self._digester.check(call.raw, checked)
+        return None
+
+    def _start_checked(self, call: Call) -> bytes | None:
         flow_name = call.text("flow")
         client, user = self._broker.who(call)
         authorize(user, Action.RUN_FLOW, flow_name)
@@ -64,13 +95,13 @@ class ExecutionCalls:
             flow_name=flow_name,
             user_name=user.name,
             script_hash="",
-            input_json=call.json("inputs"),
+            input_json=call.raw,
             name=call.text_or_none("name") or "",
             show_script=parent.execution.show_script,
         )
         child = self._runner.prepare(execution, flow, parent.limits, parent.isolation)
         if not self._runner.count_input(child):
-            raise CallError("CloudomationException", "too many payloads are waiting (max_buffered_bytes)")
+            raise CallError("CloudomationException", TOO_MANY)
         if not self.admit(call, parent, child):
             return None
         self._runner.run_child(child)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from functools import partial
 
 from ..auth.permissions import Action, authorize, matches, may
@@ -11,9 +9,7 @@ from ..errors import SaveRefused, StateError
 from ..saved import Saved, SavedFile
 from ..settings.model import User
 from .broker import Broker, Handler
-from .call import Call, CallError, invalid, json_bytes, not_found
-
-MAX_CONTENT_CHARS = 8_388_608
+from .call import Call, CallError, json_bytes, not_found
 
 
 class FileCalls:
@@ -31,7 +27,7 @@ class FileCalls:
         }
 
     def _get(self, call: Call) -> None:
-        """{name}: {content} of text, {content_base64} of anything else."""
+        """{name}: {is_text}, and its content as it is, which is UTF-8 if it is text."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.READ_FILE, name)
@@ -42,7 +38,7 @@ class FileCalls:
             elif file is None:
                 self._broker.refuse(call, not_found(f"there is no file {name!r}"))
             else:
-                self._broker.answer(call, _content_json(file))
+                self._broker.answer(call, json_bytes({"is_text": file.is_text}), file.content)
 
         self._saved.file_get(client.name, name, found)
 
@@ -70,19 +66,15 @@ class FileCalls:
         self._saved.file_list(client.name, found, prefix=prefix, is_wanted=is_wanted)
 
     def _save(self, call: Call) -> None:
-        """{name, content | content_base64}: answered when it is on disk."""
+        """{name, is_text} and the content, of text in UTF-8: answered when it is on disk.
+
+        Whether it is UTF-8 is not looked at: nobody but flows of the same client reads it.
+        """
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.WRITE_FILE, name)
-        content: bytes | str
-        if call.has("content_base64"):
-            try:
-                content = base64.b64decode(call.text("content_base64", MAX_CONTENT_CHARS), validate=True)
-            except binascii.Error:
-                raise invalid("content_base64 is not base64") from None
-        else:
-            content = call.text("content", MAX_CONTENT_CHARS)
-        self._saved.file_save(client.name, name, content, user.name, self._broker.when_done(call))
+        done = self._broker.when_done(call)
+        self._saved.file_save(client.name, name, call.raw, user.name, done, is_text=call.flag("is_text"))
 
     def _delete(self, call: Call) -> None:
         """{name}: answered when that is on disk."""
@@ -90,12 +82,6 @@ class FileCalls:
         client, user = self._broker.who(call)
         authorize(user, Action.WRITE_FILE, name)
         self._saved.file_delete(client.name, name, self._broker.when_done(call))
-
-
-def _content_json(file: SavedFile) -> bytes:
-    if file.is_text:
-        return json_bytes({"content": file.content.decode("utf-8")})
-    return json_bytes({"content_base64": base64.b64encode(file.content).decode("ascii")})
 
 
 def _is_wanted(user: User, glob: str | None, like: str | None, exact: str | None, name: str) -> bool:

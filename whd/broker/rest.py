@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import Any
 
@@ -29,8 +28,6 @@ from ..rest.client import Outcome
 from .broker import Broker, Handler
 from .call import Call, CallError, invalid, json_bytes
 from .executions import ExecutionCalls
-
-log = logging.getLogger("whd.broker")
 
 CONNECTORS = ("REST",)
 MAX_BODY_BYTES = 8_388_608
@@ -112,8 +109,7 @@ class RestCalls:
             isinstance(outcome, RestError) and outcome.fault is RestFault.ADDRESS_REFUSED
         )
         if is_refusal:
-            self._broker.refused_total += 1
-            log.warning("%s: execution %s: %s", call.execution.client_name, live.execution.id, outcome)
+            self._broker.note_refusal(call, str(outcome))
         self._runner.end_task(live, Status.ENDED_ERROR, str(outcome), b"{}")
 
     def _on_checked(self, live: Live, result: RestResult, text: bytes, checked: object) -> None:

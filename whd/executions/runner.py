@@ -298,9 +298,9 @@ class Runner:
         """Of Customer: the flow logged."""
         self._jobs[job].execution.log.append(lines_json)
 
-    def on_call(self, job: Job, call: int, name: str, arguments: Any) -> None:
+    def on_call(self, job: Job, call: int, name: str, arguments: Any, raw: bytes) -> None:
         """Of Customer: the flow asks for something."""
-        self._broker.handle(self._jobs[job].execution, job, call, name, arguments)
+        self._broker.handle(self._jobs[job].execution, job, call, name, arguments, raw)
 
     def on_end(self, job: Job, end: End) -> None:
         """Of Customer: it is over."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..settings.model import Fault, Flow
-from ..wire import FrameError, frame, split
+from ..wire import MAX_ASKED_CHARS, MAX_ASKS, Ask, FrameError, frame, split
 from .frames import int_member, text_member
 from .processes import Processes
 from .worker import Binding, Worker
@@ -40,6 +40,7 @@ class Code:
     frame: bytes = b""
     refusal: str = ""
     warnings: tuple[tuple[int, str], ...] = ()
+    asks: tuple[Ask, ...] = ()
     short_runs: int = 0
     waiting: list[Callable[[Code], None]] = field(default_factory=list)
 
@@ -108,7 +109,7 @@ class Compiler:
         try:
             head, _value = split(payload, MAX_CODE_BYTES)
             compiled, refused = _read(head)
-            code.warnings = _read_warnings(head)
+            code.warnings, code.asks = _read_warnings(head), _read_asks(head)
         except FrameError as error:
             self._refused(code, f"the compiler answered nonsense: {error}")
             return True
@@ -166,6 +167,17 @@ def _read_warnings(head: dict[str, Any]) -> tuple[tuple[int, str], ...]:
     if type(warnings) is not list or not all(type(warning) is dict for warning in warnings):
         raise FrameError("warnings is not a list of objects")
     return tuple((int_member(warning, "line"), text_member(warning, "text", MAX_REFUSAL_CHARS)) for warning in warnings)
+
+
+def _read_asks(head: dict[str, Any]) -> tuple[Ask, ...]:
+    """What the flow plainly asks for: [{line, action, name}, ...]."""
+    asks = head.get("asks", [])
+    if type(asks) is not list or len(asks) > MAX_ASKS or not all(type(ask) is dict for ask in asks):
+        raise FrameError("asks is not a list of objects")
+    return tuple(
+        Ask(int_member(ask, "line"), text_member(ask, "action", 32), text_member(ask, "name", MAX_ASKED_CHARS))
+        for ask in asks
+    )
 
 
 def refusal_faults(flow: Flow, refusal: str) -> list[Fault]:

@@ -13,7 +13,7 @@ from ..errors import BadPayload
 from ..executions.record import Cause, Status
 from ..payload import decode_strict
 from ..settings.options import Limits
-from ..wire import MAX_HEAD_BYTES, FrameError
+from ..wire import MAX_HEAD_BYTES, FrameError, split_raw
 from .job import End, FlowResponse
 
 MAX_MESSAGE_CHARS = 65_536
@@ -33,8 +33,15 @@ _END_STATUSES = {"ENDED_SUCCESS": Status.ENDED_SUCCESS, "ENDED_ERROR": Status.EN
 
 
 def frame_limit_bytes(limits: Limits) -> int:
-    """The largest frame that a worker under these limits may send: an output and an own answer, each at its limit."""
-    return max(limits.max_output_bytes * 2, MAX_CALL_BYTES) + MAX_HEAD_BYTES
+    """The largest frame that a worker under these limits may send: an output and an own answer, each at its limit, or
+    a request with something raw.
+    """
+    return raw_limit_bytes(limits) * 2 + MAX_HEAD_BYTES
+
+
+def raw_limit_bytes(limits: Limits) -> int:
+    """How large what a request carries as it is may be: a file's content, a child's input."""
+    return max(limits.max_output_bytes, MAX_CALL_BYTES)
 
 
 def text_member(head: dict[str, Any], name: str, limit_chars: int) -> str:
@@ -151,11 +158,16 @@ def is_header(name: str, text: str) -> bool:
     return all(" " <= char <= "~" or char == "\t" or "\u00a0" <= char <= "\u00ff" for char in text)
 
 
-def read_call(head: dict[str, Any], value: bytes | None) -> tuple[int, str, Any]:
-    """A `call` frame: its number, name and arguments. Raises FrameError."""
+def read_call(head: dict[str, Any], value: bytes | None, limits: Limits) -> tuple[int, str, Any, bytes]:
+    """A `call` frame: its number, name, arguments, and what it carries as it is, unchecked. Raises FrameError."""
+    raw = b""
+    if value is not None and "raw_bytes" in head:
+        value, raw = split_raw(head, value)
     if value is not None and len(value) > MAX_CALL_BYTES:
         raise FrameError(f"a request of {len(value)} bytes to the daemon, past {MAX_CALL_BYTES}")
-    return int_member(head, "call"), text_member(head, "name", 64), strict_json(value, "the arguments")
+    if len(raw) > raw_limit_bytes(limits):
+        raise FrameError(f"a request that carries {len(raw)} bytes, past {raw_limit_bytes(limits)}")
+    return int_member(head, "call"), text_member(head, "name", 64), strict_json(value, "the arguments"), raw
 
 
 def read_log(value: bytes | None) -> bytes:

@@ -83,8 +83,8 @@ class Customer(Protocol):
     def on_log(self, job: Job, lines_json: bytes) -> None:
         """The flow logged: a JSON list of lines, checked to be one."""
 
-    def on_call(self, job: Job, call: int, name: str, arguments: Any) -> None:
-        """The flow asks for something; it is answered through Pool.answer."""
+    def on_call(self, job: Job, call: int, name: str, arguments: Any, raw: bytes) -> None:
+        """The flow asks for something; it is answered through Pool.answer. `raw`: bytes that came along, unchecked."""
 
     def on_end(self, job: Job, end: End) -> None:
         """The job is over; called once, also for a job that never started."""

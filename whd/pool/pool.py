@@ -114,8 +114,12 @@ class Pool:
         job.move(JobState.QUEUED)
         self._dispatch()
 
-    def answer(self, job: Job, call: int, *, value: bytes = b"null", error: tuple[str, str] | None = None) -> None:
+    def answer(
+        self, job: Job, call: int, *, value: bytes = b"null", raw: bytes = b"", error: tuple[str, str] | None = None
+    ) -> None:
         """Answers a call of a parked job: `value` is JSON text, or `error` is (type, text) of flow_api's errors.
+
+        `raw` goes along as it is: a file's content.
 
         An answer to a job that ended, or to another call than the open one, is dropped.
         """
@@ -124,7 +128,9 @@ class Pool:
         head: dict[str, Any] = {"op": "answer", "job": job.number, "call": call}
         if error is not None:
             head["error"] = {"type": error[0], "text": error[1]}
-        answer = frame(head, value)
+        if raw:
+            head["raw_bytes"] = len(raw)
+        answer = frame(head, value + raw)
         job.open_call = -1
         if job.state is JobState.RUNNING:
             # Answered before the job was parked: it never gave up its place.
@@ -346,7 +352,7 @@ class Pool:
             if worker is not None and (worker.has_unsent or worker.frames_left or worker.reader.pending_bytes):
                 # Who asks waits for the answer: nothing may follow, and nothing may be left unread.
                 raise FrameError("a request that does not wait for its answer, or for the one before")
-            call, name, arguments = frames.read_call(head, value)
+            call, name, arguments, raw = frames.read_call(head, value, job.limits)
             job.calls += 1
             job.calls_bytes += len(value or b"")
             seconds = self._loop.time() - job.started
@@ -358,7 +364,7 @@ class Pool:
                 job.code.short_runs = 0
             if job.worker is not None and job.worker.handed:
                 self._revoke(job.worker)
-            job.customer.on_call(job, call, name, arguments)
+            job.customer.on_call(job, call, name, arguments, raw)
             if job.state is JobState.RUNNING and job.open_call == call:
                 # Not answered at once: while it waits, somebody else may run.
                 job.move(JobState.PARKED)

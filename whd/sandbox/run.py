@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from ..wire import split_raw
 from .api import arguments as given
 from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
@@ -22,6 +23,8 @@ from .responses import make_response
 SUCCESS = "ENDED_SUCCESS"
 ERROR = "ENDED_ERROR"
 MAX_CALL_BYTES = 1_048_576
+# What a flow calls a call, where it is another word.
+_SPOKEN = {"child.start": "this.flow"}
 
 _decode = json.JSONDecoder().decode
 
@@ -140,8 +143,15 @@ class Run:
 
     # ---- the daemon --------------------------------------------------------------------------------------------------
 
-    def call(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Asks the daemon and waits for its answer. Raises what the daemon answers, InvalidInputError, FlowEnd."""
+    def call(self, name: str, arguments: dict[str, Any], raw: bytes = b"") -> Any:
+        """Asks the daemon and waits for its answer. `raw` goes along as it is: what may be large.
+
+        Raises what the daemon answers, InvalidInputError, FlowEnd.
+        """
+        return self.call_for_raw(name, arguments, raw)[0]
+
+    def call_for_raw(self, name: str, arguments: dict[str, Any], raw: bytes = b"") -> tuple[Any, bytes]:
+        """As call, for an answer that has something raw with it."""
         self.check_open()
         text = _call_json(name, arguments)
         if len(text) > MAX_CALL_BYTES:
@@ -151,12 +161,33 @@ class Run:
         limit = self._limits["max_calls"]
         if call > limit:
             self.end_by_limit("max_calls", f"more than {limit} requests to the daemon")
-        self._channel.send({"op": "call", "job": self.job, "call": call, "name": name}, text)
+        request: dict[str, Any] = {"op": "call", "job": self.job, "call": call, "name": name}
+        if raw:
+            self._check_raw(name, len(raw))
+            request["raw_bytes"] = len(raw)
+        self._channel.send(request, text + raw)
         head, value = self._channel.answer_to(self.job, call)
         refusal = head.get("error")
         if refusal is not None:
             raise ERRORS.get(refusal["type"], CloudomationException)(refusal["text"])
-        return None if value is None else _decode(value.decode("utf-8"))
+        if value is None:
+            return None, b""
+        text, raw = split_raw(head, value) if "raw_bytes" in head else (value, b"")
+        return _decode(text.decode("utf-8")), raw
+
+    def _check_raw(self, name: str, size: int) -> None:
+        limit = max(self._limits["max_output_bytes"], MAX_CALL_BYTES)
+        if size > limit:
+            what = _SPOKEN.get(name, name)
+            raise InvalidInputError(f"{what}: {size} bytes are too many at once; max_output_bytes allows {limit}")
+
+    def json_text(self, name: str, value: Any, path: str) -> bytes:
+        """A value of a call as JSON text. Raises InvalidInputError."""
+        self.check_open()
+        try:
+            return to_json(value, path)
+        except NotJson as error:
+            raise InvalidInputError(f"{name}: {error}") from None
 
     def sleep(self, seconds: Any) -> None:
         """Waits at the daemon's: no CPU, no place of a running flow."""

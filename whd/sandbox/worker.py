@@ -97,7 +97,8 @@ class Worker:
             self._channel.send({"op": "refused", "hash": head["hash"], "text": str(refusal)})
             return
         warnings = [{"line": line, "text": text} for line, text in compiled.warnings]
-        self._channel.send({"op": "compiled", "hash": head["hash"], "code": code, "warnings": warnings})
+        asks = [ask._asdict() for ask in compiled.asks]
+        self._channel.send({"op": "compiled", "hash": head["hash"], "code": code, "warnings": warnings, "asks": asks})
 
     def _parse(self, head: dict[str, Any], value: bytes | None) -> None:
         self._channel.send(*parsing.parse(head, value or b""))

@@ -173,11 +173,13 @@ class Saved:
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
-    def file_save(self, client_name: str, name: str, content: bytes | str, saver: str, done: Done) -> None:
-        """Saves a file, in place of an earlier one of that name."""
+    def file_save(
+        self, client_name: str, name: str, content: bytes | str, saver: str, done: Done, *, is_text: bool = False
+    ) -> None:
+        """Saves a file, in place of an earlier one of that name. `is_text`: the bytes are meant as UTF-8."""
         check_file_name(name)
         self._check_open()
-        is_text = isinstance(content, str)
+        is_text = is_text or isinstance(content, str)
         try:
             data = content.encode("utf-8") if isinstance(content, str) else bytes(content)
         except UnicodeEncodeError:

@@ -16,6 +16,7 @@ from . import arguments
 from .fixed import Fixed, seal
 
 FIELDS = (*READABLE, "ended_at")
+FLOW_CALL = "child.start"
 MAX_QUOTED_CHARS = 4_000
 # How an execution that is no child is looked at: soon, then at growing intervals.
 FIRST_PAUSE_S = 0.05
@@ -89,8 +90,14 @@ class Child(Execution):
 
     def _begin(self) -> None:
         if self._start is not None:
-            answer = self._run.call(*self._start)
-            self._id, self._start = answer["id"], None
+            call, start = self._start
+            raw = b""
+            if call == FLOW_CALL:
+                # A task's inputs are looked at by the daemon; a flow's are passed on, however many they are.
+                raw = self._run.json_text("this.flow", start["inputs"], "inputs")
+                start = {name: value for name, value in start.items() if name != "inputs"}
+            self._id = self._run.call(call, start, raw)["id"]
+            self._start = None
 
     def _note(self, fields: dict[str, Any]) -> None:
         """Keeps fields of an ended execution."""

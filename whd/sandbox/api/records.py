@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
@@ -110,7 +109,7 @@ class Setting(Record):
         """Removes what a flow saved; the operator's file of that name, if there is one, shows again."""
         self._call("delete")
 
-    def list_append(self, item: Any, /) -> None:
+    def list_append(self, item: Any) -> None:
         """Adds to the end of the list that the value is; nothing that others add meanwhile is lost."""
         self._call("list_append", item=item)
 
@@ -133,9 +132,11 @@ class File(Record):
     _fields = ("name", "content")
 
     def _content(self) -> Any:
-        answer = self._call("get")
-        encoded = answer.get("content_base64")
-        return answer["content"] if encoded is None else base64.b64decode(encoded)
+        answer, content = self._run.call_for_raw("file.get", {"name": self._name})
+        try:
+            return content.decode("utf-8") if answer["is_text"] else content
+        except UnicodeDecodeError:  # only a broken process can have saved it so
+            return content
 
     def exists(self) -> bool:
         """Whether there is such a file."""
@@ -146,9 +147,9 @@ class File(Record):
         content = arguments.only("file.save", fields, "content")
         kind = type(content)
         if issubclass(kind, str):
-            self._call("save", content=str.__str__(content))
+            self._run.call("file.save", {"name": self._name, "is_text": True}, _utf_8(str.__str__(content)))
         elif issubclass(kind, (bytes, bytearray)):
-            self._call("save", content_base64=base64.b64encode(content).decode("ascii"))
+            self._run.call("file.save", {"name": self._name, "is_text": False}, b"".join((content,)))
         else:
             raise InvalidInputError(
                 f"file.save: content must be text or bytes, not {arguments.shown(content)}; json.dumps makes text of "
@@ -159,6 +160,16 @@ class File(Record):
     def delete(self) -> None:
         """Removes it."""
         self._call("delete")
+
+
+def _utf_8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            "file.save: content holds half of a surrogate pair, which is no text; content.encode('utf-8', 'replace')"
+            " gives bytes that can be saved"
+        ) from None
 
 
 Kind = TypeVar("Kind", bound=Record)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import MissingInputError
 from ..run import Run
 from . import arguments
 from .executions import Child, look_up
-from .fixed import Fixed, seal
+from .fixed import MISSING, Fixed, seal
 from .records import Client, File, Flow, Kind, Setting, User, make_record, saved_at_once
 
 
@@ -40,18 +41,19 @@ class System(Fixed):
         """The values for wait_for."""
         return RETURN_WHEN
 
-    def setting(self, name: str, /, **fields: Any) -> Setting:
+    def setting(self, name: Any = MISSING, /, **fields: Any) -> Setting:
         """A setting by its name; `value=` saves it at once."""
-        plain = arguments.text(name, "system.setting: a setting's name")
+        plain = arguments.text(_named(name, fields, "system.setting"), "system.setting: a setting's name")
         return saved_at_once(make_record(Setting, self._run, plain), fields)
 
     def settings(self, *, filter: Any = None) -> list[Setting]:
         """The settings that the user may read."""
-        return self._named(Setting, "setting.list", arguments.name_filter(filter, "system.settings"))
+        return self._listed(Setting, "setting.list", arguments.name_filter(filter, "system.settings"))
 
-    def file(self, name: str, /, **fields: Any) -> File:
+    def file(self, name: Any = MISSING, /, **fields: Any) -> File:
         """A file by its full path; `content=` saves it at once."""
-        return saved_at_once(make_record(File, self._run, arguments.file_name(name)), fields)
+        path = _named(name, fields, "system.file")
+        return saved_at_once(make_record(File, self._run, arguments.file_name(path)), fields)
 
     def files(self, *, dir: Any = None, glob: Any = None, filter: Any = None) -> list[File]:
         """The files that the user may read: those in and below a folder, whose names fit a glob, or by a filter."""
@@ -63,19 +65,19 @@ class System(Fixed):
         names = self._run.call("file.list", wanted)
         return [make_record(File, self._run, name) for name in names]
 
-    def flow(self, name: str, /) -> Flow:
+    def flow(self, name: str) -> Flow:
         """A flow by its name; this.flow(name) runs it."""
         return make_record(Flow, self._run, arguments.text(name, "system.flow: a flow's name"))
 
     def flows(self, *, filter: Any = None) -> list[Flow]:
         """The flows that the user may run."""
-        return self._named(Flow, "flow.list", arguments.name_filter(filter, "system.flows"))
+        return self._listed(Flow, "flow.list", arguments.name_filter(filter, "system.flows"))
 
-    def _named(self, kind: type[Kind], call: str, wanted: dict[str, str]) -> list[Kind]:
+    def _listed(self, kind: type[Kind], call: str, wanted: dict[str, str]) -> list[Kind]:
         names = self._run.call(call, {})
         return [make_record(kind, self._run, name) for name in names if arguments.fits(name, wanted)]
 
-    def execution(self, execution_id: str, /) -> Child:
+    def execution(self, execution_id: str) -> Child:
         """Another execution of the same client and user."""
         return look_up(self._run, execution_id)
 
@@ -90,6 +92,14 @@ class System(Fixed):
     def get_env_name(self) -> str:
         """The name of this installation."""
         return self._run.env_name
+
+
+def _named(name: Any, fields: dict[str, Any], where: str) -> Any:
+    """A record's name, which scripts give first or as name=. Raises MissingInputError."""
+    given = fields.pop("name", MISSING) if name is MISSING else name
+    if given is MISSING:
+        raise MissingInputError(f"{where} needs a name: {where}('name')")
+    return given
 
 
 for _kind in (ReturnWhen, System):

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from ..errors import CloudomationException, InvalidInputError, MissingInputError
 from ..run import ERROR, SUCCESS, Run
 from . import arguments
-from .executions import Child, Execution, executions_of, make_child, wait_for
+from .executions import FLOW_CALL, Child, Execution, executions_of, make_child, wait_for
 from .fixed import MISSING, seal
 
 TASK_TYPES = ("REST",)
@@ -87,7 +87,7 @@ class This(Execution):
             raise InvalidInputError(f"this.end: 'success' or 'error', not {arguments.shown(status)}")
         self._run.end(SUCCESS if word == "success" else ERROR, message or self._run.fields["message"])
 
-    def webhook_html_response(self, html: Any, /) -> NoReturn:
+    def webhook_html_response(self, html: Any) -> NoReturn:
         """Ends with a page for the webhook's caller."""
         self._run.respond(html if isinstance(html, str) else str(html), 200, None, "text/html; charset=utf-8")
 
@@ -101,11 +101,11 @@ class This(Execution):
 
     # ---- waiting -----------------------------------------------------------------------------------------------------
 
-    def sleep(self, seconds: float | str, /) -> None:
+    def sleep(self, seconds: float | str) -> None:
         """Waits; costs no CPU and no place of a running flow."""
         self._run.sleep(seconds)
 
-    def sleep_until(self, time: Any, /) -> None:
+    def sleep_until(self, time: Any) -> None:
         """Waits until a moment: a datetime, ISO 8601 text, or seconds since 1970."""
         self._run.call("sleep", {"until": arguments.epoch_s(time)})
 
@@ -141,7 +141,7 @@ class This(Execution):
         if flow_name is MISSING:
             raise MissingInputError("this.flow needs the flow's name: this.flow('name')")
         flow = arguments.text(flow_name, "this.flow: a flow's name")
-        return self._child("this.flow", "child.start", {"flow": flow}, flow, wait, inputs, options)
+        return self._child("this.flow", FLOW_CALL, {"flow": flow}, flow, wait, inputs, options)
 
     def _connect(self, wait: bool, connector_type: Any, inputs: Any, options: dict[str, Any]) -> Child:
         if connector_type is MISSING:
@@ -149,6 +149,8 @@ class This(Execution):
         return self._task("this.connect", wait, connector_type, inputs, options)
 
     def _task(self, where: str, wait: bool, connector_type: Any, inputs: Any, options: dict[str, Any]) -> Child:
+        if connector_type is MISSING:
+            connector_type = options.pop("connector_type", MISSING)
         if connector_type is MISSING:
             raise MissingInputError(f"{where} needs the type of the task: {where}('REST', url=…)")
         connector = arguments.text(connector_type, f"{where}: the type")
