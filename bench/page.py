@@ -39,19 +39,16 @@ svg .axis { stroke: var(--soft); stroke-width: 1; }
 .legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px; margin-right: .4rem; }
 """
 
-_COLOURS = 9
+COLOURS = 9
 
 
 def page(report: dict[str, Any], reference: str) -> str:
     """The whole page."""
     # The first colour is whd's own, also where it is not among the targets.
     names = ["whd", *(target for target in report["titles"] if target != "whd")]
-    colour = {target: f"var(--c{number % _COLOURS})" for number, target in enumerate(names)}
+    colour = {target: f"var(--c{number % COLOURS})" for number, target in enumerate(names)}
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html.escape(report['title'])}</title><style>{_STYLE}</style></head><body>",
+        head(report["title"]),
         f"<h1>{html.escape(report['title'])}</h1>",
         "<dl>"
         + "".join(f"<dt>{html.escape(n)}</dt><dd>{html.escape(t)}</dd>" for n, t in reports.facts(report))
@@ -66,8 +63,9 @@ def page(report: dict[str, Any], reference: str) -> str:
             for name in ("p50", "p99", "p99.9")
         )
         parts.append(f'<div class="charts">{charts}</div>')
-    for heading, reading, table in reports.tables(report, reference):
-        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(reading)}</p>{_table(report, table)}")
+    own = report["titles"].get("whd")
+    for heading, reading, rows in reports.tables(report, reference):
+        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(reading)}</p>{table(rows, own)}")
     if report.get("goals"):
         items = "".join(f"<li>{html.escape(goal)}</li>" for goal in report["goals"])
         parts.append(f"<h2>Goals</h2><ul>{items}</ul>")
@@ -86,9 +84,18 @@ def _legend(report: dict[str, Any], colour: dict[str, str]) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
-def _table(report: dict[str, Any], table: reports.Table) -> str:
-    head, lines = table
-    own = report["titles"].get("whd")
+def head(title: str) -> str:
+    """A page's beginning, up to its first heading."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
+    )
+
+
+def table(rows: reports.Table, own: str | None = None) -> str:
+    """A table; the line whose first cell is `own` stands out."""
+    names, lines = rows
 
     def cells(tag: str, texts: Sequence[str]) -> str:
         return "".join(
@@ -97,7 +104,7 @@ def _table(report: dict[str, Any], table: reports.Table) -> str:
         )
 
     body = "".join(f"<tr{' class=whd' if line[0] == own else ''}>{cells('td', line)}</tr>" for line in lines)
-    return f'<div class="wide"><table><thead><tr>{cells("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide"><table><thead><tr>{cells("th", names)}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 # Axes ------------------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def running(target: Target, cpus: set[int] | None, options: tuple[str, ...] = ()
         elif target.launch is not None:
             start = _launched(target, target.launch, folder, cpus)
         else:
-            start = _floor(target, folder, cpus)
+            start = floor(target, folder, cpus)
         with start as server:
             verify(server)
             yield server
@@ -120,7 +120,8 @@ def running(target: Target, cpus: set[int] | None, options: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
-def _floor(target: Target, folder: Path, cpus: set[int] | None) -> Iterator[Running]:
+def floor(target: Target, folder: Path, cpus: set[int] | None) -> Iterator[Running]:
+    """One of bench/floors.py, not verified. Raises TargetError."""
     said = folder / "stderr"
     begun = time.perf_counter()
     command = [machine.python_command(), str(ROOT / "bench" / "floors.py"), target.name]
