@@ -110,5 +110,5 @@ def measure(context: Context) -> Section:
             Goal("a changed flow's first call under 10 ms", f"{change:.1f} ms", change < 10),
             Goal("daemon start to first answer under 700 ms", f"{start_ms:.0f} ms", start_ms < 700),
         ],
-        figures={name: took for name, took in kinds.items()},
+        figures=dict(kinds),
     )

@@ -41,6 +41,14 @@ class Context:
         return self.noise.add(runs.load(server, runs.Load(connections, **plan)))
 
     @contextlib.contextmanager
+    def watch(self, server: targets.Running) -> Iterator[None]:
+        """Takes note of the noise while something other than the load generator is measured, in our turn."""
+        with runs.turn():
+            before = machine.sample(server.pid)
+            yield
+            self.noise.add(machine.between(before, machine.sample(server.pid)))
+
+    @contextlib.contextmanager
     def daemon(self, folder: Path) -> Iterator[targets.Running]:
         """whd on the files of `folder`."""
         with targets.daemon(folder, self.common.server_cpus) as server:
