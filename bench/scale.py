@@ -18,7 +18,6 @@ people on one machine take turns.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from types import ModuleType
@@ -86,11 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def go() -> int:
         document = measure(names, common)
-        print(sheet.markdown(document))
-        if options.json is not None:
-            options.json.write_text(json.dumps(document, indent=1) + "\n")
-        if options.html is not None:
-            options.html.write_text(sheet.html_page(document))
+        sheet.write(document, options)
         return 0
 
     return runs.guarded("scale.py", go)

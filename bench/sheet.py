@@ -1,11 +1,12 @@
 """A report of sections: each a table, charts and goals with a word on each; as Markdown, JSON and one HTML page.
 
-Nothing here does I/O. sync_wait.py and peers.py have a report of their own (report.py, page.py): one matrix of targets
+sync_wait.py and peers.py have a report of their own (report.py, page.py): one matrix of targets
 and loads; this one is for commands whose sections each measure something else.
 """
 
 from __future__ import annotations
 
+import argparse
 import html
 import json
 import math
@@ -132,6 +133,15 @@ def markdown(document: dict[str, Any]) -> str:
 
 def _goal_text(goal: dict[str, Any]) -> str:
     return f"{goal['text']}: {goal['measured']}: {goal['word']}"
+
+
+def write(document: dict[str, Any], options: argparse.Namespace) -> None:
+    """The report: on standard output, and where --json and --html say."""
+    print(markdown(document))
+    if options.json is not None:
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
+    if options.html is not None:
+        options.html.write_text(html_page(document))
 
 
 # The page ----------------------------------------------------------------------------------------------------------

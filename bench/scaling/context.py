@@ -141,5 +141,5 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def memory_mib(server: targets.Running) -> float:
-    """All its processes, PSS."""
-    return machine.memory_bytes(server.pid) / 2**20
+    """What all its processes hold of their own (PSS, without files: other daemons that run beside it map the same)."""
+    return machine.memory_bytes(server.pid, "Pss_Anon") / 2**20

@@ -116,6 +116,8 @@ def measure(context: Context) -> Section:
                     one.job(targets.PATH)
                 lists[size] = [list_s(server, 50) for _ in range(LISTS)]
                 look_ups[size] = [status_s(one, each) for each in ids]
+        for server in servers.values():
+            context.load(server, CONNECTIONS)  # not counted: until all that is learned and cached is there
         for number in range(context.common.rounds):
             for size in sizes:
                 context.progress.step(f"history: round {number + 1}, {size:,}")
