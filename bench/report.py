@@ -31,15 +31,16 @@ def maximum_per_s(closed: dict[str, list[Cell]]) -> float:
     return percentiles.median([cell["answered_per_s"] for cell in closed[most]]) or 0.0
 
 
-def _value(cell: Cell, figure: str) -> float | None:
+def value(cell: Cell, figure: str) -> float | None:
+    """A figure of one run: one of its own, a percentile, or server_cpu_us per answered request."""
     if figure == "server_cpu_us":
         return float(cell["server_cpu_s"]) / cell["checked"] * 1e6 if cell["checked"] else None
-    value = cell["latency_ms"][figure] if figure in cell["latency_ms"] else cell[figure]
-    return None if value is None else float(value)
+    found = cell["latency_ms"][figure] if figure in cell["latency_ms"] else cell[figure]
+    return None if found is None else float(found)
 
 
 def _ratio(ours: Sequence[Cell], theirs: Sequence[Cell], figure: str) -> float | None:
-    pairs = zip((_value(cell, figure) for cell in ours), (_value(cell, figure) for cell in theirs), strict=True)
+    pairs = zip((value(cell, figure) for cell in ours), (value(cell, figure) for cell in theirs), strict=True)
     return percentiles.median([one / other if one is not None and other else None for one, other in pairs])
 
 
@@ -47,7 +48,7 @@ def _row(target: str, key: str, loop: str, results: Results, floors: Iterable[st
     cells = results[target][loop][key]
 
     def middle(figure: str) -> float | None:
-        return percentiles.median([_value(cell, figure) for cell in cells])
+        return percentiles.median([value(cell, figure) for cell in cells])
 
     row: dict[str, Any] = {
         "target": target,
