@@ -2,7 +2,7 @@
 """Where a call's time goes: microseconds per step of the path, in the daemon and in the worker; CPU and system calls.
 
 Three daemons are run one after the other, under the same closed-loop load:
-  1. one with a clock around each step (profiled.py lists the steps and their functions): a step's own CPU time per call;
+  1. one with a clock around each step (profiled.py lists them): a step's own CPU time per call;
   2. one as it is: user and system CPU time per call, of the daemon and of its workers, by the kernel's count;
   3. one under strace -c, where that is installed and allowed: system calls per call. It is slow; only counts are used.
 The worker's steps are timed in its own code, without the wall, driven over a socket pair.
@@ -198,8 +198,8 @@ def measure(common: runs.Common, connections: int, progress: Progress) -> dict[s
     noise.add_rounds([each["answered_per_s"] for each in cpu])
     sections = [
         _steps_section(
-            "daemon", "The daemon, step by step", f"At {connections} connections. Own CPU time: what a step calls that is "
-            "listed itself is not in it.", profiled.DAEMON, daemon,
+            "daemon", "The daemon, step by step", f"At {connections} connections. Own CPU time: what a step "
+            "calls that is listed itself is not in it.", profiled.DAEMON, daemon,
         ),
         _steps_section("worker", "The worker, step by step", "One job after the other.", profiled.WORKER, worker),
         _cpu_section(cpu),

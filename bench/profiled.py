@@ -4,7 +4,8 @@
     profiled.py FILE serve …           whd with those arguments; its steps go to FILE as JSON when it ends
     profiled.py FILE --worker N        N executions of the job in a worker's own code, in this process and without wall
 
-A step's time is CPU time, and its own: what it calls that is a step itself is taken off, and so is what the clocks cost.
+A step's time is CPU time, and its own: what it calls that is a step itself is taken off, and so is what the clocks
+cost.
 """
 
 from __future__ import annotations

@@ -107,8 +107,8 @@ def measure(context: Context) -> Section:
         "webhooks",
         f"Webhooks: {first:,} to {last:,} in {CLIENTS} clients",
         f"Calls of one webhook over {CONNECTIONS} connections while the others are there; start-up until /readyz says "
-        f"ready; reload: from a changed setting until a call sees it, median of {RELOADS}; anonymous memory of all processes "
-        f"(PSS). With {last:,}, "
+        f"ready; reload: from a changed setting until a call sees it, median of {RELOADS}; anonymous "
+        f"memory of all processes (PSS). With {last:,}, "
         f"{CONNECTIONS} connections that call as many clients (a process each): "
         f"{report.per_s(spread[0] if spread else None)} calls/s.",
         (["webhooks", "calls/s", "x the first", "start-up ms", "reload ms", "MiB"], lines),
