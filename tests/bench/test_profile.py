@@ -1,4 +1,4 @@
-"""bench/profile.py: every step that it lists is there, its clocks take themselves off, and a short run gives a table."""
+"""bench/profile.py: every listed step is there, its clocks take themselves off, and a short run gives a table."""
 
 from __future__ import annotations
 
