@@ -11,7 +11,7 @@
 
 Where a ratio is claimed, what is compared runs in turn in each round, and the figure is the median of the rounds' own
 ratios. Every answer is checked while it is measured; a run with an error is not reported (exit status 1). TMPDIR says
-where the store lies meanwhile: history's million executions take about 1 GB. With BENCH_LOCK=FILE, runs of several
+where the store lies meanwhile: history's million executions take about 0.5 GB. With BENCH_LOCK=FILE, runs of several
 people on one machine take turns.
 """
 
