@@ -2,6 +2,7 @@
 # make test    sets up and runs all checks: ruff, mypy --strict, pytest
 # make fuzz    200,000 generated requests through both ways of reading HTTP; about a minute
 # make bench   the table of the README, with its JSON and HTML; about eleven minutes on a quiet machine
+# make bench-check    compares a minute's ratios with the committed ones; bench-peers, bench-scale, bench-profile
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +11,7 @@ LISTEN ?=
 BIN = $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: serve test lint pytest fuzz bench clean
+.PHONY: serve test lint pytest fuzz bench bench-check bench-peers bench-scale bench-profile clean
 
 serve: $(VENV)/.installed
 	exec $(BIN)/whd serve $(if $(LISTEN),--listen $(LISTEN))
@@ -31,6 +32,13 @@ fuzz: $(VENV)/.installed-test
 bench: $(VENV)/.installed
 	mkdir -p bench/results
 	$(BIN)/python bench/sync_wait.py --pin --json bench/results/sync_wait.json --html bench/results/sync_wait.html
+
+bench-check: $(VENV)/.installed
+	$(BIN)/python bench/check.py --pin $(BENCH)
+
+bench-peers bench-scale bench-profile: bench-%: $(VENV)/.installed
+	mkdir -p bench/results
+	$(BIN)/python bench/$*.py --pin --json bench/results/$*.json --html bench/results/$*.html $(BENCH)
 
 # Editable, so that a change of the source needs no new set-up; a change of what is needed does.
 $(VENV)/.installed: pyproject.toml

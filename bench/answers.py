@@ -1,7 +1,7 @@
-"""The job that every server is measured on: the requests, and how each answer is judged.
+"""The jobs that servers are measured on: the requests, and how each answer is judged.
 
-The job (shared with bench/floors.py): a POST of {"key", "name", "items": [{"sku", "qty", "price"}]}; the server checks
-the key, and answers with the greeting and the total in output_value.
+The job (shared with bench/floors.py and bench/peer_apps): a POST of {"key", "name", "items": [{"sku", "qty",
+"price"}]}; the server checks the key, and answers with the greeting and the total in output_value.
 
 Every answer is checked, at a cost of about a microsecond: its status, that it says ENDED_SUCCESS, that greeting and
 total are this request's own (each connection sends several requests in turn, of different names and numbers, so that
@@ -24,7 +24,13 @@ KEY = "my-secret-api-key"
 #   execution   whd: the job's result, a unique id, the script, and nowhere the key
 #   job         the job's result
 #   fixed       status 200 and always the same body, with "ENDED_SUCCESS" in it
-CHECKS = ("execution", "job", "fixed")
+#   accepted    whd, called with ?async: 202, PENDING, a unique id
+#   length      status 200 and {"length": the body's length in bytes}; the request is of another kind, see `lengths`
+CHECKS = ("execution", "job", "fixed", "accepted", "length")
+
+# How a float is written: by Python, and by JavaScript.
+_NUMBERS = (b"%.1f", b"%g")
+_AFTER_NUMBER = (b",", b"}", b" ", b"\n", b"\r")
 
 VARIANTS = 4
 FULL_EVERY = 100
@@ -65,6 +71,22 @@ def exchanges(host: str, path: str, connection: int) -> tuple[Exchange, ...]:
     return tuple(exchange(host, path, connection, variant) for variant in range(VARIANTS))
 
 
+# Bodies of a size, whose length is the answer: a JSON object with one text, or plain text.
+KINDS = ("json", "text")
+_JSON_AROUND = (b'{"text":"', b'"}')
+
+
+def lengths(host: str, path: str, size: int, kind: str) -> tuple[Exchange, ...]:
+    """The one request of the other job: `size` bytes of body, the key in a header; answered with their number."""
+    begin, end = _JSON_AROUND if kind == "json" else (b"", b"")
+    text = b"the quick brown fox jumps over the lazy dog, 0123456789; " * (size // 57 + 1)
+    body = begin + text[: max(0, size - len(begin) - len(end))] + end
+    media_type = "application/json" if kind == "json" else "text/plain"
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {media_type}\r\nX-Webhook-Key: {KEY}\r\n"
+    request = b"%sContent-Length: %d\r\n\r\n%s" % (head.encode("ascii"), len(body), body)
+    return (Exchange(request, {}, "", float(len(body)), b""),)
+
+
 def fault_in(document: Any, expected: Exchange, check: str, script: str | None = None) -> str | None:
     """Why a parsed answer is not the one expected, or None. `script` is the flow's source, where it must be shown."""
     if not isinstance(document, dict):
@@ -78,7 +100,8 @@ def fault_in(document: Any, expected: Exchange, check: str, script: str | None =
     given = document.get("input_value")
     if not isinstance(given, dict) or given.get("json") != expected.payload:
         return "input_value.json is not what was sent, less the key"
-    if not isinstance(given.get("headers"), dict) or given["headers"].get("content-type") != "application/json":
+    headers = given.get("headers")
+    if not isinstance(headers, dict) or headers.get("content-type") != "application/json":
         return "input_value.headers are not what was sent"
     if check == "execution":
         identity = document.get("id")
@@ -96,13 +119,14 @@ class Judge:
         if check not in CHECKS:
             raise ValueError(f"unknown check {check!r}")
         self._check = check
+        self._status = b" 202 " if check == "accepted" else b" 200 "
         self._script = script
         self._full_every = full_every
         self._until_full = 0
         self._seen: set[bytes] = set()
         self._fixed: bytes | None = None
         self._status_text = b""
-        self._total_text: tuple[bytes, bytes] | None = None
+        self._total_text: tuple[bytes, bytes, bytes] | None = None
         self._id_text = b""
         self.checked = 0
         self.checked_in_full = 0
@@ -114,10 +138,12 @@ class Judge:
         Kinds: "status NNN", "wrong answer", "duplicate id". `example` tells more about the first one.
         """
         self.checked += 1
-        if not answer.startswith(b" 200 ", 8):
+        if not answer.startswith(self._status, 8):
             return self._fault(f"status {answer[9:12].decode('latin-1')}", answer[start:])
         if self._check == "fixed":
             return self._fault_of_fixed(answer[start:], expected)
+        if self._check in ("accepted", "length"):
+            return self._fault_of_short(answer[start:], expected)
         self._until_full -= 1
         if self._until_full < 0 or not self._plainly_right(answer, start, expected):
             return self._full(answer[start:], expected)
@@ -131,11 +157,11 @@ class Judge:
     def _plainly_right(self, answer: bytes, start: int, expected: Exchange) -> bool:
         if self._total_text is None:
             return False
-        before, after = self._total_text
+        before, number, after = self._total_text
         return (
             answer.find(self._status_text, start) >= 0
             and answer.find(expected.greeting_text, start) >= 0
-            and answer.find(b"%s%.1f%s" % (before, expected.total, after), start) >= 0
+            and answer.find(before + number % expected.total + after, start) >= 0
             and (self._check != "execution" or answer.find(self._id_text, start) >= 0)
         )
 
@@ -157,15 +183,22 @@ class Judge:
     def _learn(self, body: bytes, expected: Exchange) -> None:
         """Takes the spelling of a right answer as the one to look for."""
         for colon in (b":", b": "):
-            before = b'"total"' + colon
-            text = before + b"%.1f" % expected.total
-            at = body.rfind(text)
-            if at >= 0:
-                self._total_text = (before, body[at + len(text) : at + len(text) + 1])
+            self._learn_total(body, expected, b'"total"' + colon)
             if (status := b'"status"' + colon + b'"ENDED_SUCCESS"') in body:
                 self._status_text = status
             if self._check == "execution" and body.find(identity := b'"id"' + colon + b'"') >= 0:
                 self._id_text = identity
+
+    def _learn_total(self, body: bytes, expected: Exchange, before: bytes) -> None:
+        if self._total_text is not None and not expected.total.is_integer():
+            return  # 10.5 is spelled alike by all; only a whole number tells 17.0 from 17
+        for number in _NUMBERS:
+            text = before + number % expected.total
+            at = body.rfind(text)
+            after = body[at + len(text) : at + len(text) + 1]
+            if at >= 0 and after in _AFTER_NUMBER:
+                self._total_text = (before, number, after)
+                return
 
     def _fault_of_fixed(self, body: bytes, expected: Exchange) -> str | None:
         if body == self._fixed:
@@ -175,6 +208,21 @@ class Judge:
         fault = self._full(body, expected)
         self._fixed = body if fault is None else None
         return fault
+
+    def _fault_of_short(self, body: bytes, expected: Exchange) -> str | None:
+        """Answers of a few members, each parsed."""
+        self.checked_in_full += 1
+        try:
+            document = json.loads(body)
+            if self._check == "length":
+                right = document == {"length": int(expected.total)}
+            else:
+                right = document["status"] in ("PENDING", "RUNNING", "ENDED_SUCCESS") and len(document["id"]) == 36
+        except (ValueError, TypeError, KeyError):
+            right = False
+        if not right:
+            return self._fault("wrong answer", body)
+        return None if self._check == "length" else self._fault_of_id(document["id"].encode())
 
     def _fault_of_id(self, identity: bytes) -> str | None:
         size = len(self._seen)

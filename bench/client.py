@@ -42,7 +42,8 @@ class Plan:
     """One run. `rate` is in requests per second; None is the closed loop. `warm_s` comes before `seconds`.
 
     With `poll` the generator never sleeps: for a core that it has to itself, where waking up would cost more than
-    many an answer takes.
+    many an answer takes. A `{connection}` in the path is each connection's own number, from 0. `size`, `kind`: of the
+    bodies of the check "length".
     """
 
     host: str
@@ -58,6 +59,15 @@ class Plan:
     script: str | None = None
     timeout_s: float = 10.0
     poll: bool = False
+    size: int = 0
+    kind: str = "json"
+
+    def exchanges(self, number: int) -> tuple[answers.Exchange, ...]:
+        """What the connection of that number sends, in turn."""
+        host, path = f"{self.host}:{self.port}", self.path.replace("{connection}", str(number))
+        if self.check == "length":
+            return answers.lengths(host, path, self.size, self.kind)
+        return answers.exchanges(host, path, number)
 
 
 class Connection(asyncio.Protocol):
@@ -66,7 +76,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, run: Run, sock: socket.socket, number: int) -> None:
         self._run = run
         self._socket = sock
-        self._turns = answers.exchanges(f"{run.plan.host}:{run.plan.port}", run.plan.path, number)
+        self._turns = run.plan.exchanges(number)
         self._turn = -1
         self._parts: list[bytes] = []
         self._missing = 0
@@ -82,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, since: float, measured: bool) -> None:
         """Sends the next request; its latency counts from `since`."""
-        turn = self._turn = (self._turn + 1) % answers.VARIANTS
+        turn = self._turn = (self._turn + 1) % len(self._turns)
         expected = self.expected = self._turns[turn]
         self.since, self.measured, self.busy = since, measured, True
         # The system call itself, and now: transport.write would send it at the end of the loop's turn, behind

@@ -34,7 +34,7 @@ from typing import Any
 import h11
 import uvloop
 
-KINDS = ("raw", "h11", "worker", "fork")
+KINDS = ("raw", "h11", "worker", "fork", "length")
 KEY = "my-secret-api-key"
 
 # Worker frames, both ways: length of what follows the head, and the number of the call (or, from fork, the status).
@@ -231,7 +231,7 @@ class Http(asyncio.Protocol):
         self._call = call
         self._connection = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
-        self._body = b""
+        self._body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: connected."""
@@ -256,20 +256,23 @@ class Http(asyncio.Protocol):
                 return
             kind = type(event)
             if kind is h11.Request:
-                self._request, self._body = event, b""
+                self._request, self._body = event, bytearray()
             elif kind is h11.Data:
                 self._body += event.data
             elif kind is h11.EndOfMessage:
-                if self._call is None:
-                    self._send(self._FIXED_RESPONSE, self._FIXED_DATA)
-                else:
-                    assert self._request is not None
-                    self._call(call_of(self._request, self._body), self._answer)
+                self._complete()
             elif kind is h11.ConnectionClosed:
                 self._transport.close()
                 return
             else:  # NEED_DATA, or PAUSED until the answer is sent
                 return
+
+    def _complete(self) -> None:
+        if self._call is None:
+            self._send(self._FIXED_RESPONSE, self._FIXED_DATA)
+        else:
+            assert self._request is not None
+            self._call(call_of(self._request, bytes(self._body)), self._answer)
 
     def _answer(self, answer: bytes) -> None:
         if self._transport is None:
@@ -288,6 +291,13 @@ class Http(asyncio.Protocol):
             self._connection.start_next_cycle()
 
 
+class Length(Http):
+    """The same; the answer is the body's length."""
+
+    def _complete(self) -> None:
+        self._answer(b'200{"length":%d}' % len(self._body))
+
+
 # The process -----------------------------------------------------------------------------------------------------
 
 
@@ -301,7 +311,8 @@ async def serve(kind: str, port: int, pair: socket.socket | None) -> None:
         call = worker.call
     elif kind == "fork":
         call = ForkPerCall(loop).call
-    server = await loop.create_server(Raw if kind == "raw" else lambda: Http(call), "127.0.0.1", port, backlog=4096)
+    kinds: dict[str, Callable[[], asyncio.Protocol]] = {"raw": Raw, "length": lambda: Length(None)}
+    server = await loop.create_server(kinds.get(kind, lambda: Http(call)), "127.0.0.1", port, backlog=4096)
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     loop.add_reader(0, ended.set)
     # Frozen last: whatever lives now lives for ever, and forked children do not touch its pages.

@@ -10,6 +10,8 @@ Closed loop (no --rate): each connection sends its next request when its last on
 can do over that many connections. Latency counts from the sending.
 
 Every answer is checked: status, greeting, total, for whd also the id; each hundredth is parsed and checked in full.
+With --check accepted the path must ask for async; with --check length the bodies are of --size bytes, and their length
+is the answer.
 Errors are counted by kind and make the exit status 1. Run it on another core than the server's (--cpu), or it measures
 itself: "generator_cpu" says how busy it was, "send_lag_ms" how late it sent what was due while a connection was free.
 """
@@ -35,12 +37,13 @@ from bench.client import Plan, Run
 MAX_CONNECTIONS = 10_000
 MAX_SECONDS = 3_600.0
 MAX_REQUESTS = 20_000_000
+MAX_SIZE = 1 << 30
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("url", help="http://HOST:PORT/PATH; HOST an IPv4 address")
+    result.add_argument("url", help="http://HOST:PORT/PATH; HOST an IPv4 address; {connection}: each one's number")
     result.add_argument("--connections", type=int, default=64, metavar="N", help="keep-alive connections (64)")
     result.add_argument("--rate", type=float, metavar="R", help="requests per second; without it: closed loop")
     result.add_argument("--seconds", type=float, default=5.0, metavar="S", help="measured time (5)")
@@ -53,10 +56,12 @@ def parser() -> argparse.ArgumentParser:
         "--check",
         choices=answers.CHECKS,
         default="execution",
-        help="what an answer must be: whd's execution, a floor's job, or always the same (execution)",
+        help="what an answer must be: whd's execution, a floor's job, always the same, a 202, a length (execution)",
     )
     result.add_argument("--script", type=Path, metavar="FILE", help="the flow whose source an execution must show")
     result.add_argument("--timeout", type=float, default=10.0, metavar="S", help="wait for the last answers (10)")
+    result.add_argument("--size", type=int, default=1024, metavar="N", help="bytes of a body of --check length (1024)")
+    result.add_argument("--kind", choices=answers.KINDS, default="json", help="what such a body is (json)")
     result.add_argument("--cpu", type=int, metavar="N", help="stay on this CPU")
     result.add_argument("--poll", action="store_true", help="never sleep; for a CPU that nothing else uses")
     return result
@@ -73,6 +78,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
         raise ValueError(f"--seconds, --warm: above 0, together at most {MAX_SECONDS:.0f}")
     if options.rate is not None and not 0 < options.rate * (options.seconds + options.warm) <= MAX_REQUESTS:
         raise ValueError(f"--rate: above 0, and at most {MAX_REQUESTS} requests in the run")
+    if not 16 <= options.size <= MAX_SIZE:
+        raise ValueError(f"--size: 16 to {MAX_SIZE}")
     return Plan(
         host=url.hostname,
         port=url.port,
@@ -87,6 +94,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
         script=options.script.read_text() if options.script else None,
         timeout_s=options.timeout,
         poll=options.poll,
+        size=options.size,
+        kind=options.kind,
     )
 
 

@@ -15,9 +15,11 @@ from bench import report as reports
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --soft: #5b6570; --line: #d9dee3; --panel: #f6f8fa;
-  --c0: #1f5fd6; --c1: #7a828c; --c2: #c2620c; --c3: #0f8a66; --c4: #a13aa0; }
+  --c0: #1f5fd6; --c1: #7a828c; --c2: #c2620c; --c3: #0f8a66; --c4: #a13aa0; --c5: #b3261e; --c6: #0e7c9b;
+  --c7: #7a6a00; --c8: #5b4bd0; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14171b; --ink: #e7eaee; --soft: #9aa4af; --line: #333a42;
-  --panel: #1c2126; --c0: #74a7ff; --c1: #a9b1bb; --c2: #f0a35a; --c3: #4fd1a5; --c4: #dc8edb; } }
+  --panel: #1c2126; --c0: #74a7ff; --c1: #a9b1bb; --c2: #f0a35a; --c3: #4fd1a5; --c4: #dc8edb;
+  --c5: #ff8a80; --c6: #6fd0e8; --c7: #d8c35a; --c8: #a99bff; } }
 body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
   max-width: 76rem; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; } p { color: var(--soft); max-width: 60rem; }
@@ -37,19 +39,16 @@ svg .axis { stroke: var(--soft); stroke-width: 1; }
 .legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px; margin-right: .4rem; }
 """
 
-_COLOURS = 5
+COLOURS = 9
 
 
 def page(report: dict[str, Any], reference: str) -> str:
     """The whole page."""
     # The first colour is whd's own, also where it is not among the targets.
     names = ["whd", *(target for target in report["titles"] if target != "whd")]
-    colour = {target: f"var(--c{number % _COLOURS})" for number, target in enumerate(names)}
+    colour = {target: f"var(--c{number % COLOURS})" for number, target in enumerate(names)}
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html.escape(report['title'])}</title><style>{_STYLE}</style></head><body>",
+        head(report["title"]),
         f"<h1>{html.escape(report['title'])}</h1>",
         "<dl>"
         + "".join(f"<dt>{html.escape(n)}</dt><dd>{html.escape(t)}</dd>" for n, t in reports.facts(report))
@@ -64,8 +63,12 @@ def page(report: dict[str, Any], reference: str) -> str:
             for name in ("p50", "p99", "p99.9")
         )
         parts.append(f'<div class="charts">{charts}</div>')
-    for heading, reading, table in reports.tables(report, reference):
-        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(reading)}</p>{_table(report, table)}")
+    own = report["titles"].get("whd")
+    for heading, reading, rows in reports.tables(report, reference):
+        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(reading)}</p>{table(rows, own)}")
+    if report.get("goals"):
+        items = "".join(f"<li>{html.escape(goal)}</li>" for goal in report["goals"])
+        parts.append(f"<h2>Goals</h2><ul>{items}</ul>")
     parts.append(f"<p>{html.escape(reports.FOOTNOTE)}</p>")
     # For whoever wants the numbers behind the page. "</" would end the script element.
     embedded = json.dumps(report).replace("</", "<\\/")
@@ -81,9 +84,18 @@ def _legend(report: dict[str, Any], colour: dict[str, str]) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
-def _table(report: dict[str, Any], table: reports.Table) -> str:
-    head, lines = table
-    own = report["titles"].get("whd")
+def head(title: str) -> str:
+    """A page's beginning, up to its first heading."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
+    )
+
+
+def table(rows: reports.Table, own: str | None = None) -> str:
+    """A table; the line whose first cell is `own` stands out."""
+    names, lines = rows
 
     def cells(tag: str, texts: Sequence[str]) -> str:
         return "".join(
@@ -92,7 +104,7 @@ def _table(report: dict[str, Any], table: reports.Table) -> str:
         )
 
     body = "".join(f"<tr{' class=whd' if line[0] == own else ''}>{cells('td', line)}</tr>" for line in lines)
-    return f'<div class="wide"><table><thead><tr>{cells("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide"><table><thead><tr>{cells("th", names)}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 # Axes ------------------------------------------------------------------------------------------------------------

@@ -31,15 +31,16 @@ def maximum_per_s(closed: dict[str, list[Cell]]) -> float:
     return percentiles.median([cell["answered_per_s"] for cell in closed[most]]) or 0.0
 
 
-def _value(cell: Cell, figure: str) -> float | None:
+def value(cell: Cell, figure: str) -> float | None:
+    """A figure of one run: one of its own, a percentile, or server_cpu_us per answered request."""
     if figure == "server_cpu_us":
         return float(cell["server_cpu_s"]) / cell["checked"] * 1e6 if cell["checked"] else None
-    value = cell["latency_ms"][figure] if figure in cell["latency_ms"] else cell[figure]
-    return None if value is None else float(value)
+    found = cell["latency_ms"][figure] if figure in cell["latency_ms"] else cell[figure]
+    return None if found is None else float(found)
 
 
 def _ratio(ours: Sequence[Cell], theirs: Sequence[Cell], figure: str) -> float | None:
-    pairs = zip((_value(cell, figure) for cell in ours), (_value(cell, figure) for cell in theirs), strict=True)
+    pairs = zip((value(cell, figure) for cell in ours), (value(cell, figure) for cell in theirs), strict=True)
     return percentiles.median([one / other if one is not None and other else None for one, other in pairs])
 
 
@@ -47,7 +48,7 @@ def _row(target: str, key: str, loop: str, results: Results, floors: Iterable[st
     cells = results[target][loop][key]
 
     def middle(figure: str) -> float | None:
-        return percentiles.median([_value(cell, figure) for cell in cells])
+        return percentiles.median([value(cell, figure) for cell in cells])
 
     row: dict[str, Any] = {
         "target": target,
@@ -95,6 +96,14 @@ def build(results: Results, floors: Sequence[str], about: dict[str, Any]) -> dic
     }
 
 
+def noise_word(figures: dict[str, float | None]) -> str:
+    """quiet, fair or noisy. `figures`: steal, others_cores, spread, as far as they are known."""
+    known = {name: value for name, value in figures.items() if value is not None}
+    if any(value > _NOISY[name] for name, value in known.items()):
+        return "noisy"
+    return "quiet" if all(value <= _QUIET[name] for name, value in known.items()) else "fair"
+
+
 def noise(cells: Sequence[Cell], closed: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """How disturbed the runs were, with a word for it: quiet, fair or noisy."""
     spreads = [row["spread"] for row in closed if row["spread"] is not None]
@@ -103,16 +112,9 @@ def noise(cells: Sequence[Cell], closed: Sequence[dict[str, Any]]) -> dict[str, 
         "others_cores": percentiles.median([cell["others_cores"] for cell in cells]) or 0.0,
         "spread": percentiles.median(spreads),
     }
-    known = {name: value for name, value in figures.items() if value is not None}
-    if any(value > _NOISY[name] for name, value in known.items()):
-        word = "noisy"
-    elif all(value <= _QUIET[name] for name, value in known.items()):
-        word = "quiet"
-    else:
-        word = "fair"
     lags = [cell["send_lag_ms"]["p99"] for cell in cells if cell["send_lag_ms"]["p99"] is not None]
     return {
-        "word": word,
+        "word": noise_word(figures),
         "steal_max": figures["steal"],
         "steal_median": percentiles.median([cell["steal"] for cell in cells]),
         "others_cores_median": figures["others_cores"],
@@ -204,11 +206,12 @@ def tables(report: dict[str, Any], reference: str) -> list[tuple[str, str, Table
     if ratios[1]:
         result.append(
             (
-                "whd as a ratio to each floor",
+                f"whd as a ratio to each {report.get('others', 'floor')}",
                 "Throughput: more is better, 1 is the floor's. p50, p99 and CPU per call: less is better.",
                 ratios,
             )
         )
+    result += [(heading, reading, table) for heading, reading, table in report.get("more_tables", ())]
     return result
 
 
@@ -281,20 +284,13 @@ def _against_floors(report: dict[str, Any]) -> Table:
     return head, lines
 
 
-def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Commit, machine, settings and noise as pairs of name and text."""
-    machine, settings, quiet = report["machine"], report["settings"], report["noise"]
-    commit = report["commit"]
+def where(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Commit, time, machine and Python as pairs of name and text."""
+    machine, commit = report["machine"], report["commit"]
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items() if version)
     text_of_commit = commit["commit"] or "not a git checkout"
     if commit["dirty"]:
         text_of_commit += " with uncommitted changes"
-    pinned = (
-        f"server and its children on CPU {settings['server_cpu']}, load on CPU {settings['load_cpu']}, which it polls"
-        if settings["pin"]
-        else "server and load share all CPUs"
-    )
-    rounds = settings["rounds"]
     return [
         ("commit", text_of_commit),
         ("when", report["at"]),
@@ -304,6 +300,21 @@ def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
             f"{', virtual' if machine['virtual'] else ''}, {machine['kernel']}",
         ),
         ("Python", f"{machine['python']}; {libraries}"),
+    ]
+
+
+def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Commit, machine, settings and noise as pairs of name and text."""
+    settings, quiet = report["settings"], report["noise"]
+    pinned = (
+        f"server and its children on CPU {settings['server_cpu']}, load on CPU {settings['load_cpu']}, which it polls"
+        if settings["pin"]
+        else "server and load share all CPUs"
+    )
+    rounds = settings["rounds"]
+    return [
+        *where(report),
+        *(("skipped", text) for text in report.get("skipped", ())),
         (
             "settings",
             f"{rounds} interleaved round{'s' if rounds > 1 else ''}, {settings['seconds']:g} s each after "
@@ -330,11 +341,19 @@ FOOTNOTE = (
 def markdown(report: dict[str, Any], reference: str) -> str:
     """The report for a terminal or a README."""
     parts = [f"# {report['title']}", "\n".join(f"- {name}: {text}" for name, text in facts(report))]
-    for heading, reading, (head, lines) in tables(report, reference):
-        table = [_line(head), "|" + "|".join("---" if not number else "--:" for number in _numeric(head, lines)) + "|"]
-        parts += [f"## {heading}", reading, "\n".join(table + [_line(line) for line in lines])]
+    for heading, reading, table in tables(report, reference):
+        parts += [f"## {heading}", reading, table_markdown(table)]
+    if report.get("goals"):
+        parts += ["## Goals", "\n".join(f"- {goal}" for goal in report["goals"])]
     parts.append(FOOTNOTE)
     return "\n\n".join(parts) + "\n"
+
+
+def table_markdown(table: Table) -> str:
+    """A table; what holds numbers is aligned to the right."""
+    head, lines = table
+    rule = "|" + "|".join("--:" if number else "---" for number in _numeric(head, lines)) + "|"
+    return "\n".join([_line(head), rule, *(_line(line) for line in lines)])
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -22,36 +22,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
-import fcntl
 import json
 import os
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 if not __package__:
     # As a script: siblings are found from the project's root, and no file of bench/ hides a standard module.
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-from bench import client, machine, page, report, schedule, targets
+from bench import page, report, runs, schedule, targets
 from bench.progress import Progress
 
 TITLE = "Sync-wait: throughput and latency"
-MAX_ROUNDS = 50
 MAX_CELLS = 5_000
 MAX_S = 24 * 3600.0
 
 DEFAULTS = {"rounds": 3, "seconds": 4.0, "warm": 1.0, "connections": (1, 16, 64), "rates": (10, 30, 50, 70, 90)}
 QUICK = {"rounds": 1, "seconds": 0.7, "warm": 0.2, "connections": (1, 16, 64), "rates": (30, 70, 90)}
-
-
-class BenchError(Exception):
-    """A run that must not be reported; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +73,7 @@ class Settings:
     @property
     def cpus(self) -> tuple[int, int] | None:
         """The server's and the load's CPU, if they are pinned."""
-        allowed = sorted(os.sched_getaffinity(0))
-        return (allowed[0], allowed[-1]) if self.pin else None
+        return runs.pinned_cpus() if self.pin else None
 
 
 # The command line ------------------------------------------------------------------------------------------------
@@ -103,6 +92,12 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="sync_wait.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_options(result, "whd, raw, h11, worker, fork")
+    return result
+
+
+def add_options(result: argparse.ArgumentParser, names: str) -> None:
+    """What sync_wait.py and peers.py have in common; `names` are the targets."""
     add = result.add_argument
     add("--rounds", type=int, metavar="N", help="interleaved rounds (3)")
     add("--seconds", type=float, metavar="S", help="measured time of each run (4)")
@@ -111,33 +106,30 @@ def parser() -> argparse.ArgumentParser:
     add("--rates", type=_numbers, metavar="P,P,…", help="percents of the maximum, or none: '' (10,30,50,70,90)")
     add("--arrivals", choices=schedule.ARRIVALS, default="poisson", help="how open-loop requests are spaced (poisson)")
     add("--seed", type=int, default=1, help="of the Poisson schedules; a round adds its number (1)")
-    add("--only", default="", metavar="NAME,…", help="only these targets: whd, raw, h11, worker, fork")
-    add("--pin", action="store_true", help="server on the first CPU, load on the last, which it then polls")
-    add("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of whd.yaml; may be repeated")
+    add("--only", default="", metavar="NAME,…", help=f"only these targets: {names}")
     add("--quick", action="store_true", help="a look in under a minute: one round, short runs; noisy figures")
-    add("--json", type=Path, metavar="FILE", help="write the report as JSON, with each round's figures")
-    add("--html", type=Path, metavar="FILE", help="write the report as a page with charts that needs nothing else")
-    return result
+    runs.add_shared(result)
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
+def settings_of(
+    options: argparse.Namespace,
+    among: Sequence[targets.Target] = targets.TARGETS,
+    quick: dict[str, Any] = QUICK,
+) -> Settings:
     """The settings that the options ask for. Raises ValueError naming the option that cannot be."""
-    base: dict[str, Any] = QUICK if options.quick else DEFAULTS
+    base: dict[str, Any] = quick if options.quick else DEFAULTS
 
     def chosen(name: str) -> Any:
         given = getattr(options, name)
         return base[name] if given is None else given
 
-    by_name = {target.name: target for target in targets.TARGETS}
+    by_name = {target.name: target for target in among}
     names = [name.strip() for name in options.only.split(",") if name.strip()] or list(by_name)
     for name in names:
         if name not in by_name:
             raise ValueError(f"--only: {name!r} is none of {', '.join(by_name)}")
-    for option in options.option:
-        if not option.partition("=")[0] or "=" not in option:
-            raise ValueError(f"--option: {option!r} is not NAME=VALUE")
     settings = Settings(
-        targets=tuple(target for target in targets.TARGETS if target.name in names),
+        targets=tuple(target for target in among if target.name in names),
         rounds=chosen("rounds"),
         seconds=chosen("seconds"),
         warm_s=chosen("warm"),
@@ -146,10 +138,10 @@ def settings_of(options: argparse.Namespace) -> Settings:
         arrivals=options.arrivals,
         seed=options.seed,
         pin=options.pin,
-        options=tuple(option.replace("=", ": ", 1) for option in options.option),
+        options=runs.option_lines(options.option),
     )
-    if not 1 <= settings.rounds <= MAX_ROUNDS:
-        raise ValueError(f"--rounds: 1 to {MAX_ROUNDS}")
+    if not 1 <= settings.rounds <= runs.MAX_ROUNDS:
+        raise ValueError(f"--rounds: 1 to {runs.MAX_ROUNDS}")
     if settings.seconds < 0.2 or settings.warm_s < 0:
         raise ValueError("--seconds, --warm: at least 0.2 s measured, and not less than nothing to warm up")
     if not settings.connections or not 1 <= settings.connections[0] <= settings.connections[-1] <= 10_000:
@@ -158,71 +150,41 @@ def settings_of(options: argparse.Namespace) -> Settings:
         raise ValueError("--rates: percents above 0, up to 500")
     if settings.cells > MAX_CELLS or settings.estimate_s > MAX_S:
         raise ValueError(f"{settings.cells} runs of about {settings.estimate_s / 3600:.1f} h: more than this measures")
-    if settings.pin and len(os.sched_getaffinity(0)) < 2:
-        raise ValueError("--pin: needs two CPUs")
+    runs.check_pin(settings.pin)
     return settings
 
 
 # Measuring -------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    """Waits for the machine to be ours, where several agree on a file to lock."""
-    name = os.environ.get("BENCH_LOCK")
-    if not name:
-        yield
-        return
-    with open(name, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def load(
     server: targets.Running, settings: Settings, connections: int, rate: float | None, number: int
 ) -> dict[str, Any]:
-    """One run of the load generator against a started target: its result and what the machine did meanwhile.
-
-    Raises BenchError if there was any error in it.
-    """
-    cpus = settings.cpus
-    command = [machine.python_command(), str(targets.ROOT / "bench" / "load.py"), server.url]
-    command += ["--connections", str(connections), "--seconds", str(settings.seconds), "--warm", str(settings.warm_s)]
-    command += ["--check", server.target.check, "--arrivals", settings.arrivals, "--seed", str(settings.seed + number)]
-    if rate is not None:
-        command += ["--rate", repr(rate)]
-    if server.script is not None:
-        command += ["--script", str(server.script)]
-    if cpus is not None:
-        command += ["--cpu", str(cpus[1]), "--poll"]
-    what = f"{server.target.title}, {connections} connections" + (f", {rate:,.0f} requests/s" if rate else "")
-    # The generator bounds itself; this is for the case that it fails to.
-    limit_s = settings.warm_s + settings.seconds + client.MAX_DRAIN_S + 60
-    with _turn():
-        before = machine.sample(server.pid)
-        try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            raise BenchError(f"{what}: the load generator did not end") from None
-        after = machine.sample(server.pid)
-    if not done.stdout:
-        raise BenchError(f"{what}: {done.stderr.strip() or f'load.py ended with {done.returncode}'}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    if result["errors"]:
-        kinds = ", ".join(f"{count} x {kind}" for kind, count in result["errors"].items())
-        example = f"; the first: {result['error_example']}" if result["error_example"] else ""
-        raise BenchError(f"{what}: {kinds}, of {result['checked']} answers{example}")
-    if not result["measured"]:
-        raise BenchError(f"{what}: no request was measured; longer --seconds would help")
-    return result | machine.between(before, after)
+    """One run against a started target. Raises runs.BenchError if there was any error in it."""
+    plan = runs.Load(
+        connections,
+        settings.seconds,
+        settings.warm_s,
+        rate=rate,
+        arrivals=settings.arrivals,
+        seed=settings.seed + number,
+        cpu=None if settings.cpus is None else settings.cpus[1],
+    )
+    return runs.load(server, plan)
 
 
-def measure(settings: Settings, progress: Progress) -> report.Results:
-    """All rounds. Raises BenchError or targets.TargetError at the first thing that goes wrong."""
+# Told of the servers of each round once they all run.
+Started = Callable[[list[targets.Running]], None]
+
+
+def measure(settings: Settings, progress: Progress, started: Started | None = None) -> report.Results:
+    """All rounds. Raises runs.BenchError or targets.TargetError at the first thing that goes wrong."""
     results: report.Results = {target.name: {"closed": {}, "open": {}} for target in settings.targets}
     most = settings.connections[-1]
     for number in range(settings.rounds):
         with _all_running(settings) as servers:
+            if started is not None:
+                started(servers)
             for connections in settings.connections:
                 for server in servers:
                     progress.step(f"round {number + 1}: {server.target.name}, {connections} connections")
@@ -250,14 +212,11 @@ def _all_running(settings: Settings) -> Iterator[list[targets.Running]]:
 # The report ------------------------------------------------------------------------------------------------------
 
 
-def about(settings: Settings) -> dict[str, Any]:
+def about(settings: Settings, title: str = TITLE) -> dict[str, Any]:
     """What a report begins with."""
     cpus = settings.cpus
     return {
-        "title": TITLE,
-        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": machine.commit(targets.ROOT),
-        "machine": machine.describe(),
+        **runs.about(title),
         "settings": {
             "rounds": settings.rounds,
             "seconds": settings.seconds,
@@ -275,9 +234,23 @@ def about(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _end(number: int, frame: object) -> NoReturn:
-    # As an exception, so that whatever was started is ended on the way out.
-    raise SystemExit(128 + number)
+def measured(settings: Settings, started: Started | None = None) -> report.Results:
+    """`measure` with a progress bar on a terminal."""
+    progress = Progress(settings.cells, sys.stderr)
+    print(f"{settings.cells} runs, about {settings.estimate_s / 60:.1f} minutes", file=sys.stderr)
+    try:
+        return measure(settings, progress, started)
+    finally:
+        progress.end()
+
+
+def write(finished: dict[str, Any], reference: str, options: argparse.Namespace) -> None:
+    """The report: on standard output, and where --json and --html say."""
+    print(report.markdown(finished, reference))
+    if options.json is not None:
+        options.json.write_text(json.dumps(finished, indent=1) + "\n")
+    if options.html is not None:
+        options.html.write_text(page.page(finished, reference))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -285,33 +258,19 @@ def main(arguments: list[str] | None = None) -> int:
     command = parser()
     options = command.parse_args(arguments)
     try:
-        settings = settings_of(options)
+        settings = settings_of(options, targets.TARGETS)
     except ValueError as error:
         command.error(str(error))
-    beginning = about(settings)
-    progress = Progress(settings.cells, sys.stderr)
-    print(f"{settings.cells} runs, about {settings.estimate_s / 60:.1f} minutes", file=sys.stderr)
-    try:
-        results = measure(settings, progress)
-    except (BenchError, targets.TargetError) as error:
-        progress.end()
-        print(f"sync_wait.py: not reported: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        progress.end()
-        print("sync_wait.py: interrupted; nothing is reported", file=sys.stderr)
-        return 130
-    progress.end()
-    floors = [target.name for target in settings.targets if target in targets.FLOORS]
-    finished = report.build(results, floors, beginning)
-    print(report.markdown(finished, targets.REFERENCE))
-    if options.json is not None:
-        options.json.write_text(json.dumps(finished, indent=1) + "\n")
-    if options.html is not None:
-        options.html.write_text(page.page(finished, targets.REFERENCE))
-    return 0
+
+    def go() -> int:
+        beginning = about(settings)
+        results = measured(settings)
+        floors = [target.name for target in settings.targets if target in targets.FLOORS]
+        write(report.build(results, floors, beginning), targets.REFERENCE, options)
+        return 0
+
+    return runs.guarded("sync_wait.py", go)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
-    sys.exit(main())
+    runs.run_command(main)

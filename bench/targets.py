@@ -1,6 +1,7 @@
-"""What is measured: the daemon and the floors, each started, asked once whether it does the job, and ended.
+"""What is measured: the daemon, the floors and other servers, each started, asked whether it does the job, and ended.
 
-A target runs as a process of its own with this Python, on 127.0.0.1 and a free port, in a temporary folder.
+A target runs as a process of its own, on 127.0.0.1 and a free port, in a temporary folder; whd and the floors run with
+this Python.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,28 @@ class TargetError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Launch:
+    """How a server that is neither whd nor a floor is started: it must stay in the foreground, on the given port."""
+
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
-    """A server to be measured. `check` is what its answers must be (bench/answers.py)."""
+    """A server to be measured. `check` is what its answers must be (bench/answers.py).
+
+    `launch`: for a server that is neither whd nor a floor, how it is started, given a folder for its files and a port.
+    `path`: where its job is. `refusal`: the status with which it refuses a wrong key.
+    """
 
     name: str
     title: str
     check: str
+    launch: Callable[[Path, int], Launch] | None = None
+    path: str = PATH
+    refusal: int = 401
+    start_timeout_s: float = START_TIMEOUT_S
 
 
 WHD = Target("whd", "whd", "execution")
@@ -67,17 +84,19 @@ REFERENCE = "worker"
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A started target."""
+    """A started target. `started_s`: from its start until it was ready. `folder`: its files, config/ of whd."""
 
     target: Target
     pid: int
     port: int
     script: Path | None
+    started_s: float = 0.0
+    folder: Path = Path()
 
     @property
     def url(self) -> str:
         """Where its job is."""
-        return f"http://127.0.0.1:{self.port}{PATH}"
+        return f"http://127.0.0.1:{self.port}{self.target.path}"
 
 
 @contextlib.contextmanager
@@ -85,7 +104,13 @@ def running(target: Target, cpus: set[int] | None, options: tuple[str, ...] = ()
     """Starts a target on those CPUs, verifies it, and ends it. `options` are lines of whd.yaml. Raises TargetError."""
     with tempfile.TemporaryDirectory(prefix="whd-bench-") as name:
         folder = Path(name)
-        start = _whd(folder, cpus, options) if target is WHD else _floor(target, folder, cpus)
+        if target is WHD:
+            write_config(folder, options)
+            start = daemon(folder, cpus)
+        elif target.launch is not None:
+            start = _launched(target, target.launch, folder, cpus)
+        else:
+            start = floor(target, folder, cpus)
         with start as server:
             verify(server)
             yield server
@@ -95,8 +120,10 @@ def running(target: Target, cpus: set[int] | None, options: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
-def _floor(target: Target, folder: Path, cpus: set[int] | None) -> Iterator[Running]:
+def floor(target: Target, folder: Path, cpus: set[int] | None) -> Iterator[Running]:
+    """One of bench/floors.py, not verified. Raises TargetError."""
     said = folder / "stderr"
+    begun = time.perf_counter()
     command = [machine.python_command(), str(ROOT / "bench" / "floors.py"), target.name]
     with said.open("wb") as stderr, machine.affinity(cpus):
         process = subprocess.Popen(
@@ -107,7 +134,8 @@ def _floor(target: Target, folder: Path, cpus: set[int] | None) -> Iterator[Runn
         address = process.stdout.readline().decode().strip()
         if not address:
             raise TargetError(f"{target.title} did not start: {_tail(said)}")
-        yield Running(target, process.pid, int(address.rpartition(":")[2]), None)
+        port = int(address.rpartition(":")[2])
+        yield Running(target, process.pid, port, None, time.perf_counter() - begun, folder)
     finally:
         _stop(process)
         for pipe in (process.stdin, process.stdout):
@@ -135,34 +163,52 @@ def write_config(folder: Path, options: tuple[str, ...] = ()) -> Path:
     return flow
 
 
-@contextlib.contextmanager
-def _whd(folder: Path, cpus: set[int] | None, options: tuple[str, ...]) -> Iterator[Running]:
-    flow = write_config(folder, options)
-    port = _free_port()
-    said = folder / "stderr"
-    command = [machine.python_command(), "-m", "whd", "serve", "--listen", f"127.0.0.1:{port}"]
+def daemon_command(folder: Path, port: int, *arguments: str) -> list[str]:
+    """whd on the files of `folder`, as write_config makes them: `serve` on that port, or the `arguments` instead."""
+    command = [machine.python_command(), "-m", "whd"]
+    command += arguments or ("serve", "--listen", f"127.0.0.1:{port}")
     for place in ("config", "flows", "state"):
         command += [f"--{place}", str(folder / place)]
-    environment = {name: value for name, value in os.environ.items() if name not in _SUPERVISOR_VARIABLES}
-    with said.open("wb") as stderr, machine.affinity(cpus):
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stderr,
-            stderr=stderr,
-            start_new_session=True,
-        )
+    return command
+
+
+@contextlib.contextmanager
+def daemon(folder: Path, cpus: set[int] | None, *, program: tuple[str, ...] = ()) -> Iterator[Running]:
+    """whd on the files of `folder`, ready to serve. `program`: what stands in for `-m whd`. Raises TargetError."""
+    port = free_port()
+    said = folder / "stderr"
+    command = daemon_command(folder, port)
+    if program:
+        command[1:3] = program
+    begun = time.perf_counter()
+    process = _spawn(command, said, cpus, cwd=ROOT)
     try:
         _wait_until_ready(process, port, said)
-        yield Running(WHD, process.pid, port, flow)
+        flow = folder / "flows" / "acme" / "order.py"
+        yield Running(WHD, process.pid, port, flow, time.perf_counter() - begun, folder)
     finally:
         _stop(process)
     _ended_well(process, WHD, said)
 
 
-def _free_port() -> int:
+def _spawn(
+    command: list[str], said: Path, cpus: set[int] | None, *, cwd: Path, environment: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _SUPERVISOR_VARIABLES}
+    with said.open("wb") as stderr, machine.affinity(cpus):
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**inherited, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -179,9 +225,46 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, said: Path) -
         try:
             status, body = ask(port, "/readyz")
         except (OSError, http.client.HTTPException):
-            time.sleep(0.02)
+            time.sleep(0.002)
     if b"degraded" in body:
         raise TargetError(f"whd is ready but degraded, {body.decode('utf-8', 'replace')}: {_tail(said)}")
+
+
+# Other servers -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _launched(
+    target: Target, launch: Callable[[Path, int], Launch], folder: Path, cpus: set[int] | None
+) -> Iterator[Running]:
+    port = free_port()
+    said = folder / "stderr"
+    how = launch(folder, port)
+    environment = {"PORT": str(port), "HOOK_KEY": answers.KEY, **how.environment}
+    begun = time.perf_counter()
+    try:
+        process = _spawn(how.command, said, cpus, cwd=folder, environment=environment)
+    except OSError as error:
+        raise TargetError(f"{target.title} did not start: {error}") from error
+    try:
+        body = answers.exchange("127.0.0.1", target.path, 0, 0).request.partition(b"\r\n\r\n")[2]
+        deadline = time.monotonic() + target.start_timeout_s
+        status = 0
+        while status != 200:
+            if process.poll() is not None:
+                raise TargetError(f"{target.title} ended with {process.returncode} while starting: {_tail(said)}")
+            if time.monotonic() > deadline:
+                waited = f"{target.start_timeout_s:.0f} s"
+                raise TargetError(f"{target.title} did no job within {waited} (status {status}): {_tail(said)}")
+            try:
+                status, _ = ask(port, target.path, body)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.01)
+        yield Running(target, process.pid, port, None, time.perf_counter() - begun, folder)
+        if process.poll() is not None:
+            raise TargetError(f"{target.title} ended with {process.returncode} while it was measured: {_tail(said)}")
+    finally:
+        _stop(process)
 
 
 # Asking and ending -----------------------------------------------------------------------------------------------
@@ -201,10 +284,10 @@ def ask(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
 def verify(server: Running) -> None:
     """Asks the target for one job, and with a wrong key for another. Raises TargetError."""
     target = server.target
-    right = answers.exchange("127.0.0.1", PATH, 0, 0)
-    wrong = answers.exchange("127.0.0.1", PATH, 0, 0, key="wrong")
+    right = answers.exchange("127.0.0.1", target.path, 0, 0)
+    wrong = answers.exchange("127.0.0.1", target.path, 0, 0, key="wrong")
     try:
-        status, body = ask(server.port, PATH, right.request.partition(b"\r\n\r\n")[2])
+        status, body = ask(server.port, target.path, right.request.partition(b"\r\n\r\n")[2])
         document: Any = json.loads(body)
         script = server.script.read_text() if server.script else None
         fault = answers.fault_in(document, right, target.check, script) if status == 200 else f"status {status}"
@@ -212,9 +295,12 @@ def verify(server: Running) -> None:
             raise TargetError(f"{target.title}: wrong answer: {fault}: {body[:300]!r}")
         if target.check == "fixed":
             return
-        status, body = ask(server.port, PATH, wrong.request.partition(b"\r\n\r\n")[2])
-        if status != 401 or json.loads(body).get("code") != "invalid_key":
-            raise TargetError(f"{target.title}: a wrong key was not refused with 401, but: {status} {body[:300]!r}")
+        status, body = ask(server.port, target.path, wrong.request.partition(b"\r\n\r\n")[2])
+        refused = status == target.refusal and b"output_value" not in body
+        if not refused or (target.launch is None and json.loads(body).get("code") != "invalid_key"):
+            raise TargetError(
+                f"{target.title}: a wrong key was not refused with {target.refusal}, but: {status} {body[:300]!r}"
+            )
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise TargetError(f"{target.title}: no proper answer: {error}") from error
 

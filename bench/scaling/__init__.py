@@ -1,0 +1,1 @@
+"""What scale.py measures: a module for each thing that grows, each with `measure(context) -> Section`."""
