@@ -77,7 +77,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "the user that one's own may act as": (saves("k-a", hook("admin", flow_name="setter")), f"{ACT_AS}admin"),
     "at once": (f"system.setting('client.webhook.k-a', value={hook('admin')!r})", f"{ACT_AS}admin"),
     "by name": (f"system.setting(name='client.webhook.k-a', value={hook('admin')!r})", f"{ACT_AS}admin"),
-    "in a child": (f"this.flow('setter', {{'name': 'client.webhook.k-a', 'value': {hook('admin')!r}}})", f"{ACT_AS}admin"),
+    "in a child": (
+        f"this.flow('setter', {{'name': 'client.webhook.k-a', 'value': {hook('admin')!r}}})",
+        f"{ACT_AS}admin",
+    ),
     "a webhook of another name": (saves("other", hook("kevin")), f"{WRITE}other"),
     "an operator's, with its user": (saves("file", hook("admin")), "PermissionDenied: client.webhook.file is an "),
     "an operator's, with one's own": (saves("file", hook("kevin")), "PermissionDenied: client.webhook.file is an "),
