@@ -11,7 +11,7 @@ LISTEN ?=
 BIN = $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: serve test lint pytest fuzz bench bench-check bench-peers bench-scale bench-profile clean
+.PHONY: serve test lint pytest pytest-slow pytest-others fuzz bench bench-check bench-peers bench-scale bench-profile clean
 
 serve: $(VENV)/.installed
 	exec $(BIN)/whd serve $(if $(LISTEN),--listen $(LISTEN))
@@ -23,8 +23,21 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two halves side by side: most tests wait more than they work. PYTEST="tests/http -x" runs those alone.
+SLOW_TESTS = tests/contract tests/bench
+
 pytest: $(VENV)/.installed-test
+ifdef PYTEST
 	$(BIN)/python -m pytest $(PYTEST)
+else
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target pytest-slow pytest-others
+endif
+
+pytest-slow:
+	$(BIN)/python -m pytest -q $(SLOW_TESTS)
+
+pytest-others:
+	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(SLOW_TESTS))
 
 fuzz: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fuzz_http --count 200000

@@ -47,7 +47,7 @@ DAEMON = (
     Step("pool: write to the worker", "whd.pool.worker:Worker.send"),
     Step("pool: read from the worker, next job", "whd.pool.worker:Worker._on_readable"),
     Step("wire: head of its frame", "whd.wire:split"),
-    Step("frames: end and output checked", "whd.pool.frames:read_end"),
+    Step("frames: end and output checked", "whd.pool.frames:read_plain_end"),
     Step("runner: end of the execution", "whd.executions.runner:Runner.on_end"),
     Step("store: record handed over", "whd.executions.store:Store.save_nowait"),
     Step("record: the answer's JSON", "whd.handlers.webhooks:end_response"),
