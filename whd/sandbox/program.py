@@ -81,8 +81,11 @@ class Program:
     def _failed(self, run: Run, error: BaseException) -> bytes:
         """Memory was used up, or making the output JSON ran code of the flow that failed."""
         if isinstance(error, MemoryError):
-            error.__traceback__ = None
+            # What filled the memory may hold itself, or be held by an error that this one came after: until it is
+            # freed, there may be no memory to say so with.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
             run.close()
+            gc.collect()
             run.fail(f"memory_bytes: more than {run.memory_bytes} bytes of memory are needed", "memory_bytes")
         else:
             run.fail(f"the output is not JSON: {describe_failure(error, self.path, self._lines)}")
