@@ -10,6 +10,7 @@ import builtins
 from typing import Any
 
 from . import guards
+from .class_building import build_class
 from .errors import FlowEnd
 from .flow_api import FLOW_API, read_starter
 from .imports import flow_import
@@ -36,7 +37,7 @@ def make_builtins() -> dict[str, Any]:
     names = {name: getattr(builtins, name) for name in _PLAIN.split()}
     names.update(_exceptions())
     names.update(
-        __build_class__=builtins.__build_class__,
+        __build_class__=build_class,
         __import__=flow_import,
         _getattr_=guards.read_attribute,
         _write_=guards.writable,

@@ -41,6 +41,11 @@ def _read_carefully(holder: Any, name: str, value: Any) -> Any:
             # AttributeError.obj may be an object of a library (CVE-2024-47532).
             raise AttributeError("the attribute 'obj' of errors is not available to flows") from None
         return value
+    if name in ("fget", "fset", "fdel"):
+        if isinstance(holder, property):
+            # A library's function out of its class: it would be called with a `self` of the flow's choice, and write.
+            raise AttributeError(f"the attribute {name!r} of properties is not available to flows") from None
+        return value
     if name == "evaluate" and isinstance(holder, typing.ForwardRef):
         # A text in an annotation, which Python 3.14 would run as code.
         raise AttributeError("annotations that are texts cannot be evaluated by flows") from None
@@ -162,9 +167,13 @@ def delete_attribute(holder: Any, name: str, /) -> None:
     delattr(writable(holder), name)
 
 
+# An alias (list[int], typing.List) calls its origin and writes to what comes of it, be it a shared function.
 _UNSAFE_TO_CALL = frozenset(
-    {types.FunctionType, types.CodeType, types.ModuleType, types.CellType, types.TracebackType, types.FrameType}
-)
+    {
+        types.FunctionType, types.CodeType, types.ModuleType, types.CellType, types.TracebackType, types.FrameType,
+        types.GenericAlias,
+    }
+)  # fmt: skip
 
 
 def type_of(value: Any, /) -> type:
@@ -174,6 +183,6 @@ def type_of(value: Any, /) -> type:
         raise TypeError(
             "type() of a class is not available to flows; compare the class itself, or use issubclass()"
         ) from None
-    if kind in _UNSAFE_TO_CALL:
+    if kind in _UNSAFE_TO_CALL or kind.__module__ == "typing":
         raise TypeError(f"type() of a {kind.__name__} is not available to flows; use callable()") from None
     return kind

@@ -39,7 +39,7 @@ INTERNAL_NAMES = frozenset(
 
 # Harmless on most objects, not on all: the guard looks at what it was read from (guards.read_attribute).
 CAREFUL_NAMES = frozenset(
-    {"format", "format_map", "mro", "obj", "register", "clear_cache", "no_cache", "from_file", "evaluate"}
+    "format format_map mro obj register clear_cache no_cache from_file evaluate fget fset fdel".split()
 )
 
 

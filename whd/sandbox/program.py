@@ -13,11 +13,14 @@ from .errors import FlowEnd
 from .flow_api import api_objects
 from .flow_builtins import BUILTINS
 from .imports import RUN_NAME
+from .memory import MemoryWatch
 from .modules.classes import forget_typing
 from .modules.numbers import reset_decimal
 from .names import FLOW_MODULE
 from .run import ERROR, SUCCESS, Run
 from .tracebacks import describe_failure
+
+MEMORY = MemoryWatch()
 
 _CO_GENERATOR = 0x20  # inspect.CO_GENERATOR
 
@@ -100,6 +103,10 @@ class Program:
             gc.collect()
         for reset in self._resets:
             reset()
+        if MEMORY.has_grown():
+            gc.collect()
+            # In a cache of the library, or where nobody looked: the next execution shall not pay for it.
+            run.wants_fresh = run.wants_fresh or MEMORY.has_grown()
         if self._has_hashes:
             # A text that lies about its hash and equality may sit in a cache of the library (struct, strptime, …).
             run.wants_fresh = True
@@ -107,7 +114,9 @@ class Program:
 
 def load_program(path: str, source: str, code: str) -> Program:
     """From a `code` frame. Marshal is safe here: the code was made by a worker of the same client, and runs walled."""
-    return Program(path, source, marshal.loads(base64.b64decode(code)))
+    program = Program(path, source, marshal.loads(base64.b64decode(code)))
+    MEMORY.begin()
+    return program
 
 
 def dump_code(code: CodeType) -> str:

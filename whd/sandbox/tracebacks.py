@@ -27,7 +27,7 @@ def describe_error(error: BaseException) -> str:
         name = f"{module}.{name}"
     try:
         text = str.__str__(str(error))
-    except Exception as failure:  # the flow's own __str__ may do anything; its failure becomes the text
+    except BaseException as failure:  # the flow's own __str__ may raise anything; its failure becomes the text
         text = f"<its text cannot be made: {type(failure).__name__}>"
     if len(text) > MAX_TEXT_CHARS:
         text = text[:MAX_TEXT_CHARS] + "…"

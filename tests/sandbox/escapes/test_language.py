@@ -282,12 +282,12 @@ ESCAPES: list[tuple[str, str, str]] = [
     (
         "a library's method that writes to its self",
         "import calendar, json\ncalendar.Calendar.setfirstweekday(json.JSONEncoder, 1)\ngot = 'written'",
-        "immutable type",
+        "is for instances of Calendar",
     ),
     (
         "a library's method that writes to a class of ours",
         "import calendar\ncalendar.Calendar.setfirstweekday(type(this), 1)\ngot = 'written'",
-        "immutable type",
+        "is for instances of Calendar",
     ),
     # ---- serialisation ----------------------------------------------------------------------------------------------
     (

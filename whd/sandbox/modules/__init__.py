@@ -14,6 +14,7 @@ from typing import Any
 from ..names import CAREFUL_NAMES, is_plain_name
 from .classes import class_facades
 from .facade import Facade, make_facade, public_names
+from .methods import hold_methods
 from .numbers import make_random, number_facades
 from .numbers import warm_up as _warm_up_numbers
 from .text import text_facades
@@ -29,6 +30,12 @@ FACADES: dict[str, Facade] = {
     "__future__": make_facade("__future__", dict.fromkeys(__future__.all_feature_names)),
 }
 RUN_FACADES: dict[str, Callable[[Any], Facade]] = {"random": make_random, "time": make_time}
+hold_methods(
+    offered
+    for facade in (*FACADES.values(), *(make(None) for make in RUN_FACADES.values()))
+    for offered in vars(facade).values()
+    if isinstance(offered, type)
+)
 # Parents of importable modules, with nothing in them but these.
 _PARENTS = frozenset({"os", "urllib", "xml", "xml.sax", "__future__"})
 
@@ -83,7 +90,7 @@ def fast_names() -> frozenset[str]:
 
 
 # Offered by some class above, but for what they could be on another object.
-_SHADOWY = frozenset({"func", "fget", "fset", "fdel", "with_traceback", "lock"})
+_SHADOWY = frozenset({"func", "with_traceback", "lock"})
 
 API_NAMES = frozenset(
     "System Execution ReturnWhen get load set save set_output log success error end sleep sleep_until flow task "

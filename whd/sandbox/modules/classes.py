@@ -16,7 +16,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from ..names import FLOW_MODULE
 from .facade import Facade, make_facade, pick
@@ -193,7 +193,7 @@ _TYPING = (
     "Final FrozenSet Generator Generic Hashable ItemsView Iterable Iterator KeysView List Literal LiteralString "
     "Mapping MappingView MutableMapping MutableSequence MutableSet NamedTuple Never NewType NoReturn NotRequired "
     "Optional OrderedDict Protocol Required Reversible Self Sequence Set Sized SupportsAbs SupportsFloat SupportsIndex "
-    "SupportsInt SupportsRound TYPE_CHECKING Text Tuple Type TypeAlias TypeGuard TypeVar TypedDict Union ValuesView "
+    "SupportsInt SupportsRound TYPE_CHECKING Text Tuple TypeAlias TypeGuard TypeVar TypedDict Union ValuesView "
     "assert_never cast get_args get_origin is_typeddict"
 )
 
@@ -203,8 +203,33 @@ def _unchanged(given: Any, /) -> Any:
     return given
 
 
+class TypeMark:
+    """What flows know as typing.Type: good for annotations. The real one leads to `type` itself, its origin."""
+
+    __slots__ = ()
+
+    def __getitem__(self, _parameter: Any) -> TypeMark:
+        return self
+
+    def __or__(self, other: Any) -> Any:
+        return typing.Union[self, other]  # noqa: UP007  # `self | other` would come back here
+
+    __ror__ = __or__
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """typing takes only what could be called."""
+        raise TypeError("typing.Type is for annotations; it cannot be called") from None
+
+    def __mro_entries__(self, _bases: Any) -> NoReturn:
+        raise TypeError("a class cannot be made below typing.Type") from None
+
+    def __repr__(self) -> str:
+        return "typing.Type"
+
+
 def _typing() -> Facade:
     names = pick(typing, _TYPING)
+    names["Type"] = TypeMark()
     names.update(dict.fromkeys(("final", "no_type_check", "overload", "override"), _unchanged))
     names["runtime_checkable"] = lambda kind: typing.runtime_checkable(_own_class(kind, "@runtime_checkable"))
     return make_facade("typing", names)

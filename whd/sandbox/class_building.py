@@ -1,0 +1,47 @@
+"""What a class statement of a flow does, and what it says about the process that ran it.
+
+An object of a flow's own class that passes for a text, a number or another object of a library (a subclass with
+methods of its own) can lie to the library, which may remember the lie: in a cache, in a registry. So can a finalizer
+outlive its flow (`close` of a file in memory). Nobody can list all such ways; so whatever is built upon more than plain
+classes, errors and enums marks its execution, and the process is replaced after it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import typing
+from typing import Any
+
+from .imports import RUN_NAME
+from .modules import FACADES
+from .names import FLOW_MODULE
+
+_FLOW_ENUM, _FLOW_FLAG = FACADES["enum"].__dict__["Enum"], FACADES["enum"].__dict__["Flag"]
+# TypedDict makes plain dicts and lets no method in.
+_HARMLESS: tuple[Any, ...] = (
+    object, enum.Enum, enum.Flag, _FLOW_ENUM, _FLOW_FLAG, typing.Generic, typing.Protocol, typing.TypedDict,
+)  # fmt: skip
+
+
+def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
+    """The builtin __build_class__."""
+    if bases and not all(map(_is_harmless, bases)):
+        body.__globals__[RUN_NAME].wants_fresh = True
+    return builtins.__build_class__(body, name, *bases, **keywords)
+
+
+def _is_harmless(base: Any) -> bool:
+    if not isinstance(base, type):
+        # Generic[T] and Protocol[T]; an object of the flow's that answers __mro_entries__ there cannot be.
+        base = typing.get_origin(base) or base
+        return any(base is harmless for harmless in _HARMLESS)
+    return all(_is_plain(above) for above in type.mro(base))
+
+
+def _is_plain(kind: type) -> bool:
+    return (
+        kind.__module__ is FLOW_MODULE
+        or any(kind is harmless for harmless in _HARMLESS)
+        or issubclass(kind, BaseException)
+    )
