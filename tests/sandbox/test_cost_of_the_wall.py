@@ -78,13 +78,12 @@ def test_a_new_worker(shared_zygote: TestZygote, capsys: pytest.CaptureFixture[s
     ready_ms, sizes = [], []
     for _ in range(WORKERS):
         begin = time.perf_counter()
-        worker = shared_zygote.bound()
-        worker.send({"op": "check", "job": 1}, b"{}")
-        assert worker.receive()[0]["op"] == "checked"
-        ready_ms.append(1e3 * (time.perf_counter() - begin))
-        worker.finish(worker.start(worker.load(FLOW, code), {}))
-        sizes.append(private_bytes(worker))
-        worker.close()
+        with contextlib.closing(shared_zygote.bound()) as worker:
+            worker.send({"op": "check", "job": 1}, b"{}")
+            assert worker.receive()[0]["op"] == "checked"
+            ready_ms.append(1e3 * (time.perf_counter() - begin))
+            worker.finish(worker.start(worker.load(FLOW, code), {}))
+            sizes.append(private_bytes(worker))
     with capsys.disabled():
         print(f" [ready in {statistics.median(ready_ms):.2f} ms, {statistics.median(sizes) / 1e6:.2f} MB]", end="")
     assert statistics.median(sizes) < PRIVATE_BYTES
