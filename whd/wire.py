@@ -15,7 +15,7 @@ daemon to worker
     check    job + value                             the same worker; value: an output to be checked
     run      job, hash, execution, limits, [behind] + value   runs a flow; value: its input_value. behind: it was handed
              over while another one ran
-    revoke                                           no job before this one that was handed behind another shall start
+    revoke                                           no job that was handed behind another before this shall start
     answer   job, call, [error: {type, text}], [raw_bytes] + value   to a call; its last raw_bytes are a file's content,
              as it is, and not JSON
 
@@ -25,6 +25,8 @@ worker to daemon
     checked  job, [error: text]
     call     job, call, name, [raw_bytes] + value: arguments; its last raw_bytes are what is large, as it is: a file's
              content, the JSON text of a child's input
+    revoked                                             to a revoke, once all before it is done with, between two jobs:
+             what was handed over before it and had not begun never will
     log      job + value: a list of lines, each {"at": ms since 1970} with "args" (a list), "fields" (an object) or, of
              print, "text"
     end      job, status, message, took_us, [limit], [fresh], [name], [response: {status, headers}, output_bytes]

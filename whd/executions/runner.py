@@ -294,6 +294,14 @@ class Runner:
         execution = live.execution
         execution.apply(Event.START, now_ms=now_ms())
 
+    def on_postponed(self, job: Job) -> None:
+        """Of Customer: the flow had not started after all."""
+        live = self._jobs[job]
+        self.count_input(live)
+        execution = live.execution
+        execution.apply(Event.REQUEUE, now_ms=now_ms())
+        execution.attempts -= 1  # it was none
+
     def on_log(self, job: Job, lines_json: bytes) -> None:
         """Of Customer: the flow logged."""
         self._jobs[job].execution.log.append(lines_json)

@@ -75,6 +75,8 @@ def strict_json(value: bytes | None, what: str) -> Any:
         raise FrameError(f"{what}: {error}") from None
 
 
+REVOKED = b'{"op":"revoked"}'
+
 _PLAIN_END = re.compile(
     rb'\{"op":"end","job":([0-9]{1,15}),"status":"(ENDED_SUCCESS|ENDED_ERROR)","took_us":([0-9]{1,15}),'
     rb'"message":"([ !#-\[\]-~]{0,1000})"\}\n'

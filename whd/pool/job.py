@@ -41,7 +41,7 @@ JOB_MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.STARTING, JobState.HANDED, JobState.ENDED}),
     JobState.HANDED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.ENDED}),
     JobState.STARTING: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.ENDED}),
-    JobState.RUNNING: frozenset({JobState.PARKED, JobState.CHECKING, JobState.ENDED}),
+    JobState.RUNNING: frozenset({JobState.PARKED, JobState.CHECKING, JobState.QUEUED, JobState.ENDED}),
     JobState.PARKED: frozenset({JobState.RESUMING, JobState.ENDED}),
     JobState.RESUMING: frozenset({JobState.RUNNING, JobState.ENDED}),
     JobState.CHECKING: frozenset({JobState.ENDED}),
@@ -79,6 +79,9 @@ class Customer(Protocol):
 
     def on_start(self, job: Job) -> None:
         """The flow is about to run; called once."""
+
+    def on_postponed(self, job: Job) -> None:
+        """The flow had not started after all: it waits again, and `on_start` is called anew."""
 
     def on_log(self, job: Job, lines_json: bytes) -> None:
         """The flow logged: a JSON list of lines, checked to be one."""
@@ -124,6 +127,8 @@ class Job:
     log_bytes: int = 0
     log_lines: int = 0
     answer: bytes = b""
+    # How many revocations its process had been sent when it was handed over; -1 for one that was not handed over.
+    handed_after: int = -1
 
     def move(self, state: JobState) -> None:
         """Changes the state along JOB_MOVES; anything else is a defect."""

@@ -40,6 +40,9 @@ REVOKE_AFTER_S = 0.01
 # What a frame of the log costs beside its lines.
 LOG_FRAME_BYTES = 64
 
+# A process that has nothing to do answers at once; one that does not is ended.
+ANSWER_PATIENCE_S = 1.0
+
 # A limit is noticed at most this much late; a runaway is to be over within 250 ms of its limit.
 SWEEP_INTERVAL_S = 0.04
 
@@ -61,6 +64,8 @@ class Pool:
         self.digester = Digester(loop, self.processes, options)
         self.scheduler = Scheduler(place_count(options()), options().max_queue)
         self._started: dict[Job, None] = {}
+        # Processes without a job that owe the answer to a revocation, and until when.
+        self._unanswered: dict[Worker, float] = {}
         self._numbers = 0
         self._is_starved = False
         self._is_dispatching = False
@@ -224,7 +229,7 @@ class Pool:
 
     def _run(self, job: Job, code: Code, worker: Worker) -> None:
         worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
-        job.code = code
+        job.code, job.handed_after = code, -1
         self._begin(job, worker)
         parts = [run_frames(job, code, worker)]
         self._hand_more(job, worker, parts)
@@ -256,7 +261,7 @@ class Pool:
             code = self.compiler.known(more.flow)
             assert code is not None  # _fits_behind saw it
             more.move(JobState.HANDED)
-            more.code, more.worker = code, worker
+            more.code, more.worker, more.handed_after = code, worker, worker.revokes_sent
             worker.handed.append(more)
             self.handed_total += 1
             parts.append(run_frames(more, code, worker, is_behind=True))
@@ -277,11 +282,14 @@ class Pool:
 
         The process sends a job's end before it looks for a revocation, and looks before it starts a job that was
         handed behind another. So whatever is not ended by a frame that is here once the revocation is in its socket,
-        except the job that runs, will never start there: no job is lost, and none runs twice.
+        except the job that runs, will never start there: none runs twice. If an end is among those frames, the job
+        behind it may have begun before the process could see the revocation, or not: it counts as running until the
+        process answers the revocation (`_on_revoked`), so that none is lost.
         """
         if worker.is_revoking:
             return  # what is read for the sake of one can ask for another
         worker.is_revoking = True
+        worker.revokes_sent += 1
         worker.send(frame({"op": "revoke"}))
         if not worker.has_unsent:
             if not worker.read_last():
@@ -290,6 +298,37 @@ class Pool:
                     self._broke_protocol(worker.job, "it floods its socket")
             self._settle_handed(worker)
         worker.is_revoking = False
+
+    def _on_revoked(self, worker: Worker) -> None:
+        """A process tells, between two jobs, that it will start nothing that was handed over before a revocation."""
+        worker.revokes_answered += 1
+        job = worker.job
+        if worker.revokes_answered > worker.revokes_sent or (job is not None and job.state is not JobState.RUNNING):
+            log.warning("worker %d answered what it was not asked, and was ended", worker.number)
+            if job is not None:
+                self._broke_protocol(job, "it answers a revocation that it was not sent")
+            else:
+                self._unanswered.pop(worker, None)
+                self.processes.discard(worker)
+            return
+        if job is not None and 0 <= job.handed_after < worker.revokes_answered:
+            self._postpone(job, worker)
+        if worker.job is None and not worker.handed and worker.revokes_answered == worker.revokes_sent:
+            self._unanswered.pop(worker, None)
+            self.processes.give_back(worker)
+        self._dispatch()
+
+    def _postpone(self, job: Job, worker: Worker) -> None:
+        """A job that was thought to run waits again; its process goes on with what was handed over later."""
+        self._started.pop(job, None)
+        job.worker = worker.job = None
+        job.move(JobState.QUEUED)
+        job.customer.on_postponed(job)
+        self.scheduler.leave(job)
+        self.scheduler.take_back(job)
+        self.taken_back_total += 1
+        if worker.handed:
+            self._begin_handed(worker)
 
     def _settle_handed(self, worker: Worker) -> None:
         """What waited in a process goes back to the queue; the first of it ends, if it may have started."""
@@ -311,6 +350,9 @@ class Pool:
     # ---- what workers send -------------------------------------------------------------------------------------------
 
     def _on_frame(self, worker: Worker, payload: bytes) -> None:
+        if payload == frames.REVOKED and worker.revokes_sent:
+            self._on_revoked(worker)
+            return
         job = worker.job
         if job is None:
             if worker.handed:
@@ -420,6 +462,7 @@ class Pool:
 
     def _on_gone(self, worker: Worker) -> None:
         job = worker.job
+        self._unanswered.pop(worker, None)
         self._settle_handed(worker)
         if job is not None:
             self._kill_job(job, End(Status.ENDED_ERROR, death_text(worker), Cause.CRASH))
@@ -433,10 +476,16 @@ class Pool:
         """A job's process goes on with what waits in it, or is given back."""
         job.worker = None
         worker.job = None
-        if not worker.handed:
+        if worker.handed:
+            worker.jobs_done += 1
+            self._begin_handed(worker)
+        elif worker.revokes_answered < worker.revokes_sent and not worker.wants_replacement:
+            # Its answer is under way: it gets nothing new before.
+            self._unanswered[worker] = self._loop.time() + ANSWER_PATIENCE_S
+        else:
             self.processes.give_back(worker)
-            return
-        worker.jobs_done += 1
+
+    def _begin_handed(self, worker: Worker) -> None:
         following = worker.handed.popleft()
         self.scheduler.enter(following)
         self._begin(following, worker)
@@ -487,7 +536,12 @@ class Pool:
                 self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.TIMEOUT))
             elif job.worker is not None:
                 self._check_cpu(job, job.worker, now)
-        self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep) if self._started else None
+        for worker, until in list(self._unanswered.items()):
+            if now > until:
+                del self._unanswered[worker]
+                self.processes.discard(worker)
+        is_needed = self._started or self._unanswered
+        self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep) if is_needed else None
 
     def _check_cpu(self, job: Job, worker: Worker, now: float) -> None:
         used = worker.cpu_s()

@@ -59,7 +59,8 @@ class Worker:
     __slots__ = (
         "_budget", "_counted_bytes", "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock",
         "exit_status", "fault", "frames_left", "handed", "handed_unsure", "idle_cpu_s", "idle_since", "is_revoking",
-        "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader", "state", "wants_replacement",
+        "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader", "revokes_answered", "revokes_sent",
+        "state", "wants_replacement",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket, budget: BufferBudget) -> None:
@@ -82,6 +83,8 @@ class Worker:
         self.handed: deque[Job] = deque()
         self.handed_unsure = False
         self.is_revoking = False
+        self.revokes_sent = 0
+        self.revokes_answered = 0
         self.jobs_done = 0
         self.idle_since = 0.0
         self.wants_replacement = False

@@ -27,8 +27,9 @@ EXIT_PROTOCOL = 70  # EX_SOFTWARE, sysexits(3)
 # Without the white space that decode() looks for around the text: our own heads have none.
 _scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
 
-# What a revocation is on the wire.
+# What a revocation is on the wire, and the answer to it.
 _REVOKE = frame({"op": "revoke"})[LENGTH.size :]
+_REVOKED = frame({"op": "revoked"})
 
 Frame = tuple[dict[str, Any], bytes | None]
 
@@ -50,7 +51,11 @@ class Channel:
                 self._read()
             head, value = _split(self._waiting.popleft())
             op = head.get("op")
-            if op == "revoke" or (op == "run" and head.get("behind") and self._is_revoked()):
+            if op == "revoke":
+                # The daemon may have read the end of the job before and not know whether the next one began.
+                self.send_bytes(_REVOKED)
+                continue
+            if op == "run" and head.get("behind") and self._is_revoked():
                 continue
             return head, value
 

@@ -1,0 +1,87 @@
+"""Jobs that wait in a process are taken back just when the one before them ends: none is lost, none runs twice."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.running import simple_project
+from whd.executions.record import Execution
+from whd.executions.runner import Live
+from whd.pool import pool
+from whd.pool.worker import Worker
+from whd.service import Paths, Service
+
+PATIENCE_S = 20.0
+
+# Short, until its input says how long.
+FLOW = """
+import time
+
+def handler(system, this, inputs):
+    this.log('ran')
+    end = time.monotonic() + inputs['seconds']
+    while time.monotonic() < end:
+        pass
+"""
+
+
+def run(service: Service, seconds: float) -> asyncio.Future[Live]:
+    """Starts an execution; the future has it once it has ended."""
+    ended: asyncio.Future[Live] = service.loop.create_future()
+    flow, _user = service.runner.resolve(service.snapshot, "acme", "spin", "kevin")
+    execution = Execution("", "acme", "spin", "kevin", "", b'{"seconds":%g}' % seconds)
+    live = service.runner.prepare(execution, flow, service.options, "user")
+    service.runner.start(live, ended.set_result)
+    return ended
+
+
+async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = simple_project(folder)
+    project.options(workers=1)
+    project.flow("acme", "spin", FLOW)
+    service = Service(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
+    await service.start()
+    try:
+        for _ in range(pool.SHORT_RUNS + 1):
+            await asyncio.wait_for(run(service, 0), PATIENCE_S)
+        read_last = Worker.read_last
+        raced = []
+
+        def read_late(worker: Worker) -> bool:
+            # Between the revocation and the look at what has come, the process ends the job that it runs: it then
+            # sees the revocation before it starts the next one, and the daemon cannot tell.
+            if worker.handed and worker.is_revoking and not raced:
+                assert worker._socket is not None
+                raced.append(len(worker.handed))
+                assert select.select([worker._socket], [], [], PATIENCE_S)[0]
+            return read_last(worker)
+
+        monkeypatch.setattr(Worker, "read_last", read_late)
+        # The first gets the process, the others come together when it is free.
+        long_s = 5 * pool.REVOKE_AFTER_S + pool.SWEEP_INTERVAL_S
+        calls = [run(service, seconds) for seconds in (0, long_s, 0, 0, 0)]
+        lives = await asyncio.wait_for(asyncio.gather(*calls), PATIENCE_S)
+        assert raced == [3]
+        assert service.pool.taken_back_total >= 3
+        described: list[tuple[Any, ...]] = [
+            (live.execution.status, len(live.execution.log), live.execution.attempts) for live in lives
+        ]
+        assert described == [("ENDED_SUCCESS", 1, 1)] * 5
+        # The process goes on, or another does.
+        assert (await asyncio.wait_for(run(service, 0), PATIENCE_S)).execution.status == "ENDED_SUCCESS"
+        assert (service.pool.scheduler.running, service.pool.scheduler.waiting) == (0, 0)
+    finally:
+        await service.close()
+
+
+def test_a_job_that_the_process_dropped_at_the_last_moment_waits_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scene(tmp_path, monkeypatch))
