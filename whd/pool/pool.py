@@ -311,6 +311,12 @@ class Pool:
                 self._unanswered.pop(worker, None)
                 self.processes.discard(worker)
             return
+        later = [handed for handed in worker.handed if handed.handed_after >= worker.revokes_answered]
+        if len(later) < len(worker.handed):
+            for _ in later:
+                worker.handed.pop()
+            self._take_back(worker)
+            worker.handed.extend(later)
         if job is not None and 0 <= job.handed_after < worker.revokes_answered:
             self._postpone(job, worker)
         if worker.job is None and not worker.handed and worker.revokes_answered == worker.revokes_sent:
