@@ -75,13 +75,17 @@ async def test_a_save_is_live_while_files_are_being_read(tmp_path: Path) -> None
         for number in range(300):
             here.tree.webhook(f"w{number}")
         await here.until(lambda client: len(client.webhooks) == 300)
-        reload = asyncio.ensure_future(here.reloader.reload())
         number = 0
-        while not reload.done():
+        overlapped = False
+        while not overlapped:  # how much of a reload one fsync takes is the disk's affair: until a save ends within one
+            reload = asyncio.ensure_future(here.reloader.reload())
+            await asyncio.sleep(0)
             number += 1
             await here.save("a", number)
+            overlapped = not reload.done()
             assert here.value("a") == number
-        assert number > 2
+            await reload
+            assert here.value("a") == number
         assert len(here.client.webhooks) == 300
 
 
