@@ -267,6 +267,7 @@ robot:
             ('"a\\nb": {}\n', "not printable"),
             ("kevin: {}\nkevin: {}\n", "stands here again"),
             ("- kevin\n", "is a list; expected a mapping of users"),
+            ("kevin:\n  connections: {'\ufeffREST': 1}\n", "kevin.connections.\\ufeffREST: is a whole number"),
         ],
     )
     def test_faults(self, text: str, fault: str) -> None:
