@@ -33,7 +33,8 @@ Key = tuple[str, str, str]
 class Code:
     """What became of a source: `frame` for workers once it is compiled, or `refusal`, or neither yet.
 
-    `short_runs`: how many of its latest executions in a row were short and asked for nothing.
+    `short_runs`: how many of its latest executions in a row were short and asked for nothing. `took_us`: how long
+    those took of late.
     """
 
     key: Key
@@ -42,6 +43,7 @@ class Code:
     warnings: tuple[tuple[int, str], ...] = ()
     asks: tuple[Ask, ...] = ()
     short_runs: int = 0
+    took_us: int = 0
     waiting: list[Callable[[Code], None]] = field(default_factory=list)
 
     @property

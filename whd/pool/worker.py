@@ -57,7 +57,7 @@ class Worker:
     """One process. The pool moves its state; `on_frame` gets each frame, `on_fault` what ended the connection."""
 
     __slots__ = (
-        "_budget", "_counted_bytes", "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock",
+        "_budget", "_counted_bytes", "_held", "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock",
         "exit_status", "fault", "frames_left", "handed", "handed_unsure", "idle_cpu_s", "idle_since", "is_revoking",
         "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader", "revokes_answered", "revokes_sent",
         "state", "wants_replacement",
@@ -72,6 +72,7 @@ class Worker:
         self.idle_cpu_s = 0.0
         self._socket: socket.socket | None = ours
         self._out = bytearray()
+        self._held: list[bytes] = []
         self._writing = False
         self.number = number
         self.state = WorkerState.FORKING
@@ -113,8 +114,22 @@ class Worker:
         except OSError:
             return -1.0
 
+    def hold(self, frame: bytes) -> None:
+        """Keeps a frame until the next `send` or `flush`, which writes all of them at once."""
+        self._held.append(frame)
+
+    def flush(self) -> None:
+        """Writes what is held."""
+        if self._held:
+            held, self._held = self._held, []
+            self.send(held[0] if len(held) == 1 else b"".join(held))
+
     def send(self, frame: bytes) -> None:
-        """Writes a frame, or as much as the process takes now and the rest later."""
+        """Writes a frame after what is held, or as much as the process takes now and the rest later."""
+        if self._held:
+            self._held.append(frame)
+            self.flush()
+            return
         if self._socket is None:
             return
         if not self._out:
@@ -212,6 +227,7 @@ class Worker:
                 self._loop.remove_writer(self._socket.fileno())
                 self._writing = False
             self._out.clear()
+            self._held.clear()
             self._budget.give(self._counted_bytes)
             self._counted_bytes = 0
             self._socket.close()
