@@ -78,7 +78,7 @@ def strict_json(value: bytes | None, what: str) -> Any:
 REVOKED = b'{"op":"revoked"}'
 
 _PLAIN_END = re.compile(
-    rb'\{"op":"end","job":([0-9]{1,15}),"status":"(ENDED_SUCCESS|ENDED_ERROR)","took_us":([0-9]{1,15}),'
+    rb'\{"op":"end","job":(0|[1-9][0-9]{0,14}),"status":"(ENDED_SUCCESS|ENDED_ERROR)","took_us":(0|[1-9][0-9]{0,14}),'
     rb'"message":"([ !#-\[\]-~]{0,1000})"\}\n'
 )
 
