@@ -165,10 +165,18 @@ def work(count: int, clock: Clock, steps: tuple[Step, ...] = WORKER) -> float:
         exchange = answers.exchange("127.0.0.1", targets.PATH, 0, 0)
         given = {"method": "POST", "path": targets.PATH, "query": {}, "headers": {"content-type": "application/json"}}
         value = json.dumps({**given, "json": exchange.payload}, separators=(",", ":")).encode()
-        names = {"id": "0" * 36, "type": "FLOW", "name": "order", "flow_name": "order", "webhook_name": "order"}
-        execution = {**names, "client_name": "acme", "user_name": "kevin", "status": "RUNNING"}
+        names = {"type": "FLOW", "name": "order", "flow_name": "order", "webhook_name": "order"}
         limits = {"max_output_bytes": 8_388_608, "max_log_bytes": 1_048_576, "max_calls": 100_000}
-        run = wire.frame({"op": "run", "job": 1, "hash": "h", "execution": execution, "limits": limits}, value)
+        context = {
+            "number": 1,
+            "hash": "h",
+            "flow": "order",
+            "about": {**names, "client_name": "acme"},
+            "limits": limits,
+        }
+        worker._context({"op": "context", **context}, None)
+        times = {"created_ms": 1_795_418_280_123, "started_ms": 1_795_418_280_124}
+        run = wire.frame({"op": "run", "job": 1, "context": 1, "id": "0" * 36, **times}, value)
         begun = time.perf_counter()
         for _ in range(count):
             daemon.sendall(run)

@@ -13,8 +13,9 @@ daemon to worker
     parse    job, content_type, has_key, gunzip_limit + value   only to a worker that does nothing else;
              value: the raw body, gzip if the limit is not 0
     check    job + value                             the same worker; value: an output to be checked
-    run      job, hash, execution, limits, [behind] + value   runs a flow; value: its input_value. behind: it was handed
-             over while another one ran
+    context  number, hash, flow, about, limits       what runs of one webhook have in common; after the code
+    run      job, context, id, created_ms, started_ms, [name], [behind] + value   runs a flow; value: its input_value.
+             behind: it was handed over while another one ran
     revoke                                           no job that was handed behind another before this shall start
     answer   job, call, [error: {type, text}], [raw_bytes] + value   to a call; its last raw_bytes are a file's content,
              as it is, and not JSON
@@ -41,6 +42,8 @@ from typing import Any, NamedTuple
 
 LENGTH = Struct("<I")
 MAX_HEAD_BYTES = 1_048_576
+# A process that knows so many forgets all when it gets one more.
+MAX_CONTEXTS = 256
 
 _decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

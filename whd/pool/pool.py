@@ -311,7 +311,7 @@ class Pool:
         for waiting in handed:
             assert waiting.code is not None
             wait_us += waiting.code.took_us + RUN_FRAME_US
-            size += RUN_FRAME_BYTES + len(waiting.about_json) + len(waiting.input_json)
+            size += RUN_FRAME_BYTES + len(waiting.input_json)
         while len(handed) < MAX_HANDED and wait_us < most_us and size < MAX_HANDED_BYTES:
             more = self.scheduler.take_behind(job.client_name, lambda other: self._fits_behind(other, job))
             if more is None:

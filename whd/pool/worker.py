@@ -57,10 +57,10 @@ class Worker:
     """One process. The pool moves its state; `on_frame` gets each frame, `on_fault` what ended the connection."""
 
     __slots__ = (
-        "_budget", "_counted_bytes", "_held", "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock",
-        "exit_status", "fault", "frames_left", "handed", "handed_unsure", "idle_cpu_s", "idle_since", "is_revoking",
-        "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader", "revokes_answered", "revokes_sent",
-        "state", "wants_replacement",
+        "_budget", "_counted_bytes", "_held", "_loop", "_out", "_socket", "_writing", "binding", "codes", "contexts",
+        "cpu_clock", "exit_status", "fault", "frames_left", "handed", "handed_unsure", "idle_cpu_s", "idle_since",
+        "is_revoking", "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader",
+        "revokes_answered", "revokes_sent", "state", "wants_replacement",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket, budget: BufferBudget) -> None:
@@ -78,6 +78,7 @@ class Worker:
         self.state = WorkerState.FORKING
         self.binding: Binding | None = None
         self.codes: set[tuple[str, str, str]] = set()
+        self.contexts: set[int] = set()
         self.job: Job | None = None
         # What waits in the process behind `job`. `handed_unsure`: the first of it may have started when the process
         # was killed. `is_revoking`: it is being taken back.
