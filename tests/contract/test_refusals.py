@@ -44,7 +44,11 @@ WAYS = {
     "a flow": ("this.flow('other')", "user kevin may not run the flow other", "PermissionDenied"),
     "a file": ("system.file('a').save(content='')", "user kevin may not write the file a", "PermissionDenied"),
     "a URL": ("this.task('REST', url='http://192.0.2.1/')", "may not connect to http://192.0.2.1/", "PermissionDenied"),
-    "a scheme": ("this.task('REST', url='file:///etc/passwd')", "scheme must be https or http, not file", "InvalidInputError"),
+    "a scheme": (
+        "this.task('REST', url='file:///etc/passwd')",
+        "scheme must be https or http, not file",
+        "InvalidInputError",
+    ),
     "an address": (
         "this.task('REST', url='BASE/joke'.replace('127.0.0.1', 'localhost'))",
         "PermissionDenied: user kevin may not connect to http://localhost:",
