@@ -10,7 +10,8 @@ For each number of --calls, a daemon of its own is started and asked:
      its own, as reading it takes seconds of CPU. As another user than root PSS cannot be read, and is left out.
 Every answer is checked. A run in which anything went wrong is not reported: the exit status is 1.
 
-The daemon has all defaults but for max_workers, of which a quarter is kept for children: it is raised where N needs it.
+The daemon has all defaults but for max_workers, of which a quarter is kept for children, max_queue, max_connections and
+wait_s: they are raised as far as N needs it.
 Machines limit open files, processes and memory: N calls take about 3 N files, N processes and 2.5 N MB.
 
 The report goes to standard output as Markdown, and to --json. With BENCH_LOCK=FILE, runs of several people on one
@@ -161,7 +162,13 @@ def options_for(calls: int) -> tuple[str, ...]:
     """Lines of whd.yaml that so many calls at once need."""
     # A quarter of the processes is kept for child executions.
     max_workers = max(2048, (calls + SPARE_PROCESSES) * 4 // 3 + 1)
-    return (f"max_workers: {max_workers}", f"max_queue: {max(1000, calls)}", f"max_connections: {calls + 1000}")
+    return (
+        f"max_workers: {max_workers}",
+        f"max_queue: {max(1000, calls)}",
+        f"max_connections: {calls + 1000}",
+        # In the round for the memory, flows sleep longer than callers wait by default.
+        f"wait_s: {MEMORY_SLEEP_S + PATIENCE_S:g}",
+    )
 
 
 def measure(settings: Settings, progress: Progress) -> list[dict[str, Any]]:

@@ -48,6 +48,8 @@ def test_a_method_is_taken_in_any_case(method: str) -> None:
         ({"data": "ä"}, "ä".encode(), "text/plain; charset=utf-8"),
         ({"data": ""}, b"", "text/plain; charset=utf-8"),
         ({"data": b"\x00\xff"}, b"\x00\xff", "application/octet-stream"),
+        ({"data": {"a": [1]}}, b'{"a":[1]}', "application/json"),
+        ({"data": []}, b"[]", "application/json"),
         ({"urlencoded": {"a": "b c&", "d": 1}}, b"a=b+c%26&d=1", "application/x-www-form-urlencoded"),
         ({"urlencoded": {"a": ["1", 2, True]}}, b"a=1&a=2&a=true", "application/x-www-form-urlencoded"),
         ({"urlencoded": [["a", "ä"], ["a", 1.5]]}, b"a=%C3%A4&a=1.5", "application/x-www-form-urlencoded"),
@@ -83,7 +85,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"method": "CONNECT"}, "method must be one of GET, HEAD"),
     ({"method": "GET / HTTP/1.1\r\nX: "}, "method must be one of"),
     ({"data": "a", "json": 1}, "one of data, json and urlencoded, not data and json"),
-    ({"data": {"a": 1}}, "urlencoded= sends a form"),
+    ({"data": 1}, "urlencoded= sends a form"),
+    ({"data": {"a": {1}}}, "cannot be written as JSON"),
+    ({"cookies": {"a": "b"}}, "REST has no input 'cookies'; send headers={'Cookie': 'name=value'}; it has url"),
     ({"data": "\ud800"}, "surrogate"),
     ({"json": float("nan")}, "cannot be written as JSON"),
     ({"json": {"a": {1, 2}}}, "cannot be written as JSON"),
@@ -159,9 +163,22 @@ def test_what_is_not_strict_json_is_given_as_text(body: bytes) -> None:
     assert typed(body, "application/json") == {"text": body.decode()}
 
 
-def test_json_under_another_content_type_is_text() -> None:
-    assert typed(b'{"a": 1}', "text/plain") == {"text": '{"a": 1}'}
-    assert output_of(answer(b'{"a": 1}')) == {"status_code": 200, "headers": {}, "text": '{"a": 1}'}
+@pytest.mark.parametrize("content_type", ["text/plain", "text/html; charset=utf-8", "application/octet-stream", ""])
+def test_an_object_or_array_is_json_where_nothing_else_is_said(content_type: str) -> None:
+    assert typed(b'{"a": 1}', content_type) == {"json": {"a": 1}}
+    assert typed(b"\n [1]", content_type) == {"json": [1]}
+    for body in (b"1", b'"a"', b"null", b"{a}", b"[1", b"<b>{}</b>", b"{NaN}"):
+        assert "json" not in typed(body, content_type)
+
+
+def test_json_under_a_content_type_that_means_something_else_is_text() -> None:
+    assert typed(b'{"a": 1}', "application/x-ndjson") == {"text": '{"a": 1}'}
+    assert typed(b"[1]", "image/svg+xml") == {"text": "[1]"}
+
+
+def test_without_any_content_type_it_is_read_like_that_too() -> None:
+    assert output_of(answer(b'{"a": 1}')) == {"status_code": 200, "headers": {}, "json": {"a": 1}}
+    assert output_of(answer(b"a")) == {"status_code": 200, "headers": {}, "text": "a"}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +216,7 @@ def test_what_is_no_text_is_given_in_base64(body: bytes, content_type: str) -> N
 def test_a_body_with_a_content_coding_is_given_as_it_is() -> None:
     output = output_of(answer(b"{}", ("content-type", "application/json"), ("content-encoding", "gzip")))
     assert output["data"] == base64.b64encode(b"{}").decode()
-    assert output_of(answer(b"{}", ("content-encoding", "identity")))["text"] == "{}"
+    assert output_of(answer(b"{}", ("content-encoding", "identity")))["json"] == {}
 
 
 def test_repeated_headers_are_joined() -> None:
@@ -216,7 +233,8 @@ def test_large_json_is_passed_on_byte_for_byte_once_it_was_checked() -> None:
     assert text == b'{"a" : 1}\n'
     assert json.loads(output_json(result, text)) == output_of(result)
     assert output_of(result, may_be_json=False)["text"] == '{"a" : 1}\n'
-    assert json_text(answer(b"{}")) is None
+    assert json_text(answer(b"{")) == b"{"  # not parsed yet
+    assert json_text(answer(b"1")) is None
     assert json_text(answer(b"\xff", ("content-type", "application/json"))) is None
 
 

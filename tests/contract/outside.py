@@ -12,25 +12,33 @@ from urllib.parse import parse_qs
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """A joke, the weather, an echo, and nothing else."""
+    """A joke, the weather, an echo, a redirect to the same place under another name, and nothing else."""
 
     def do_GET(self) -> None:
         if self.path == "/joke":
             self._answer(200, {"value": {"joke": "a joke about webhooks"}})
         elif self.path.startswith("/weather/"):
             self._answer(200, {"weather": "sunny"})
+        elif self.path == "/untyped":
+            self._answer(200, {"a": [1]}, content_type="")
+        elif self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/joke")
+            self.end_headers()
         else:
             self._answer(404, {"error": "nothing here"})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         extra = self.headers.get("X-Extra")
-        self._answer(200, {"method": "POST", "body": body, "extra": extra, "form": parse_qs(body)})
+        kind = self.headers.get("Content-Type")
+        self._answer(200, {"method": "POST", "body": body, "extra": extra, "type": kind, "form": parse_qs(body)})
 
-    def _answer(self, status: int, value: Any) -> None:
+    def _answer(self, status: int, value: Any, content_type: str = "application/json") -> None:
         body = json.dumps(value).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        if content_type:
+            self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

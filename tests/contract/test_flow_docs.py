@@ -184,18 +184,6 @@ def test_every_name_of_the_api_is_on_the_page() -> None:
     assert not missing
 
 
-def test_the_tests_in_the_table_exist() -> None:
-    table = PAGE.split("## What is covered by which test")[1]
-    rows = re.findall(r"^\| (?!promise|---)(.+?) \| (.+?) \|$", table, re.MULTILINE)
-    assert len(rows) >= 30
-    for promise, tests in rows:
-        named = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", tests)
-        assert named, promise
-        for path, function in named:
-            source = (ROOT / path).read_text(encoding="utf-8")
-            assert not function or f"def {function}(" in source, f"{promise}: {path}::{function}"
-
-
 def test_the_readme_leads_here() -> None:
     assert "](docs/flows.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -191,6 +191,13 @@ def test_a_file_that_no_room_is_left_for_names_the_limit(call: Caller) -> None:
         ("dir='reports/2020/'", ["reports/2020/a.csv", "reports/2020/deep/b.txt"]),
         ("glob='reports/*.csv'", ["reports/2020/a.csv", "reports/2021.csv"]),
         ("dir='reports/2020', glob='*.txt'", ["reports/2020/deep/b.txt"]),
+        ("'reports/2020'", ["reports/2020/a.csv", "reports/2020/deep/b.txt"]),
+        ("dir='./reports/2020/'", ["reports/2020/a.csv", "reports/2020/deep/b.txt"]),
+        ("dir='reports/2020', glob='deep/*'", ["reports/2020/deep/b.txt"]),
+        ("dir='reports/2020', glob='**/a*'", ["reports/2020/a.csv"]),
+        ("dir='.', glob='**/*.csv'", ["reports/2020/a.csv", "reports/2021.csv"]),
+        ("dir='', glob='*1.csv'", ["reports/2021.csv"]),
+        ("dir='reports', glob='2020'", []),
         ("filter={'field': 'name', 'op': 'like', 'value': 'reports/202_.csv'}", ["reports/2021.csv"]),
         ("filter={'field': 'name', 'op': 'eq', 'value': 'reports/2021.csv'}", ["reports/2021.csv"]),
         ("dir='nothing'", []),
@@ -199,7 +206,7 @@ def test_a_file_that_no_room_is_left_for_names_the_limit(call: Caller) -> None:
 def test_files_are_found(call: Caller, arguments: str, names: list[str]) -> None:
     assert output(call, f"""
         for name in ('reports/2020/a.csv', 'reports/2020/deep/b.txt', 'reports/2021.csv'):
-            system.file(name).save(content=name)
+            system.file(path=name, content=name)
         this.set_output([file.get('content') for file in system.files({arguments})])
     """) == names  # fmt: skip
 
@@ -227,7 +234,7 @@ def test_files_are_found(call: Caller, arguments: str, names: list[str]) -> None
         ("this.task('REST', url='http://127.0.0.1:9/')", "PermissionDenied: user kevin may not"),
         ("this.task('REST', url='nonsense')", "InvalidInputError: "),
         ("this.task('REST')", "MissingInputError: REST needs url"),
-        ("this.task('REST', url='http://a', init={'x': 1})", "InvalidInputError: REST has no input 'init'; it has url"),
+        ("this.task('REST', url='http://a', init={'x': 1})", "InvalidInputError: REST has no input 'init'; take"),
     ],
 )  # fmt: skip
 def test_a_refusal_names_user_action_and_record(call: Caller, body: str, words: str) -> None:

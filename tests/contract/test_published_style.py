@@ -660,6 +660,263 @@ SCRIPTS = [
         "all done",
     ),
     Script(
+        "the errors by their module",
+        """
+        import flow_api
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            branches = ['feature', 'develop', 'master']
+            for branch in branches:
+                try:
+                    number = this.flow('odd', number=len(branch)).get('output_value')['result']
+                except flow_api.exceptions.DependencyFailedError:
+                    number = None
+                    if branch == branches[-1]:
+                        raise
+                else:
+                    break
+            this.set_output('used', [branch, number])
+            return this.success('all done')
+        """,
+        None,
+        {"used": ["master", 3]},
+        "all done",
+        others={"odd": FAILS_ON_ODD},
+    ),
+    Script(
+        "a hook is made where there is none",
+        """
+        import flow_api
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            base = this.get('input_value')['json']['base']
+            client_name = system.get_own_client().get('name')
+            # the answer's names may be written in any case
+            info = this.task('REST', url=f'{base}/untyped', headers={'Authorization': 'token secret'})
+            known = info.get('output_value')['json']
+            if client_name not in known:
+                made = this.task(
+                    'REST',
+                    url=f'{base}/hooks',
+                    method='POST',
+                    data={
+                        'events': ['push'],
+                        'config': {'url': f'/api/latest/webhook/{client_name}/sync?key=k', 'content_type': 'json'},
+                    },
+                    headers={'X-Extra': 'token'},
+                ).get('output_value')
+                this.set_output('sent', made['json']['type'])
+                this.set_output('events', 'push' in made['json']['body'])
+                this.set_output('answered', made['headers']['Content-Type'])
+            return this.success('all done')
+        """,
+        {"base": "BASE"},
+        {"sent": "application/json", "events": True, "answered": "application/json"},
+        "all done",
+    ),
+    Script(
+        "files as they came from a repository",
+        """
+        import base64
+        import os
+        import yaml
+
+        import flow_api
+
+        FILES = [
+            {'name': 'demo/settings/geo.yaml', 'content': 'dXNlcjogZGVtbwo='},
+            {'name': 'demo/files/logo.svg', 'content': 'PHN2Zy8+'},
+            {'name': 'demo/README.md', 'content': ''},
+        ]
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            for file_ in FILES:
+                path, filename = os.path.split(file_['name'])
+                name, ext = os.path.splitext(filename)
+                text = base64.b64decode(file_['content']).decode()
+                if 'settings' in path and ext == '.yaml':
+                    system.setting(f'repo.{name}').save(value=yaml.safe_load(text))
+                elif 'files' in path:
+                    system.file(path=f'synced/{filename}', content=text)
+            names = [file.get('name') for file in system.files(dir='synced', glob='**/*.svg')]
+            this.set_output('names', names + [file.get('name') for file in system.files('synced')])
+            this.set_output('setting', system.setting('repo.geo').get('value'))
+            for file in system.files(dir='synced'):
+                file.delete()
+            this.set_output('left', len(system.files(dir='.', glob='synced/*')))
+            return this.success('all done')
+        """,
+        None,
+        {"names": ["synced/logo.svg"] * 2, "setting": {"user": "demo"}, "left": 0},
+        "all done",
+    ),
+    Script(
+        "the same flow again and again",
+        """
+        import time
+        from datetime import datetime, timezone
+
+        def handler(system, this):
+            inputs = this.get('input_value')['json']
+            flow_name = inputs['flow_name']
+            interval = float(inputs.get('interval', 60))
+            max_iterations = int(inputs.get('max_iterations', 1))
+            start = time.time()
+            iterations = 0
+            while True:
+                iterations += 1
+                this.log(f'iteration #{iterations}')
+                child = this.flow(
+                    flow_name,
+                    inputs={'number': iterations},
+                    name=f'{flow_name} iteration #{iterations}',
+                    run=False,
+                )
+                child.run_async()
+                if max_iterations != 0 and iterations >= max_iterations:
+                    break
+                scheduled = datetime.fromtimestamp(start + iterations * interval, timezone.utc)
+                this.save(message=scheduled.isoformat(sep=' ', timespec='minutes'))
+                this.sleep_until(start + (iterations * interval))
+            child.wait()
+            this.set_output('last', child.get('name', 'output_value'))
+            return this.success(f'started {iterations} iterations')
+        """,
+        {"flow_name": "loop child", "interval": "0.02", "max_iterations": "3"},
+        {"last": ["loop child iteration #3", {"square": 9}]},
+        "started 3 iterations",
+        others={"loop child": LOOP_CHILD},
+    ),
+    Script(
+        "a check that keeps its history",
+        """
+        import datetime
+        import uuid
+
+        def handler(system, this):
+            check_id = str(uuid.uuid4())
+            report = {'check_id': check_id, 'env': system.get_env_name()}
+            if not system.setting('availability.history').exists():
+                system.setting('availability.history').save(value=[])
+            base = this.get('input_value')['json']['base']
+            check = this.task(
+                'REST', url=f'{base}/missing', name='availability', run=True, wait=system.return_when.ALL_ENDED,
+            )
+            status, message = check.load('status', 'message')
+            report.update({'check': (status, message)})
+            again = system.execution(check.get('id'))
+            again.wait(return_when=system.return_when.ALL_ENDED)
+            report['same'] = again.load('status', 'message') == (status, message)
+            created = datetime.datetime.strptime(again.get('created_at'), '%Y-%m-%dT%H:%M:%S.%f%z')
+            report['fresh'] = abs(datetime.datetime.now(datetime.timezone.utc) - created).total_seconds() < 3600
+            system.setting('availability.history').list_append(report)
+            last = system.setting('availability.history').get('value')[-1]
+            this.set_output(ours=last['check_id'] == check_id, same=last['same'], fresh=last['fresh'])
+            if status != 'ENDED_SUCCESS':
+                return this.error(f'task did not succeed: {message}')
+            return this.success('all done')
+        """,
+        {"base": "BASE"},
+        {"ours": True, "same": True, "fresh": True},
+        "task did not succeed: GET",
+        "ENDED_ERROR",
+    ),
+    Script(
+        "cleans up whatever happens",
+        """
+        def handler(system, this):
+            try:
+                this.save(message='waiting for the lock')
+                system.setting('cleanup').acquire(timeout=None)
+                this.save(message='working')
+                this.flow('odd', number=1)
+            except Exception as ex:
+                this.save(message=repr(ex))
+                raise
+            finally:
+                system.setting('cleanup').release()
+                this.set_output('cleaned up, nothing found')
+            return this.success('all done')
+        """,
+        None,
+        "cleaned up, nothing found",
+        "the child execution 'odd'",
+        "ENDED_ERROR",
+        {"odd": FAILS_ON_ODD},
+    ),
+    Script(
+        "waits until something is ready",
+        """
+        import flow_api
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            system.setting('machine').save(value=0)
+            for attempt in range(60):
+                try:
+                    machine = this.flow('look for it', name=f'find, attempt {attempt}').get('output_value')
+                except flow_api.DependencyFailedError:
+                    this.sleep(0.01)
+                    continue
+                if len(machine.get('items', [])) != 0:
+                    break
+                this.sleep(0.01)
+            else:
+                return this.error('did not find it within 60 tries')
+            address = machine['items'][0]['interfaces'][0]['address']
+            this.set_output(address=address, attempt=attempt)
+            return this.success(message=f'{address} is ready')
+        """,
+        None,
+        {"address": "192.0.2.7", "attempt": 2},
+        "192.0.2.7 is ready",
+        others={
+            "look for it": """
+                def handler(system, this):
+                    looked = system.setting('machine').get('value') + 1
+                    system.setting('machine').save(value=looked)
+                    if looked == 1:
+                        raise Exception('not there yet')
+                    items = [{'interfaces': [{'address': '192.0.2.7'}]}] if looked == 3 else []
+                    this.save(output_value={'items': items})
+                    return this.success('all done')
+            """
+        },
+    ),
+    Script(
+        "a page with a list of things to do",
+        """
+        import html
+        import uuid
+
+        import flow_api
+
+        def handler(system: flow_api.System, this: flow_api.Execution):
+            store = system.setting('todo-page')
+            try:
+                todos = store.get('value')
+            except flow_api.ResourceNotFoundError:
+                todos = []
+            inputs = this.get('input_value')
+            method, query = inputs['method'], inputs['query']
+            if method == 'POST':
+                json = inputs['json']
+                if json.get('todo-new'):
+                    todos.append({'id': str(uuid.uuid4()), 'label': json['todo-new'], 'done': False})
+                todo_done = json.get('todo-done')
+                todos = [{**todo, 'done': not todo.get('done', False)} if todo['label'] == todo_done else todo
+                         for todo in todos]
+            store.save(value=todos)
+            page = ''.join(f"<li>{html.escape(todo['label'])} {todo['done']}</li>" for todo in todos)
+            if not query.get('html'):
+                this.set_output('page', page)
+                return this.success(f'{len(todos)} TODOs')
+            return this.webhook_html_response(f'<ul>{page}</ul>')
+        """,
+        {"todo-new": "water & feed", "todo-done": "water & feed"},
+        {"page": "<li>water &amp; feed True</li>"},
+        "1 TODOs",
+    ),
+    Script(
         "what this platform lacks is named",
         """
         def handler(system, this):

@@ -68,6 +68,7 @@ def answer_of(daemon: RunningDaemon, name: str, **kwargs: Any) -> Any:
 ACT_AS = "PermissionDenied: user kevin may not act as "
 WRITE = "PermissionDenied: user kevin may not write the setting client.webhook."
 
+_FILE = "PermissionDenied: user kevin may not write the setting client.webhook.file: it is an operator's webhook file"
 REFUSED: dict[str, tuple[str, str]] = {
     "another user": (saves("k-a", hook("admin")), f"{ACT_AS}admin"),
     "a user who does not exist": (saves("k-a", hook("nobody")), f"{ACT_AS}nobody"),
@@ -82,8 +83,8 @@ REFUSED: dict[str, tuple[str, str]] = {
         f"{ACT_AS}admin",
     ),
     "a webhook of another name": (saves("other", hook("kevin")), f"{WRITE}other"),
-    "an operator's, with its user": (saves("file", hook("admin")), "PermissionDenied: client.webhook.file is an "),
-    "an operator's, with one's own": (saves("file", hook("kevin")), "PermissionDenied: client.webhook.file is an "),
+    "an operator's, with its user": (saves("file", hook("admin")), _FILE),
+    "an operator's, with one's own": (saves("file", hook("kevin")), _FILE),
     "deleting an operator's": ("system.setting('client.webhook.file').delete()", "ResourceNotFoundError: no value"),
     "deleting another's": ("system.setting('client.webhook.other').delete()", f"{WRITE}other"),
     "a list in its place": ("system.setting('client.webhook.k-a').save(value=[])", "InvalidInputError: client."),

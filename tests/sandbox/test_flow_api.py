@@ -224,6 +224,10 @@ def test_a_wrong_argument_says_what_is_right(run_flow: Callable[..., Ended], bod
         ("system.executions()", "system.executions is not available in whd; keep the ids"),
         ("system.flow('x').save(script='')", "flow.save is not available in whd; flows are files of the operator"),
         ("this.flow('x').archive()", "child.archive is not available in whd; ended executions go by themselves"),
+        ("this.flow('x').clone()", "child.clone is not available in whd; call this.flow or this.task once more"),
+        ("system.vault_config('v').write_secret('a', {})", "system.vault_config is not available in whd; keep what"),
+        ("system.get('input_value')", "system.get is not available in whd; the execution's fields are this.get(…)"),
+        ("this.message('hi')", "this.message is not available in whd; what was meant is this.save(message=…)"),
     ],
 )
 def test_what_whd_lacks_is_named(run_flow: Callable[..., Ended], body: str, words: str) -> None:
@@ -232,6 +236,42 @@ def test_what_whd_lacks_is_named(run_flow: Callable[..., Ended], body: str, word
         "child.wait": {"c1": {"name": "x", "status": "ENDED_SUCCESS", "message": ""}},
     }
     assert f"flow_api.CloudomationException: {words}" in run_flow(flow(body), answers=answers).message
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("this.get()", "this.get() missing 1 required positional argument"),
+        ("this.load()", "this.load() missing 1 required positional argument"),
+        ("this.success('a', 'b')", "this.success() takes from 1 to 2 positional arguments but 3 were given"),
+        ("this.sleep(1, unit='s')", "this.sleep() got an unexpected keyword argument 'unit'"),
+        ("system.setting('a').save(5)", "setting.save() takes 1 positional argument but 2 were given"),
+        ("system.flow('a', by='id')", "system.flow() got an unexpected keyword argument 'by'"),
+        ("this.flow('x', run=False).wait(1, 2)", "child.wait() takes from 1 to 2 positional arguments"),
+    ],
+)
+def test_pythons_own_errors_name_a_method_as_flows_write_it(
+    run_flow: Callable[..., Ended], body: str, words: str
+) -> None:
+    last = run_flow(flow(body)).message.splitlines()[-1]
+    assert last.startswith(f"TypeError: {words}")
+
+
+def test_the_errors_have_a_module_of_their_own_too(run_flow: Callable[..., Ended]) -> None:
+    body = """
+    import flow_api.exceptions
+    from flow_api.exceptions import PermissionDenied
+    from flow_api import exceptions
+    names = ['CloudomationException', 'PermissionDenied', 'ResourceNotFoundError', 'DependencyFailedError',
+             'TimeoutExceededError', 'InvalidInputError', 'MissingInputError']
+    this.set_output('same', all(getattr(flow_api, name) is getattr(flow_api.exceptions, name) for name in names))
+    try:
+        system.setting('x').get()
+    except (exceptions.ResourceNotFoundError, PermissionDenied) as error:
+        this.set_output('caught', repr(error))
+    """
+    ended = run_flow(flow(body), answers={"setting.get": ("PermissionDenied", "no")})
+    assert ended.output == {"same": True, "caught": "PermissionDenied('no')"}
 
 
 def test_the_name_travels_back(run_flow: Callable[..., Ended]) -> None:
@@ -284,6 +324,9 @@ def test_sleep_is_asked_of_the_daemon(run_flow: Callable[..., Ended]) -> None:
     this.sleep_until(datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc))
     this.sleep_until('2026-01-01T00:00:00+00:00')
     this.sleep_until(7)
+    this.sleep_until('1767225600')
+    this.sleep_until('1767225600.5')
+    this.sleep_until('20260101T000000Z')
     """
     assert run_flow(flow(body)).calls == [
         ("sleep", {"seconds": 1.5}),
@@ -292,6 +335,9 @@ def test_sleep_is_asked_of_the_daemon(run_flow: Callable[..., Ended]) -> None:
         ("sleep", {"until": 1767225600.0}),
         ("sleep", {"until": 1767225600.0}),
         ("sleep", {"until": 7.0}),
+        ("sleep", {"until": 1767225600.0}),
+        ("sleep", {"until": 1767225600.5}),
+        ("sleep", {"until": 1767225600.0}),
     ]
 
 
@@ -458,7 +504,7 @@ def test_an_output_that_is_no_json_names_the_path(run_flow: Callable[..., Ended]
     ended = run_flow(flow("this.set_output('a', [0, 1, 2, {'deep': object()}])"))
     assert ended.status == "ENDED_ERROR"
     assert ended.message == (
-        "the output is not JSON: output_value['a'][3]['deep'] is a object, which has no JSON form; "
+        "the output is not JSON: output_value['a'][3]['deep'] is an object, which has no JSON form; "
         "use a dict, list, text, number, bool or None"
     )
 

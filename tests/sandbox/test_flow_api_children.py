@@ -348,10 +348,10 @@ WRONG = [
     ("this.flow('x', run='yes')", "this.flow: run must be True or False, not 'yes'"),
     ("this.flow('x', wait='yes')", "must be one of system.return_when.ALL_SUCCEEDED, system.return_when.ALL_ENDED"),
     ("this.flow('x', [1], a=1)", "this.flow: inputs must be a dict where more inputs are given beside it, not a list"),
-    ("this.flow('x', a=object())", "this.flow: inputs['a'] is a object, which has no JSON form"),
+    ("this.flow('x', a=object())", "this.flow: inputs['a'] is an object, which has no JSON form"),
     ("this.flow('x', a=float('nan'))", "this.flow: inputs['a'] is nan"),
     ("this.flow('x', a='y' * 1_100_000)", "this.flow: 1100008 bytes are too many at once; max_output_bytes"),
-    ("this.flow('x', a=this.flow('y', run=False))", "this.flow: inputs['a'] is a Execution, which has no JSON form"),
+    ("this.flow('x', a=this.flow('y', run=False))", "this.flow: inputs['a'] is an Execution, which has no JSON form"),
     ("this.task()", "MissingInputError: this.task needs the type of the task: this.task('REST', url=…)"),
     ("this.task('rest')", "this.task: 'rest' is not available in whd; there is: REST"),
     ("this.task('REST', 'https://a')", "this.task: inputs must be a dict, not 'https://a'"),
@@ -369,7 +369,7 @@ WRONG = [
     ("system.execution(this.get('id')).wait()", "an execution cannot wait for itself"),
     ("system.execution(7)", "system.execution: an execution's id must be text, not 7"),
     ("this.save(status='x')", "the field 'status' cannot be set; message, name, output_value can"),
-    ("this.save(output_value={'a': object()})", "this.save: arguments['output_value']['a'] is a object"),
+    ("this.save(output_value={'a': object()})", "this.save: output_value['a'] is an object"),
 ]  # fmt: skip
 
 

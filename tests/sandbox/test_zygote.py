@@ -54,6 +54,25 @@ def test_many_forks_at_once(zygote: TestZygote) -> None:
         worker.close()
 
 
+def test_forks_that_were_asked_for_together_each_serve_their_own_socket(zygote: TestZygote) -> None:
+    """They are told of together as well: a mix-up would hand one user's process to another."""
+    pairs = {number: socket.socketpair() for number in range(200, 220)}
+    for number, (_ours, theirs) in pairs.items():
+        socket.send_fds(zygote.control, [json.dumps({"op": "fork", "worker": number}).encode()], [theirs.fileno()])
+    workers = []
+    for number, (ours, theirs) in pairs.items():
+        theirs.close()
+        _, descriptors = zygote.wait_for("forked", worker=number)
+        workers.append(TestWorker(zygote, number, ours, descriptors[0]))
+    for worker in reversed(workers):
+        worker.bind()
+        assert worker.compile("def handler(system, this): pass\n")[0]["op"] == "compiled"
+        worker.kill()
+        assert os.waitstatus_to_exitcode(worker.wait_exit()) == -signal.SIGKILL
+        assert worker.socket.recv(1) == b""
+        worker.close()
+
+
 def test_it_does_not_block_on_a_daemon_that_does_not_listen(zygote: TestZygote) -> None:
     """Its answers wait, and come in order once somebody listens."""
     workers = [zygote.fork() for _ in range(30)]

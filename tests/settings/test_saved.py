@@ -271,7 +271,7 @@ class TestTheBoundsAreCheckedAgain:
     def test_an_operators_file_of_the_name_appeared(self, world: World) -> None:
         world.save(VALUE)
         world.write(f"config/acme/settings/{NAME}.yaml", "flow_name: signup\nuser_name: admin\nkey: k\n")
-        assert_broken(world, "client.webhook.x is an operator's webhook file")
+        assert_broken(world, "user kevin may not write the setting client.webhook.x: it is an operator's webhook file")
         assert world.snapshot.clients["acme"].settings[NAME].value["user_name"] == "admin"
         world.delete()
         webhook = world.webhook()

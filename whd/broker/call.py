@@ -61,8 +61,10 @@ class Call:
     def text(self, name: str, limit_chars: int = MAX_NAME_CHARS) -> str:
         """A text argument that must be there, without lone surrogates. Raises CallError."""
         value = self._arguments.get(name)
-        if type(value) is not str or len(value) > limit_chars:
-            raise invalid(f"{name} must be text of at most {limit_chars} characters, not {type(value).__name__}")
+        if type(value) is not str:
+            raise invalid(f"{name} must be text, not {type(value).__name__}")
+        if len(value) > limit_chars:
+            raise invalid(f"{name} must be text of at most {limit_chars} characters, not {len(value)}")
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:

@@ -62,7 +62,7 @@ class FileCalls:
             else:
                 self._broker.answer(call, json_bytes(names))
 
-        is_wanted = partial(_is_wanted, user, glob, like, exact)
+        is_wanted = partial(_is_wanted, user, prefix, glob, like, exact)
         self._saved.file_list(client.name, found, prefix=prefix, is_wanted=is_wanted)
 
     def _save(self, call: Call) -> None:
@@ -84,13 +84,20 @@ class FileCalls:
         self._saved.file_delete(client.name, name, self._broker.when_done(call))
 
 
-def _is_wanted(user: User, glob: str | None, like: str | None, exact: str | None, name: str) -> bool:
+def _is_wanted(user: User, prefix: str, glob: str | None, like: str | None, exact: str | None, name: str) -> bool:
     return (
         may(user, Action.READ_FILE, name)
-        and (glob is None or matches(glob, name))
+        and (glob is None or _fits(glob, prefix, name))
         and (like is None or _is_like(like, name))
         and (exact is None or name == exact)
     )
+
+
+def _fits(glob: str, prefix: str, name: str) -> bool:
+    """A glob is meant for the whole name or for what follows the folder, and `**/` for no folder at all, too."""
+    names = (name, name.removeprefix(prefix)) if prefix else (name,)
+    globs = (glob, glob.removeprefix("**/")) if glob.startswith("**/") else (glob,)
+    return any(matches(one, each) for one in globs for each in names)
 
 
 def _is_like(pattern: str, name: str) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from ..auth.connections import check_url
-from ..auth.permissions import PermissionDenied
+from ..auth.permissions import Action, PermissionDenied
 from ..auth.urls import BadUrl
 from ..executions.record import Event, Execution, Status
 from ..executions.runner import Live, Runner, now_ms
@@ -105,12 +105,18 @@ class RestCalls:
             else:
                 self._end(live, outcome, json_bytes(output_of(outcome)))
             return
-        is_refusal = isinstance(outcome, PermissionDenied) or (
-            isinstance(outcome, RestError) and outcome.fault is RestFault.ADDRESS_REFUSED
-        )
-        if is_refusal:
-            self._broker.note_refusal(call, str(outcome))
-        self._runner.end_task(live, Status.ENDED_ERROR, str(outcome), b"{}")
+        self._runner.end_task(live, Status.ENDED_ERROR, self._why(call, outcome), b"{}")
+
+    def _why(self, call: Call, outcome: Outcome) -> str:
+        """The message of a call that came to nothing. A refusal is one by permission, whoever decided it."""
+        message = str(outcome)
+        if isinstance(outcome, RestError) and outcome.fault is RestFault.ADDRESS_REFUSED:
+            # The URL was allowed, what its host stands for is not. The message begins with the method.
+            message = str(PermissionDenied(call.execution.user_name, Action.CONNECT, message.partition(" ")[2]))
+        elif not isinstance(outcome, PermissionDenied):
+            return message
+        self._broker.note_refusal(call, message)
+        return f"PermissionDenied: {message}"
 
     def _on_checked(self, live: Live, result: RestResult, text: bytes, checked: object) -> None:
         is_json = not isinstance(checked, Exception)

@@ -3,7 +3,7 @@
     url                    text, needed
     method                 one of METHODS, in any case; default 'get'
     data, json, urlencoded the body, at most one of them; None is the same as leaving it out
-        data               text (sent as UTF-8) or bytes
+        data               text (sent as UTF-8) or bytes; a dict or a list is sent as JSON, as scripts of 2019 mean it
         json               any JSON value
         urlencoded         a dict of names to text, numbers, booleans, or lists of these; or such pairs
     headers                a dict of names to text or numbers, or lists of these (a field for each)
@@ -29,6 +29,15 @@ FORBIDDEN_HEADERS = frozenset(
     "transfer-encoding upgrade".split()
 )
 MAX_HEADERS = 200
+# What the original platform's task takes beyond these.
+_INSTEAD = {
+    "cookies": "send headers={'Cookie': 'name=value'}",
+    "cacert": "the certificates of this machine are trusted, and an operator can add one there",
+    "pass_user_token": "what is called needs a key of its own, in headers",
+    "timeout": "timeout_s of the webhook bounds it",
+    **dict.fromkeys(("init", "protect_inputs", "protect_outputs"), "take the key out of what you log and put out"),
+    **dict.fromkeys(("retention_time", "location", "protect_outputs"), "leave it out"),
+}
 
 _BODIES = ("data", "json", "urlencoded")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -51,7 +60,8 @@ def request_from_inputs(inputs: Mapping[str, Any]) -> RestRequest:
     """The request that this.task('REST', **inputs) means. Raises InputError."""
     for name in inputs:
         if name not in INPUT_NAMES:
-            raise InputError(f"REST has no input {str(name)[:50]!r}; it has {', '.join(INPUT_NAMES)}")
+            instead = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
+            raise InputError(f"REST has no input {str(name)[:50]!r}{instead}; it has {', '.join(INPUT_NAMES)}")
     url = inputs.get("url")
     if url is None:
         raise InputError("REST needs url, as in url='https://api.example.com/items'", "MissingInputError")
@@ -94,6 +104,8 @@ def _body(inputs: Mapping[str, Any]) -> tuple[bytes | None, str]:
 def _read_data(value: Any) -> tuple[bytes, str]:
     if type(value) is bytes:
         return value, "application/octet-stream"
+    if type(value) in (dict, list):
+        return _read_json(value)
     if type(value) is not str:
         raise InputError(
             f"REST's data must be text, not {type(value).__name__}: json= sends JSON, urlencoded= sends a form"

@@ -4,7 +4,8 @@
     headers          a dict, names in lower case; a repeated field is joined with ", " (RFC 9110, 5.3), but
                      set-cookie, whose values hold commas, with line feeds
     and exactly one of
-    json             the value, if the content type is JSON (application/json, */*+json) and the body is strict JSON
+    json             the value, if the body is strict JSON and its content type is JSON (application/json, */*+json),
+                     some text or none; without JSON's own content type only what is an object or an array
     text             the body as text, if it is text by its charset (UTF-8 if it names none); "" without a body
     data             else the body in base64, with data_encoding: "base64"; a body with a content coding (gzip was not
                      asked for) is given like this, too
@@ -64,9 +65,12 @@ def _decode(text: bytes) -> Any:
 
 def json_text(result: RestResult) -> bytes | None:
     """The body if it says that it is JSON, in UTF-8 and without a byte order mark; not parsed yet. None if not."""
-    if not result.body or not _is_json_type(_field(result, "content-type")) or _has_coding(result):
+    if not result.body or _has_coding(result):
         return None
     body = result.body.removeprefix(codecs.BOM_UTF8)
+    content_type = _field(result, "content-type")
+    if not _is_json_type(content_type) and not (_may_be_json(content_type) and body.strip()[:1] in (b"{", b"[")):
+        return None
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:
@@ -96,6 +100,12 @@ def _field(result: RestResult, wanted: str) -> str:
 def _is_json_type(content_type: str) -> bool:
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _may_be_json(content_type: str) -> bool:
+    """Servers that do not say what they send: read as payloads are that come in so (CONTRACT, 3)."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type in ("", "application/octet-stream") or media_type.startswith("text/")
 
 
 def _has_coding(result: RestResult) -> bool:

@@ -12,8 +12,11 @@ from .guards import read_attribute
 from .modules.facade import Facade, make_facade
 from .run import Run
 
+# Scripts of 2021 write flow_api.exceptions.DependencyFailedError.
+EXCEPTIONS: Facade = make_facade("flow_api.exceptions", ERRORS)
 FLOW_API: Facade = make_facade(
-    "flow_api", {"System": System, "Execution": Execution, "ReturnWhen": ReturnWhen, **ERRORS}
+    "flow_api",
+    {"System": System, "Execution": Execution, "ReturnWhen": ReturnWhen, **ERRORS, "exceptions": EXCEPTIONS},
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from . import guards
 from .class_building import build_class
 from .errors import FlowEnd
-from .flow_api import FLOW_API, read_starter
+from .flow_api import EXCEPTIONS, FLOW_API, read_starter
 from .imports import flow_import
 from .modules import FACADES
 
@@ -55,4 +55,5 @@ def make_builtins() -> dict[str, Any]:
 
 
 FACADES["flow_api"] = FLOW_API
+FACADES["flow_api.exceptions"] = EXCEPTIONS
 BUILTINS = make_builtins()

@@ -1,4 +1,4 @@
-"""What a flow gets as input_value: plain JSON values, but for headers, which are looked up ignoring case.
+"""What a flow gets from outside: plain JSON values, but for headers, which are looked up ignoring case.
 
 Pure values. Both classes are dicts in every other respect and are written out as such.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Headers(dict[str, Any]):
-    """A request's headers, names in lower case; `headers["X-GitHub-Event"]` finds "x-github-event" (RFC 9110, 5.1)."""
+    """A message's headers, names in lower case; `headers["X-GitHub-Event"]` finds "x-github-event" (RFC 9110, 5.1)."""
 
     __slots__ = ()
 
@@ -49,6 +49,13 @@ class WebhookInput(dict[str, Any]):
         if type(name) is str and name == "data_json" and not dict.__contains__(self, name):
             name = "json"
         return dict.get(self, name, default)
+
+
+def as_output(value: Any) -> Any:
+    """A child's output_value that its parent sees: a REST task's is recognised by its members (FLOW_API)."""
+    if type(value) is dict and "status_code" in value and type(value.get("headers")) is dict:
+        value["headers"] = Headers(value["headers"])
+    return value
 
 
 def as_input(value: Any) -> Any:

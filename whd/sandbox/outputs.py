@@ -27,6 +27,12 @@ class NotJson(ValueError):
     """A value that JSON cannot hold; the text has the path to it."""
 
 
+def a_kind(kind: type) -> str:
+    """A type in an error, with its article: an object, a function."""
+    name = kind.__name__
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+
+
 def plain(value: Any) -> Any:
     """The usual JSON form of a value that JSON does not know. Raises TypeError where there is none."""
     kind = type(value)
@@ -182,7 +188,7 @@ def _plain_container(value: Any, kind: type, path: str, depth: int, holders: set
         form = plain(value)
     except TypeError:
         raise NotJson(
-            f"{_cut(path)} is a {kind.__name__}, which has no JSON form; use a dict, list, text, number, bool or None"
+            f"{_cut(path)} is {a_kind(kind)}, which has no JSON form; use a dict, list, text, number, bool or None"
         ) from None
     except ValueError as error:
         raise NotJson(f"{_cut(path)} is {error}, which JSON does not have; use None or a text") from None
@@ -205,7 +211,7 @@ def _key(key: Any, path: str) -> str:
     except (TypeError, ValueError):
         form = None
     if type(form) is not str:
-        raise NotJson(f"{_cut(path)} has a {kind.__name__} as a name; JSON names are texts")
+        raise NotJson(f"{_cut(path)} has {a_kind(kind)} as a name; JSON names are texts")
     return form
 
 

@@ -39,6 +39,12 @@ _MODULES = {
     ),
     "contextlib": "write a class with __enter__ and __exit__",
     "pytz": "use zoneinfo",
+    "cloudomation": "use flow_api",
+    "dateutil": "use datetime, and calendar.monthrange for the length of a month",
+    **dict.fromkeys(("pystache", "jinja2", "chevron", "mako"), "use an f-string or string.Template, and html.escape"),
+    "xmltodict": "use re for what is simple",
+    "lxml": "use re for what is simple",
+    "bs4": "use re for what is simple",
     "simplejson": "use json",
     "traceback": "an error that is not caught shows its lines in the message; repr(error) is its text",
 }

@@ -7,6 +7,7 @@ Run is closed: what is left of the flow (a suspended generator's `finally`) can 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
@@ -18,14 +19,16 @@ from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
 from .inputs import as_input
 from .modules.facade import Facade
-from .outputs import NotJson, to_json, to_log_json
+from .outputs import NotJson, a_kind, to_json, to_log_json
 from .responses import make_response
 
 SUCCESS = "ENDED_SUCCESS"
 ERROR = "ENDED_ERROR"
 MAX_CALL_BYTES = 1_048_576
 # What a flow calls a call, where it is another word.
-_SPOKEN = {"child.start": "this.flow"}
+_SPOKEN = {"child.start": "this.flow", "task.start": "this.task", "execution.save": "this.save"}
+# How the path to a value in a call's arguments begins; flows know the arguments by their own names.
+_IN_ARGUMENTS = re.compile(r"arguments\['(\w+)'\]")
 
 _decoder = json.JSONDecoder()
 # Without the white space that decode() looks for around the text, at a third of the cost.
@@ -126,7 +129,7 @@ class Run:
         output = self.fields["output_value"]
         if not isinstance(output, dict):
             raise InvalidInputError(
-                f"set_output: output_value is a {type(output).__name__} by now, so nothing can be added to it; "
+                f"set_output: output_value is {a_kind(type(output))} by now, so nothing can be added to it; "
                 "this.set_output(value) replaces it"
             )
         output[name] = value
@@ -182,7 +185,8 @@ class Run:
         self.check_open()
         text = _call_json(name, arguments)
         if len(text) > MAX_CALL_BYTES:
-            raise InvalidInputError(f"{name}: {len(text)} bytes are too many for one request; {MAX_CALL_BYTES} can be")
+            what = _SPOKEN.get(name, name)
+            raise InvalidInputError(f"{what}: {len(text)} bytes are too many for one request; {MAX_CALL_BYTES} can be")
         # Numbered only now: making the text may have run code of the flow, which may have called by itself.
         call = self._calls = self._calls + 1
         limit = self._limits["max_calls"]
@@ -301,7 +305,8 @@ def _call_json(name: str, arguments: dict[str, Any]) -> bytes:
     try:
         return to_json(arguments, "arguments")
     except NotJson as error:
-        raise InvalidInputError(f"{name}: {error}") from None
+        spoken = _IN_ARGUMENTS.sub(r"\1", str(error), count=1)
+        raise InvalidInputError(f"{_SPOKEN.get(name, name)}: {spoken}") from None
 
 
 def _text(value: Any) -> str:

@@ -59,13 +59,16 @@ class Worker:
     def serve(self) -> NoReturn:
         """Binds, then serves until the daemon is gone."""
         self._bind()
-        receive, ops = self._channel.next, self._ops
         while True:
-            head, value = receive()
-            op = ops.get(head["op"])
-            if op is None:
-                leave(EXIT_PROTOCOL)
-            op(head, value)
+            self.serve_one()
+
+    def serve_one(self) -> None:
+        """Does what the next frame says."""
+        head, value = self._channel.next()
+        op = self._ops.get(head["op"])
+        if op is None:
+            leave(EXIT_PROTOCOL)
+        op(head, value)
 
     def _bind(self) -> None:
         head, _value = self._channel.next()

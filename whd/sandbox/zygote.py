@@ -25,14 +25,15 @@ from collections import deque
 from typing import Any, NoReturn
 
 from . import isolation, modules, worker
-from .compiler import compile_flow
 from .frozen_types import freeze_types
 from .isolation import trial
+from .warming import warm_ways
 
 CONTROL_FD = 3
 MAX_MESSAGE_BYTES = 65_536
-# Forked together, then a look at what else happened.
-MAX_MESSAGES_AT_ONCE = 64
+# Forked one after the other, then told of together; then a look at what else happened.
+FORKS_AT_ONCE = 8
+BATCHES_AT_ONCE = 8
 
 
 def main() -> NoReturn:
@@ -53,9 +54,7 @@ def _warm_up() -> None:
     modules.warm_up()
     modules.fast_names()
     freeze_types(modules.packages())
-    compile_flow(
-        "import json\n\n\ndef handler(system, this):\n    return this.success(json.dumps([1]))\n", "flows/x.py"
-    )
+    warm_ways()
 
 
 def _prove(wall: dict[str, Any], reports: list[isolation.Report]) -> dict[str, Any]:
@@ -118,36 +117,59 @@ class Zygote:
             self._waiting.popleft()
 
     def _read_requests(self) -> None:
-        for _ in range(MAX_MESSAGES_AT_ONCE):
+        for _ in range(BATCHES_AT_ONCE):
+            requests = self._next_requests()
+            if not requests:
+                return
+            self._fork_all(requests)
+
+    def _next_requests(self) -> list[tuple[int, int]]:
+        """Worker numbers, each with its end of the stream socket."""
+        requests: list[tuple[int, int]] = []
+        while len(requests) < FORKS_AT_ONCE:
             try:
                 text, descriptors, _flags, _address = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 1)
             except BlockingIOError:
-                return
+                break
             except OSError:
                 self._end()
             if not text:
                 self._end()
-            self._fork(json.loads(text)["worker"], descriptors[0])
+            requests.append((json.loads(text)["worker"], descriptors[0]))
+        return requests
 
-    def _fork(self, number: int, stream_fd: int) -> None:
-        try:
-            pid = os.fork()
-        except OSError as error:
+    def _fork_all(self, requests: list[tuple[int, int]]) -> None:
+        """Forks for all, and only then does what each fork brings with it.
+
+        After a fork the first write to each page copies it, here as well: so little as may be is done between two.
+        """
+        outcomes = []
+        for _number, stream_fd in requests:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                outcomes.append((0, f"fork: {error.strerror}"))
+                continue
+            if pid == 0:
+                self._become_worker(stream_fd)
+            outcomes.append((pid, ""))
+        for (number, stream_fd), (pid, reason) in zip(requests, outcomes, strict=True):
             os.close(stream_fd)
-            self.tell({"op": "fork_failed", "worker": number, "reason": f"fork: {error.strerror}"})
+            self._tell_of(number, pid, reason)
+
+    def _tell_of(self, number: int, pid: int, reason: str) -> None:
+        pidfd = -1
+        if pid:
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError as error:
+                # Without a pidfd the daemon could not end it.
+                os.kill(pid, signal.SIGKILL)
+                reason = f"pidfd_open: {error.strerror}"
+        if reason:
+            self.tell({"op": "fork_failed", "worker": number, "reason": reason})
             return
-        if pid == 0:
-            self._become_worker(stream_fd)
-        os.close(stream_fd)
         self._workers[pid] = number
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError as error:
-            # Without a pidfd the daemon could not end it.
-            os.kill(pid, signal.SIGKILL)
-            del self._workers[pid]
-            self.tell({"op": "fork_failed", "worker": number, "reason": f"pidfd_open: {error.strerror}"})
-            return
         self.tell({"op": "forked", "worker": number, "pid": pid}, (pidfd,))
 
     def _become_worker(self, stream_fd: int) -> NoReturn:

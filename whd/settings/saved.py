@@ -32,11 +32,10 @@ class FileReplaced(PermissionDenied):
     """A saved webhook would stand in the place of an operator's webhook file."""
 
     def __init__(self, saver: str, record: str) -> None:
-        text = f"{record} is an operator's webhook file, which nothing that is saved can replace"
+        PermissionDenied.__init__(self, saver, Action.WRITE_SETTING, record)
+        who = "nobody may write" if saver == OPERATOR else f"user {saver} may not write"
+        text = f"{who} the setting {record}: it is an operator's webhook file, which nothing that is saved can replace"
         Forbidden.__init__(self, text)
-        self.user_name = saver
-        self.action = Action.WRITE_SETTING
-        self.record = record
 
 
 def check_name(name: str) -> None:

@@ -12,10 +12,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import InvalidInputError, MissingInputError
+from ..outputs import a_kind
 
 RETURN_WHEN_NAMES = ("ALL_SUCCEEDED", "ALL_ENDED", "FIRST_ENDED")
 # Far beyond any timeout_s, and safe for the clock's arithmetic.
 MAX_SECONDS = 1e9
+_MOMENTS = "a datetime, ISO 8601 text or seconds since 1970"
+# Old scripts give what came in with a form: a number as text. ISO 8601 has no point and at least 8 digits without one.
+_NUMBER = re.compile(r"[0-9]{9,12}(?:\.[0-9]*)?")
 
 
 def shown(value: Any) -> str:
@@ -24,8 +28,14 @@ def shown(value: Any) -> str:
     if kind in (str, int, float, bool, type(None)):
         text = repr(value)
         return text if len(text) <= 80 else f"{text[:80]}…"
-    name = kind.__name__
-    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+    return a_kind(kind)
+
+
+def shown_dict(value: Any) -> str:
+    """As `shown`, and a dict with its members."""
+    if not isinstance(value, dict) or len(value) > 10:
+        return shown(value)
+    return "{" + ", ".join(f"{shown(name)}: {shown(item)}" for name, item in dict.items(value)) + "}"
 
 
 def text(value: Any, what: str) -> str:
@@ -66,15 +76,18 @@ def epoch_s(moment: Any) -> float:
     kind = type(moment)
     try:
         if isinstance(moment, str):
-            moment = datetime.datetime.fromisoformat(str.__str__(moment))
+            given = str.__str__(moment)
+            if _NUMBER.fullmatch(given):
+                return float(given)
+            moment = datetime.datetime.fromisoformat(given)
             kind = datetime.datetime
         if issubclass(kind, datetime.datetime):
             return datetime.datetime.timestamp(moment)
         if issubclass(kind, (int, float)) and kind is not bool:
             return float(moment)
     except (ValueError, OverflowError) as error:
-        raise InvalidInputError(f"this.sleep_until: {error}") from None
-    raise InvalidInputError(f"this.sleep_until: a datetime, ISO 8601 text or seconds since 1970, not {kind.__name__}")
+        raise InvalidInputError(f"this.sleep_until: {_MOMENTS}: {error}") from None
+    raise InvalidInputError(f"this.sleep_until: {_MOMENTS}, not {shown(moment)}")
 
 
 def return_when(value: Any, what: str) -> str:
@@ -139,6 +152,21 @@ def file_name(value: Any) -> str:
     return name
 
 
+def folder(value: Any) -> str:
+    """A folder of files; '.' and '' are all of them. Raises InvalidInputError."""
+    if not isinstance(value, str):
+        raise InvalidInputError(f"system.files: dir must be text, not {shown(value)}")
+    given = str.__str__(value)
+    path = given.removeprefix("./").removesuffix("/")
+    if given in ("", ".", "./"):
+        return ""
+    if "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise InvalidInputError(
+            f"system.files: {shown(given)} cannot be a folder; give its path, such as 'reports/2026'"
+        )
+    return path
+
+
 def name_filter(value: Any, where: str) -> dict[str, str]:
     """{'field': 'name', 'op': 'like' or 'eq', 'value': text} as {op: value}. Raises InvalidInputError."""
     if value is None:
@@ -150,7 +178,8 @@ def name_filter(value: Any, where: str) -> dict[str, str]:
                 if op == known:
                     return {known: wanted}
     raise InvalidInputError(
-        f"{where}: filter must be {{'field': 'name', 'op': 'like' or 'eq', 'value': 'reports/%'}}, not {shown(value)}"
+        f"{where}: filter must be {{'field': 'name', 'op': 'like' or 'eq', 'value': 'reports/%'}}, "
+        f"not {shown_dict(value)}"
     )
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 from ..errors import DependencyFailedError, InvalidInputError
+from ..inputs import as_output
 from ..run import READABLE, SUCCESS, Run
 from . import arguments
 from .fixed import Fixed, seal
@@ -46,6 +47,7 @@ class Child(Execution):
         **dict.fromkeys(("save", "set", "set_output"), "a child's fields are its own: it sets them with this.save"),
         **dict.fromkeys(("archive", "delete"), "ended executions go by themselves (retention_minutes); leave it out"),
         **dict.fromkeys(("pause", "resume"), "cancel() ends it"),
+        "clone": "call this.flow or this.task once more",
     }
 
     def get(self, name: str, /, *more: str) -> Any:
@@ -116,6 +118,8 @@ class Child(Execution):
         wanted = sorted({name for name in names if name not in known})
         if wanted:
             answer = self._run.call("execution.get", {"id": self._id, "fields": wanted})
+            if "output_value" in answer:
+                answer["output_value"] = as_output(answer["output_value"])
             self._note(answer)
             known.update(answer)
         return [known[name] for name in names]

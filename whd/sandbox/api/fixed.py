@@ -6,6 +6,7 @@ A flow cannot make, copy, subclass or change one; what an object holds stands un
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NoReturn, Self
 
 from ..errors import CloudomationException
@@ -65,3 +66,7 @@ def seal(kind: type[Fixed], title: str, spoken: str = "") -> None:
     kind.__module__ = "flow_api"
     kind.__name__ = kind.__qualname__ = kind._title = title
     kind._spoken = spoken or title.lower()
+    for name, method in vars(kind).items():
+        if isinstance(method, FunctionType) and not name.startswith("_"):
+            # Python's own errors (an argument too many, one that is missing) call it as flows write it.
+            method.__qualname__ = f"{kind._spoken}.{name}"

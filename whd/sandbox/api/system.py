@@ -32,6 +32,9 @@ class System(Fixed):
         **dict.fromkeys(("scheduler", "schedulers", "schedule"), "have cron or a systemd timer call the webhook"),
         **dict.fromkeys(("task", "script"), "use this.task('REST', …) or this.flow(name)"),
         "executions": "keep the ids of your executions in a setting, and look at each with system.execution(id)",
+        **dict.fromkeys(("vault_config", "vault_configs"), "keep what is secret in a setting that few may read"),
+        **dict.fromkeys(("webhook", "webhooks"), "save the setting client.webhook.<name>"),
+        **dict.fromkeys(("get", "load"), "the execution's fields are this.get(…)"),
         **dict.fromkeys(("user", "users"), "there is system.get_own_user()"),
         **dict.fromkeys(("client", "clients"), "there is system.get_own_client()"),
     }
@@ -52,14 +55,16 @@ class System(Fixed):
 
     def file(self, name: Any = MISSING, /, **fields: Any) -> File:
         """A file by its full path; `content=` saves it at once."""
+        if "path" in fields:  # its name in 2019
+            fields.setdefault("name", fields.pop("path"))
         path = _named(name, fields, "system.file")
         return saved_at_once(make_record(File, self._run, arguments.file_name(path)), fields)
 
-    def files(self, *, dir: Any = None, glob: Any = None, filter: Any = None) -> list[File]:
+    def files(self, dir: Any = None, *, glob: Any = None, filter: Any = None) -> list[File]:
         """The files that the user may read: those in and below a folder, whose names fit a glob, or by a filter."""
         wanted = arguments.name_filter(filter, "system.files")
         if dir is not None:
-            wanted["dir"] = arguments.text(dir, "system.files: dir")
+            wanted["dir"] = arguments.folder(dir)
         if glob is not None:
             wanted["glob"] = arguments.text(glob, "system.files: glob")
         names = self._run.call("file.list", wanted)

@@ -25,6 +25,8 @@ class This(Execution):
         **dict.fromkeys(("archive", "delete"), "ended executions go by themselves (retention_minutes)"),
         **dict.fromkeys(("pause", "cancel"), "this.success() and this.error() end the flow, this.sleep() waits"),
         **dict.fromkeys(("run", "run_async", "wait"), "it runs already; children have it: this.flow(name)"),
+        "clone": "call this.flow(name) with its own flow_name",
+        "message": "what was meant is this.save(message=…), or a web form: a webhook whose flow answers with a page",
     }
 
     # ---- fields ------------------------------------------------------------------------------------------------------
@@ -35,7 +37,9 @@ class This(Execution):
             return tuple(self._run.field(each) for each in (name, *more))
         return self._run.field(name)
 
-    load = get
+    def load(self, name: str, /, *more: str) -> Any:
+        """As get."""
+        return self.get(name, *more)
 
     def set(self, name: Any = MISSING, value: Any = MISSING, /, **fields: Any) -> None:
         """Changes message, name or output_value: set('message', 'x') or set(message='x')."""

@@ -36,13 +36,13 @@ hold_methods(
     for offered in vars(facade).values()
     if isinstance(offered, type)
 )
-# Parents of importable modules, with nothing in them but these.
-_PARENTS = frozenset({"os", "urllib", "xml", "xml.sax", "__future__"})
+# Parents of importable modules, with nothing in them but these, and second names of what others hold.
+_UNLISTED = frozenset({"os", "urllib", "xml", "xml.sax", "__future__", "flow_api.exceptions"})
 
 
 def importable_names() -> list[str]:
     """What an ImportError lists."""
-    return sorted((FACADES.keys() | RUN_FACADES.keys()) - _PARENTS)
+    return sorted((FACADES.keys() | RUN_FACADES.keys()) - _UNLISTED)
 
 
 def is_importable(name: str) -> bool:

@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import hmac
 import html
+import importlib
 import io
 import ipaddress
 import json
@@ -18,18 +19,35 @@ import os.path
 import re
 import string
 import struct
+import sys
 import textwrap
 import unicodedata
 import urllib.parse
-import xml.sax.saxutils
 import zlib
 from collections.abc import Callable
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import yaml
 
 from .facade import Facade, make_facade, pick
+
+
+def _load_saxutils() -> ModuleType:
+    """xml.sax.saxutils without urllib.request, which it loads for what no flow is offered: with ssl, http.client and
+    email, 3 MiB that each worker would share, and each fork has to map.
+    """
+    is_loaded = "urllib.request" in sys.modules
+    if not is_loaded:
+        sys.modules["urllib.request"] = ModuleType("urllib.request")
+    try:
+        return importlib.import_module("xml.sax.saxutils")
+    finally:
+        if not is_loaded:
+            del sys.modules["urllib.request"]
+
+
+_saxutils = _load_saxutils()
 
 MAX_UNPACKED_BYTES = 134_217_728
 
@@ -89,7 +107,7 @@ _NAMES: dict[str, tuple[Any, str]] = {
         "quote_plus unquote unquote_plus unquote_to_bytes urldefrag urlencode urljoin urlparse urlsplit urlunparse "
         "urlunsplit",
     ),
-    "xml.sax.saxutils": (xml.sax.saxutils, "escape quoteattr unescape"),
+    "xml.sax.saxutils": (_saxutils, "escape quoteattr unescape"),
     "yaml": (yaml, "safe_load safe_load_all safe_dump YAMLError"),
     # Only what works on texts alone: the rest would ask the file system.
     "os.path": (
