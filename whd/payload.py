@@ -24,6 +24,14 @@ from .values import valueclass
 MAX_DEPTH = 200
 MAX_FORM_FIELDS = 100_000
 
+# What is read where it comes in, and what by another process. A small text, whatever it holds, takes one or two
+# milliseconds at the most, and so does a longer one of few parts: each of these characters stands for something that
+# is made of it.
+SMALL_BYTES = 16_384
+LARGE_BYTES = 262_144
+_PARTS = (b",", b"\\", b"[", b"{", b"&", b"%", b"+")
+_MOST_PARTS = 4_000
+
 # What fails here is JSON that a strict reader must refuse, not text that merely looks like JSON.
 _STRICT = "not strict JSON: "
 
@@ -80,6 +88,18 @@ class Parsed:
 
 
 NO_PAYLOAD = Parsed(b'"json":null')
+
+
+def is_quick(text: bytes) -> bool:
+    """Whether a payload or JSON text is read in so little time that the loop can do it."""
+    if len(text) < SMALL_BYTES:
+        return True
+    parts = 0
+    for part in _PARTS if len(text) < LARGE_BYTES else ():
+        parts += text.count(part)
+        if parts > _MOST_PARTS:
+            return False
+    return len(text) < LARGE_BYTES
 
 
 def parse(body: bytes, content_type: str, has_key: bool) -> Parsed:

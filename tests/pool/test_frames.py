@@ -176,7 +176,7 @@ PARTS = (
 def read_both_ways(payload: bytes) -> tuple[Any, Any]:
     """What the short way makes of a frame, and what the long one does; None for a refusal."""
     try:
-        plain: Any = frames.read_plain_end(payload, LIMITS, 500)
+        plain: Any = frames.read_plain_end(payload, LIMITS)
     except FrameError:
         plain = FrameError
     try:

@@ -20,8 +20,6 @@ from .frames import text_member
 from .processes import Processes
 from .worker import Binding, Worker
 
-# Below this a payload is parsed on the loop: half a millisecond at the most.
-LARGE_BYTES = 65_536
 TASK_TIMEOUT_S = 30.0
 MEMORY_PER_BYTE = 48
 MIN_MEMORY_BYTES = 1_073_741_824

@@ -15,12 +15,12 @@ from typing import Any
 from ..errors import ConfigError, HttpError
 from ..executions.record import Cause, Status
 from ..http.budget import BufferBudget
-from ..payload import Parsed
+from ..payload import Parsed, is_quick
 from ..settings.options import Options
 from ..wire import FrameError, frame, split
 from . import frames
 from .compiler import Code, Compiler
-from .digester import LARGE_BYTES, Digester
+from .digester import Digester
 from .job import End, Job, JobState
 from .orders import run_frames
 from .processes import CPU_LIFE_S, Processes
@@ -433,7 +433,7 @@ class Pool:
             return
         try:
             if job.state is JobState.RUNNING and job.open_call < 0:
-                plain = frames.read_plain_end(payload, job.limits, LARGE_BYTES)
+                plain = frames.read_plain_end(payload, job.limits)
                 if plain is not None and plain[0] == job.number:
                     self._on_end(job, plain[1], plain[2])
                     return
@@ -493,7 +493,7 @@ class Pool:
         job.customer.on_log(job, lines)
 
     def _on_end_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
-        end = frames.read_end(head, value, job.limits, checked_from_bytes=LARGE_BYTES)
+        end = frames.read_end(head, value, job.limits)
         worker = job.worker
         if worker is not None and head.get("fresh") is True:
             # Such a process ends itself, whatever waits in it.
@@ -510,7 +510,7 @@ class Pool:
                 code.took_us += (min(took_us, SHORT_US) - code.took_us) >> 3
             self._free_worker(job, worker)
         output = end.output_json or b""
-        if len(output) > LARGE_BYTES:
+        if not is_quick(output):
             self._started.pop(job, None)
             job.move(JobState.CHECKING)
             self.scheduler.leave(job)
