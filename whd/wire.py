@@ -78,6 +78,12 @@ def frame(head: dict[str, Any], value: bytes | None = None) -> bytes:
     return b"".join((LENGTH.pack(len(text) + 1 + len(value)), text, b"\n", value))
 
 
+def frame_start(head: dict[str, Any], value_bytes: int) -> bytes:
+    """A frame but for its value, which follows as it is: for values that are not worth a copy."""
+    text = _encode(head).encode("ascii")
+    return b"".join((LENGTH.pack(len(text) + 1 + value_bytes), text, b"\n"))
+
+
 def split(payload: bytes, max_head_bytes: int = MAX_HEAD_BYTES) -> tuple[dict[str, Any], bytes | None]:
     """A frame's bytes (without the length) into head and value text. Raises FrameError.
 
@@ -128,15 +134,21 @@ class FrameReader:
         frames = []
         position = 0
         size = len(buffer)
+        view = memoryview(buffer)
         while size - position >= 4:
             (length,) = LENGTH.unpack_from(buffer, position)
             if length > self.limit_bytes:
                 raise FrameError(f"a frame of {length} bytes, past the limit of {self.limit_bytes}")
             if size - position - 4 < length:
                 break
-            frames.append(bytes(buffer[position + 4 : position + 4 + length]))
+            frames.append(view[position + 4 : position + 4 + length].tobytes())
             position += 4 + length
-        del buffer[:position]
+        view.release()
+        if position == size:
+            # Not cut off in place: what a large frame took is given back.
+            self._buffer = bytearray()
+        else:
+            del buffer[:position]
         return frames
 
     @property

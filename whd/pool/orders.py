@@ -21,10 +21,10 @@ _BEHIND = '"behind":true,'
 _numbers = itertools.count(1)
 
 
-def run_frames(job: Job, code: Code, worker: Worker, *, is_behind: bool = False) -> bytes:
-    """The frames that run a job: what this process does not know yet of its code and its context, and the job.
+def hold_run(job: Job, code: Code, worker: Worker, *, is_behind: bool = False) -> int:
+    """Has the process's next write run a job: what it does not know yet of its code and its context, and the job.
 
-    `is_behind`: it is handed over while another one runs there (wire op `run`).
+    `is_behind`: it is handed over while another one runs there (wire op `run`). Answers how many bytes that is.
     """
     # By identity: equal limits are mostly one object, and to compare two costs more than all the rest here.
     context = code.contexts.get((job.about_json, id(job.limits))) or _new_context(job, code)
@@ -33,10 +33,13 @@ def run_frames(job: Job, code: Code, worker: Worker, *, is_behind: bool = False)
         f'{{"op":"run","job":{job.number},"context":{context.number},{_BEHIND if is_behind else ""}'
         f'"id":"{job.execution_id}","created_ms":{job.created_ms},"started_ms":{time.time_ns() // 1_000_000}{name}}}\n'
     ).encode("ascii")
-    payload = b"".join((LENGTH.pack(len(head) + len(job.input_json)), head, job.input_json))
+    input_json = job.input_json
+    start = LENGTH.pack(len(head) + len(input_json)) + head
     if context.number not in worker.contexts:
-        payload = _unknown_frames(context, code, worker) + payload
-    return payload
+        start = _unknown_frames(context, code, worker) + start
+    worker.hold(start)
+    worker.hold(input_json)
+    return len(start) + len(input_json)
 
 
 def _unknown_frames(context: Context, code: Code, worker: Worker) -> bytes:

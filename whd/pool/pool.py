@@ -22,7 +22,7 @@ from . import frames
 from .compiler import Code, Compiler
 from .digester import Digester
 from .job import End, Job, JobState
-from .orders import run_frames
+from .orders import hold_run
 from .processes import CPU_LIFE_S, Processes
 from .scheduler import Scheduler
 from .worker import Binding, Worker, death_text
@@ -202,9 +202,8 @@ class Pool:
         finally:
             self._is_dispatching = False
 
-    def _hold(self, worker: Worker, payload: bytes) -> None:
-        """Frames for a process, written with the others of this dispatch."""
-        worker.hold(payload)
+    def _flush_soon(self, worker: Worker) -> None:
+        """What is held for a process is written at the end of this dispatch, or of the next."""
         self._held_for.append(worker)
         if not self._is_dispatching:
             self._dispatch_soon()
@@ -273,7 +272,8 @@ class Pool:
         worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
         job.code, job.handed_after = code, -1
         self._begin(job, worker)
-        self._hold(worker, run_frames(job, code, worker))
+        hold_run(job, code, worker)
+        self._flush_soon(worker)
         self._hand_more(job, worker, self._spread_us)
 
     def _begin(self, job: Job, worker: Worker) -> None:
@@ -322,10 +322,9 @@ class Pool:
             more.code, more.worker, more.handed_after = code, worker, worker.revokes_sent
             handed.append(more)
             self.handed_total += 1
-            payload = run_frames(more, code, worker, is_behind=True)
+            size += hold_run(more, code, worker, is_behind=True)
             wait_us += code.took_us + RUN_FRAME_US
-            size += len(payload)
-            self._hold(worker, payload)
+            self._flush_soon(worker)
 
     def _fits_behind(self, other: Job, job: Job) -> bool:
         code = self.compiler.known(other.flow)

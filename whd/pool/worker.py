@@ -28,6 +28,8 @@ READ_BYTES = 262_144
 MAX_LAST_READS = 16
 # What one turn of the loop takes of a process: of small frames not too many, of a large one as much as there is.
 READ_SMALL_BYTES = 65_536
+# Frames of less in all are put together for one system call; more costs less in several.
+JOINED_BYTES = 262_144
 COUNTED_FROM_BYTES = 65_536
 # One for all: a read is taken out before the next one. A fresh object of this size would be a mmap(2) for each read.
 _buffer = bytearray(READ_BYTES)
@@ -71,7 +73,8 @@ class Worker:
         self.frames_left = 0
         self.idle_cpu_s = 0.0
         self._socket: socket.socket | None = ours
-        self._out = bytearray()
+        # What the process has not taken yet, in order: views, so that nothing large is copied for being sent in parts.
+        self._out: deque[memoryview] = deque()
         self._held: list[bytes] = []
         self._writing = False
         self.number = number
@@ -116,34 +119,42 @@ class Worker:
             return -1.0
 
     def hold(self, frame: bytes) -> None:
-        """Keeps a frame until the next `send` or `flush`, which writes all of them at once."""
+        """Keeps a frame, or a part of one, until the next `send` or `flush`, which writes all of them at once."""
         self._held.append(frame)
 
     def flush(self) -> None:
         """Writes what is held."""
-        if self._held:
-            held, self._held = self._held, []
-            self.send(held[0] if len(held) == 1 else b"".join(held))
+        held = self._held
+        if held:
+            self._held = []
+            if sum(map(len, held)) < JOINED_BYTES:
+                self._write(held[0] if len(held) == 1 else b"".join(held))
+            else:
+                for part in held:
+                    self._write(part)
 
     def send(self, frame: bytes) -> None:
         """Writes a frame after what is held, or as much as the process takes now and the rest later."""
         if self._held:
             self._held.append(frame)
             self.flush()
-            return
+        else:
+            self._write(frame)
+
+    def _write(self, data: bytes) -> None:
         if self._socket is None:
             return
+        sent = 0
         if not self._out:
             try:
-                sent = self._socket.send(frame)
+                sent = self._socket.send(data)
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError:
                 return  # it has ended; what it sent before is still to be read, and then its end
-            if sent == len(frame):
+            if sent == len(data):
                 return
-            frame = frame[sent:]
-        self._out += frame
+        self._out.append(memoryview(data)[sent:])
         if not self._writing:
             self._writing = True
             self._loop.add_writer(self._socket.fileno(), self._on_writable)
@@ -156,13 +167,18 @@ class Worker:
     def _on_writable(self) -> None:
         if self._socket is None:
             return
+        first = self._out[0]
         try:
-            sent = self._socket.send(self._out)
+            sent = self._socket.send(first)
         except BlockingIOError:
             return
         except OSError:
-            sent = len(self._out)  # as in send()
-        del self._out[:sent]
+            self._out.clear()  # as in _write
+        else:
+            if sent < len(first):
+                self._out[0] = first[sent:]
+            else:
+                self._out.popleft()
         if not self._out:
             self._writing = False
             self._loop.remove_writer(self._socket.fileno())
