@@ -128,10 +128,16 @@ class Policy(RestrictingNodeTransformer):
     visit_Subscript = _contents
     visit_Assign = _contents
     visit_AnnAssign = _contents
-    visit_AugAssign = _contents
     visit_For = _contents
     visit_With = _contents
     visit_Module = _contents
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> Node:
+        """`x.name += y` reads the attribute without its guard, so not under names that the guard looks at twice."""
+        target = node.target
+        if isinstance(target, ast.Attribute) and target.attr in CAREFUL_NAMES:
+            self.refuse(node, refusals.careful_assignment(target.attr))
+        return self._contents(node)
 
     def visit_comprehension(self, node: ast.comprehension) -> Node:
         """Comprehensions, but not asynchronous ones."""
