@@ -21,6 +21,7 @@ import ast
 from RestrictedPython.transformer import RestrictingNodeTransformer
 
 from . import refusals
+from .formatting import is_plain_template
 from .modules import is_importable
 from .names import CAREFUL_NAMES, CLASS_METHODS, INTERNAL_NAMES
 
@@ -91,7 +92,7 @@ class Policy(RestrictingNodeTransformer):
         if not isinstance(node.ctx, ast.Load):
             node.value = _guard("_write_", node.value)
             return node
-        if name in self._fast_names:
+        if name in self._fast_names or _is_plain_format(node):
             return node
         return _guard("_getattr_", node.value, ast.Constant(name), at=node)
 
@@ -240,6 +241,12 @@ def _mark_start(call: ast.Call) -> None:
     method = call.func
     if isinstance(method, ast.Attribute) and method.attr in ("flow", "task", "connect"):
         call.func = _guard("_starter_", method.value, ast.Constant(method.attr), at=method)
+
+
+def _is_plain_format(node: ast.Attribute) -> bool:
+    """`"a {}".format`, of a template that stands in the source and has no field that reaches further."""
+    template = node.value
+    return node.attr == "format" and isinstance(template, ast.Constant) and is_plain_template(template.value)
 
 
 def _name(name: str) -> ast.Name:
