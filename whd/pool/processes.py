@@ -77,6 +77,8 @@ class Processes:
         self._idle: dict[Binding, list[Worker]] = {}
         self._requests: deque[_Request] = deque()
         self._forking = 0
+        # Whether there is a zygote to ask: what one was asked that does not stand is never answered.
+        self._is_up = False
         self._numbers = 0
         self._closing = False
         self._trimmer: asyncio.TimerHandle | None = None
@@ -100,6 +102,7 @@ class Processes:
         if self._zygote.failures:
             # A layer said that it engaged and did not hold: no option makes that acceptable.
             raise ConfigError(f"the sandbox does not hold on this host: {'; '.join(self._zygote.failures)}")
+        self._is_up = True
         self._refill()
         self._trimmer = self._loop.call_later(TRIM_INTERVAL_S, self._trim)
 
@@ -181,7 +184,7 @@ class Processes:
 
     def _refill(self) -> None:
         """Forks what waiting requests and the reserve of spares need, as far as max_workers allows."""
-        if self._closing:
+        if self._closing or not self._is_up:
             return
         wanted = len(self._requests) + self._options().spare_workers - len(self._spares) - self._forking
         while wanted > 0:
@@ -321,6 +324,7 @@ class Processes:
         if self._closing:
             return
         log.error("the zygote ended; starting another")
+        self._is_up = False
         self._forking = 0
         for worker in list(self._workers.values()):
             self._bury(worker)
@@ -340,6 +344,7 @@ class Processes:
             log.error("%s", error)
             self._loop.call_later(ZYGOTE_RETRY_S, self._restart_zygote)
         else:
+            self._is_up = True
             self._serve()
 
     # ---- trimming ----------------------------------------------------------------------------------------------------
