@@ -76,6 +76,7 @@ class Processes:
         self._spares: deque[Worker] = deque()
         self._idle: dict[Binding, list[Worker]] = {}
         self._requests: deque[_Request] = deque()
+        self._child_requests = 0
         self._forking = 0
         # Whether there is a zygote to ask: what one was asked that does not stand is never answered.
         self._is_up = False
@@ -143,6 +144,7 @@ class Processes:
         Check `has_room` first: without room the request waits until a process ends.
         """
         self._requests.append(_Request(binding, is_child, ready))
+        self._child_requests += is_child
         self._serve()
 
     def has_room(self, *, is_child: bool) -> bool:
@@ -162,10 +164,15 @@ class Processes:
             worker = self._spares.popleft()
             if worker.state is not WorkerState.SPARE:
                 continue
-            request = self._requests.popleft()
+            request = self._next_request()
             self._bind(worker, request.binding)
             request.ready(worker, "")
         self._refill()
+
+    def _next_request(self) -> _Request:
+        request = self._requests.popleft()
+        self._child_requests -= request.is_child
+        return request
 
     def _bind(self, worker: Worker, binding: Binding) -> None:
         worker.binding = binding
@@ -189,7 +196,7 @@ class Processes:
         wanted = len(self._requests) + self._options().spare_workers - len(self._spares) - self._forking
         while wanted > 0:
             is_for_request = len(self._requests) > self._forking + len(self._spares)
-            is_child = is_for_request and any(request.is_child for request in self._requests)
+            is_child = is_for_request and self._child_requests > 0
             if len(self._workers) >= self._limit(is_child=is_child) and not (is_for_request and self._evict()):
                 return
             self._fork()
@@ -228,7 +235,7 @@ class Processes:
     def _fail_request(self, reason: str) -> None:
         log.error("no worker: %s", reason)
         if self._requests:
-            self._requests.popleft().ready(None, reason)
+            self._next_request().ready(None, reason)
 
     # ---- giving one back ---------------------------------------------------------------------------------------------
 
