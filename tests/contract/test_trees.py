@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.running import Project, running, simple_project, wait_for
+from tests.running import Project, RunningDaemon, running, simple_project, wait_for
+from whd.errors import WhdError
 
 NODE = """
 import flow_api
@@ -17,17 +23,24 @@ def handler(system, this, inputs):
     spec = inputs.get('json', inputs)
     children = []
     for child in spec['children']:
-        children.append(this.flow('node', **child, run=False))
+        children.append(this.flow('node', **child, name=child['path'], run=False))
     for child in children:
         child.run_async()
     mode = spec['mode']
     if mode == 'sleep':
-        this.sleep(0.01)
+        this.sleep(0.02)
     if mode == 'loop':
         while True:
             pass
+    if mode == 'stuck':
+        this.sleep(600)
     if mode == 'leave':
         return this.success('left')
+    if mode == 'die':
+        chain = iter(())
+        for _ in range(1_000_000):
+            chain = map(str, chain)
+        list(chain)
     if children:
         try:
             this.wait_for(*children, return_when=spec['when'])
@@ -43,53 +56,136 @@ def handler(system, this, inputs):
         children[0].cancel()
     return this.success(mode)
 """
-MODES = ["ok"] * 6 + ["sleep"] * 3 + ["fail", "crash", "careful", "careful", "leave", "cancel", "loop"]
+MODES = ["ok"] * 7 + ["sleep"] * 3 + "fail crash die careful careful leave cancel loop stuck".split()
+# How a node in that mode never ends.
+HOPELESS = {"fail", "crash", "die", "loop", "stuck"}
 WHENS = ["ALL_SUCCEEDED", "ALL_ENDED", "FIRST_ENDED"]
 
 
-def tree(choose: random.Random, depth: int) -> dict[str, Any]:
-    count = choose.choice([0, 1, 2, 3]) if depth else 0
+def tree(choose: random.Random, depth: int, path: str = "0") -> dict[str, Any]:
+    """Mostly wide, now and then a long line."""
+    count = choose.choice([0, 1, 1, 2, 3]) if depth else 0
+    deeper = depth - 1 if count > 1 else depth - choose.choice([0, 1])
+    if len(path) > 24:
+        count = 0
     return {
+        "path": path,
         "mode": choose.choice(MODES),
         "when": choose.choice(WHENS),
-        "children": [tree(choose, depth - 1) for _ in range(count)],
+        "children": [tree(choose, deeper, f"{path}.{index}") for index in range(count)],
     }
 
 
-def size(spec: dict[str, Any]) -> int:
-    return 1 + sum(map(size, spec["children"]))
+def nodes(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield spec
+    for child in spec["children"]:
+        yield from nodes(child)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_all_end_and_every_record_fits(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+def is_idle(daemon: RunningDaemon) -> bool:
+    executions = daemon.ask("status")["executions"]
+    return (executions["live"], executions["running"], executions["waiting"]) == (0, 0, 0)
+
+
+def disturb(daemon: RunningDaemon, choose: random.Random) -> None:
+    """Cancels an execution, or kills a process that runs flows, whichever it is."""
+    if choose.random() < 0.5:
+        rows = daemon.ask("executions.list", status="RUNNING", limit=100)
+        if rows:
+            with contextlib.suppress(WhdError):  # it has ended since
+                daemon.ask("executions.cancel", id=choose.choice(rows)["id"])
+        return
+    pids = daemon.processes()
+    parents = {parent_of(pid) for pid in pids}
+    workers = [pid for pid in pids if pid not in parents]
+    if workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(choose.choice(workers), signal.SIGKILL)
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+@pytest.mark.parametrize("is_disturbed", [False, True], ids=["left alone", "cancelled and killed at random"])
+@pytest.mark.parametrize("seed", range(3))
+def test_all_end_and_every_record_fits(tmp_path_factory: pytest.TempPathFactory, seed: int, is_disturbed: bool) -> None:
     project: Project = simple_project(tmp_path_factory.mktemp("trees"))
     project.options(workers=2)
-    path = project.endpoint("node", NODE, timeout_s=1.5)
+    path = project.endpoint("node", NODE, timeout_s=2)
     choose = random.Random(seed)
+    specs: dict[str, dict[str, Any]] = {}
     with running(project) as daemon:
+        # Compiled before processes are killed: a source whose compiler dies is taken for one that kills it.
+        assert daemon.post(path, {"path": "0", "mode": "ok", "when": "ALL_ENDED", "children": []}).status == 200
         for _ in range(6):
             spec = tree(choose, 3)
-            answer = daemon.post(path, spec)
-            assert answer.status in (200, 500, 504), answer.body
-
-        def is_idle() -> bool:
-            executions = daemon.ask("status")["executions"]
-            return (executions["live"], executions["running"], executions["waiting"]) == (0, 0, 0)
-
-        wait_for(is_idle, "all to end", 30)
+            specs[daemon.post(f"{path}?async", spec).json["id"]] = spec
+        for _ in range(12 if is_disturbed else 0):
+            disturb(daemon, choose)
+            daemon.ask("status")
+        wait_for(lambda: is_idle(daemon), "all to end", 120)
         rows = daemon.ask("executions.list", limit=10_000)
-        by_id = {row["id"]: row for row in rows}
-        assert rows
-        for row in rows:
-            assert row["status"].startswith("ENDED_"), row
-            assert row["created_at"] <= (row["started_at"] or row["ended_at"]) <= row["ended_at"]
-            if row["parent_id"]:
-                parent = by_id[row["parent_id"]]
-                assert parent["created_at"] <= row["created_at"]
-            else:
-                assert row["webhook_name"] == "node"
-        workers = daemon.ask("status")["workers"]
-        assert workers["busy"] == 0
+        records = {row["id"]: {**row, "name": daemon.ask("executions.show", id=row["id"])["name"]} for row in rows}
+        for top_id, spec in specs.items():
+            assert_family_fits(records, top_id, spec)
+        assert daemon.ask("status")["workers"]["busy"] == 0
+        # Nothing that they left behind is in the way of the next one.
+        assert daemon.post(path, {"path": "0", "mode": "ok", "when": "ALL_ENDED", "children": []}).status == 200
+        assert "Traceback" not in daemon.log
+
+
+def assert_family_fits(records: dict[str, Any], top_id: str, spec: dict[str, Any]) -> None:
+    """Each record of a tree against the others and against what its node was told to do."""
+    by_path: dict[str, Any] = {spec["path"]: records[top_id]}
+    family = {top_id}
+    # Records come newest first; parents are older than their children.
+    for record in sorted(records.values(), key=lambda record: str(record["created_at"]) + str(record["id"])):
+        if record["parent_id"] in family:
+            family.add(record["id"])
+            assert record["name"] not in by_path, "a child ran twice"
+            by_path[record["name"]] = record
+    told = {node["path"]: node for node in nodes(spec)}
+    assert by_path.keys() <= told.keys()
+    for name, record in by_path.items():
+        node = told[name]
+        assert record["status"].startswith("ENDED_"), record
+        assert record["attempts"] <= 1
+        assert record["created_at"] <= (record["started_at"] or record["ended_at"]) <= record["ended_at"], record
+        assert (record["client_name"], record["user_name"], record["flow_name"]) == ("acme", "kevin", "node")
+        assert record["message"], record
+        if name != spec["path"]:
+            parent = by_path[name.rpartition(".")[0]]
+            assert record["parent_id"] == parent["id"]
+            assert parent["created_at"] <= record["created_at"]
+        if record["status"] == "ENDED_SUCCESS":
+            assert_success_fits(record, node, by_path)
+
+
+def assert_success_fits(record: Any, node: dict[str, Any], by_path: dict[str, Any]) -> None:
+    """Who succeeded has waited for what it was told to wait for."""
+    mode = node["mode"]
+    assert mode not in HOPELESS, record
+    if record["message"] == "left":
+        assert mode == "leave"
+        return
+    assert record["message"] in (mode, "saw it")
+    children = [by_path[child["path"]] for child in node["children"]]
+    assert len(children) == len(node["children"])
+    before = [child for child in children if child["ended_at"] <= record["ended_at"]]
+    if record["message"] == "saw it":
+        assert mode == "careful"
+        assert any(child["status"] != "ENDED_SUCCESS" for child in before)
+    elif node["when"] == "ALL_SUCCEEDED":
+        assert all(child["status"] == "ENDED_SUCCESS" for child in children)
+        assert before == children
+    elif node["when"] == "ALL_ENDED":
+        assert before == children
+    elif children:
+        assert any(child["status"] == "ENDED_SUCCESS" for child in before)
 
 
 def test_a_parent_that_is_cancelled_takes_along_what_it_waits_for(project: Project) -> None:

@@ -76,7 +76,10 @@ class Processes:
         self._spares: deque[Worker] = deque()
         self._idle: dict[Binding, list[Worker]] = {}
         self._requests: deque[_Request] = deque()
+        self._child_requests = 0
         self._forking = 0
+        # Whether there is a zygote to ask: what one was asked that does not stand is never answered.
+        self._is_up = False
         self._numbers = 0
         self._closing = False
         self._trimmer: asyncio.TimerHandle | None = None
@@ -100,6 +103,7 @@ class Processes:
         if self._zygote.failures:
             # A layer said that it engaged and did not hold: no option makes that acceptable.
             raise ConfigError(f"the sandbox does not hold on this host: {'; '.join(self._zygote.failures)}")
+        self._is_up = True
         self._refill()
         self._trimmer = self._loop.call_later(TRIM_INTERVAL_S, self._trim)
 
@@ -140,6 +144,7 @@ class Processes:
         Check `has_room` first: without room the request waits until a process ends.
         """
         self._requests.append(_Request(binding, is_child, ready))
+        self._child_requests += is_child
         self._serve()
 
     def has_room(self, *, is_child: bool) -> bool:
@@ -159,10 +164,15 @@ class Processes:
             worker = self._spares.popleft()
             if worker.state is not WorkerState.SPARE:
                 continue
-            request = self._requests.popleft()
+            request = self._next_request()
             self._bind(worker, request.binding)
             request.ready(worker, "")
         self._refill()
+
+    def _next_request(self) -> _Request:
+        request = self._requests.popleft()
+        self._child_requests -= request.is_child
+        return request
 
     def _bind(self, worker: Worker, binding: Binding) -> None:
         worker.binding = binding
@@ -181,12 +191,12 @@ class Processes:
 
     def _refill(self) -> None:
         """Forks what waiting requests and the reserve of spares need, as far as max_workers allows."""
-        if self._closing:
+        if self._closing or not self._is_up:
             return
         wanted = len(self._requests) + self._options().spare_workers - len(self._spares) - self._forking
         while wanted > 0:
             is_for_request = len(self._requests) > self._forking + len(self._spares)
-            is_child = is_for_request and any(request.is_child for request in self._requests)
+            is_child = is_for_request and self._child_requests > 0
             if len(self._workers) >= self._limit(is_child=is_child) and not (is_for_request and self._evict()):
                 return
             self._fork()
@@ -225,7 +235,7 @@ class Processes:
     def _fail_request(self, reason: str) -> None:
         log.error("no worker: %s", reason)
         if self._requests:
-            self._requests.popleft().ready(None, reason)
+            self._next_request().ready(None, reason)
 
     # ---- giving one back ---------------------------------------------------------------------------------------------
 
@@ -321,6 +331,7 @@ class Processes:
         if self._closing:
             return
         log.error("the zygote ended; starting another")
+        self._is_up = False
         self._forking = 0
         for worker in list(self._workers.values()):
             self._bury(worker)
@@ -340,6 +351,7 @@ class Processes:
             log.error("%s", error)
             self._loop.call_later(ZYGOTE_RETRY_S, self._restart_zygote)
         else:
+            self._is_up = True
             self._serve()
 
     # ---- trimming ----------------------------------------------------------------------------------------------------
