@@ -80,11 +80,13 @@ class Parsed:
     """What a body gave.
 
     `members_json`: the members `json`, and `data`, `data_encoding` where they apply, as JSON text without braces.
-    `keys`: the values of the payload's own `key` members, taken out; None for one that is not text.
+    `keys`: the values of the payload's own `key` members, taken out; None for one that is not text. `is_whole`: it was
+    read elsewhere, and `members_json` is all of the input_value.
     """
 
     members_json: bytes
     keys: tuple[str | None, ...] = ()
+    is_whole: bool = False
 
 
 NO_PAYLOAD = Parsed(b'"json":null')

@@ -10,8 +10,8 @@ daemon to worker
     bind     client, user, memory_bytes, cpu_s      first frame of all; limits are set, then the last of the wall
     code     hash, flow, path, source, code          a compiled flow (base64 marshal), once per worker and hash
     compile  hash, flow, path, source                only to a worker that does nothing else
-    parse    job, content_type, has_key, gunzip_limit + value   only to a worker that does nothing else;
-             value: the raw body, gzip if the limit is not 0
+    parse    job, content_type, has_key, gunzip_limit, start + value   only to a worker that does nothing else;
+             value: the raw body, gzip if the limit is not 0; start: text that the answer's value begins with
     check    job + value                             the same worker; value: an output to be checked
     context  number, hash, flow, about, limits       what runs of one webhook have in common; after the code
     run      job, context, id, created_ms, started_ms, [name], [behind] + value   runs a flow; value: its input_value.
@@ -22,7 +22,7 @@ daemon to worker
 
 worker to daemon
     compiled hash, code, warnings, asks                 or refused: hash, text
-    parsed   job, keys + value: Parsed.members_json     or: job, error (text), status (400 or 413)
+    parsed   job, keys + value: start, and Parsed.members_json      or: job, error (text), status (400 or 413)
     checked  job, [error: text]
     call     job, call, name, [raw_bytes] + value: arguments; its last raw_bytes are what is large, as it is: a file's
              content, the JSON text of a child's input
@@ -38,10 +38,12 @@ from __future__ import annotations
 
 import json
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 LENGTH = Struct("<I")
 MAX_HEAD_BYTES = 1_048_576
+# What is large enough to be spared a copy.
+LARGE_BYTES = 65_536
 # A process that knows so many forgets all when it gets one more.
 MAX_CONTEXTS = 256
 
@@ -84,13 +86,20 @@ def frame_start(head: dict[str, Any], value_bytes: int) -> bytes:
     return b"".join((LENGTH.pack(len(text) + 1 + value_bytes), text, b"\n"))
 
 
-def split(payload: bytes, max_head_bytes: int = MAX_HEAD_BYTES) -> tuple[dict[str, Any], bytes | None]:
+def split(payload: bytes | bytearray, max_head_bytes: int = MAX_HEAD_BYTES) -> tuple[dict[str, Any], bytes | None]:
     """A frame's bytes (without the length) into head and value text. Raises FrameError.
 
+    A large frame, that is a bytearray (FrameReader.feed), becomes its value.
     The head is parsed on the daemon's loop, so it is bounded; what may be large travels as the value.
     """
     end = payload.find(b"\n")
-    text, value = (payload, None) if end < 0 else (payload[:end], payload[end + 1 :])
+    if end < 0:
+        text, value = payload, None
+    elif isinstance(payload, bytearray):
+        text, value = payload[:end], cast("bytes", payload)
+        del payload[: end + 1]  # only moves its start
+    else:
+        text, value = payload[:end], payload[end + 1 :]
     if len(text) > max_head_bytes:
         raise FrameError(f"a frame's head of {len(text)} bytes, past {max_head_bytes}")
     try:
@@ -121,7 +130,10 @@ class FrameReader:
         self.limit_bytes = limit_bytes
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The frames that are complete with `data`, in order, each without its length. Raises FrameError."""
+        """The frames that are complete with `data`, in order, each without its length. Raises FrameError.
+
+        One of LARGE_BYTES or more that nothing followed yet is the bytearray that it was gathered in: it is yours.
+        """
         buffer = self._buffer
         if not buffer:
             # The common case: one read holds exactly one frame, nothing needs to be copied twice.
@@ -131,9 +143,13 @@ class FrameReader:
                 if length == size - 4 and length <= self.limit_bytes:
                     return [data[4:]]
         buffer += data
-        frames = []
+        frames: list[bytes] = []
         position = 0
         size = len(buffer)
+        if size >= LARGE_BYTES and LENGTH.unpack_from(buffer)[0] == size - 4 <= self.limit_bytes:
+            del buffer[:4]  # only moves its start
+            self._buffer = bytearray()
+            return [cast("bytes", buffer)]
         view = memoryview(buffer)
         while size - position >= 4:
             (length,) = LENGTH.unpack_from(buffer, position)
@@ -144,11 +160,7 @@ class FrameReader:
             frames.append(view[position + 4 : position + 4 + length].tobytes())
             position += 4 + length
         view.release()
-        if position == size:
-            # Not cut off in place: what a large frame took is given back.
-            self._buffer = bytearray()
-        else:
-            del buffer[:position]
+        del buffer[:position]
         return frames
 
     @property

@@ -171,7 +171,7 @@ def serve_as_worker(stream: socket.socket) -> None:
             elif op == "context":
                 contexts[head["number"]] = head["hash"], head["flow"]
             elif op == "parse":
-                send({"op": "parsed", "job": head["job"], "keys": []}, b'"json":null')
+                send({"op": "parsed", "job": head["job"], "keys": []}, head["start"].encode() + b'"json":null}')
             elif op == "check":
                 send({"op": "checked", "job": head["job"]})
             elif op == "run":

@@ -12,7 +12,7 @@ from whd.executions.record import Cause, Status
 from whd.pool import frames
 from whd.pool.job import FlowResponse
 from whd.settings.options import Limits
-from whd.wire import FrameError, FrameReader, frame, split
+from whd.wire import LARGE_BYTES, FrameError, FrameReader, frame, split
 
 LIMITS = Limits(max_output_bytes=1000)
 
@@ -145,6 +145,21 @@ def test_frames_survive_any_cut() -> None:
         position += size
     assert received == [whole[4:] for whole in sent]
     assert reader.pending_bytes == 0
+
+
+@pytest.mark.parametrize("after", [b"", b"\x05", frame({"job": 2})])
+@pytest.mark.parametrize("size", [0, 10, LARGE_BYTES, 3 * LARGE_BYTES])
+def test_large_frames_are_read_as_small_ones_are(size: int, after: bytes) -> None:
+    value = random.Random(size).randbytes(size)
+    stream = frame({"job": 1}, value) + after
+    reader = FrameReader(10 * LARGE_BYTES)
+    received: list[bytes] = []
+    for position in range(0, len(stream), 50_000):
+        received += reader.feed(stream[position : position + 50_000])
+    heads = [({"job": 1}, value), ({"job": 2}, None)]
+    assert [split(payload) for payload in received] == heads[: len(received)]
+    assert len(received) == 1 + (len(after) > 1)
+    assert reader.pending_bytes == len(after) * (len(after) == 1)
 
 
 @pytest.mark.parametrize("seed", range(300))

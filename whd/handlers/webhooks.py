@@ -110,8 +110,9 @@ class WebhookHandler:
 
         webhook = call.webhook
         gunzip_limit = webhook.limits.max_body_bytes if call.is_gzip else 0
+        start = _input_start(call).decode("ascii") + ","
         self._context.pool.digester.parse(
-            body, call.content_type, bool(webhook.keys), digested, gunzip_limit=gunzip_limit
+            body, call.content_type, bool(webhook.keys), digested, start=start, gunzip_limit=gunzip_limit
         )
 
     def _with_payload(self, call: WebhookCall, parsed: Parsed, respond: Respond) -> None:
@@ -247,11 +248,16 @@ def _is_gzip(value: bytes, is_gzip: bool) -> bool:
 
 def _input_json(call: WebhookCall, parsed: Parsed) -> bytes:
     """The flow's input_value (CONTRACT 3), with the payload's JSON as it came."""
+    return parsed.members_json if parsed.is_whole else b"%b,%b}" % (_input_start(call), parsed.members_json)
+
+
+def _input_start(call: WebhookCall) -> bytes:
+    """What comes before the payload."""
     if not call.prefix_json:
         fields = {"method": call.head.method, "path": call.path, "query": call.query.fields}
         fields["headers"] = _header_texts(call.headers)
         call.prefix_json = _encode(fields).encode("ascii")[:-1]
-    return b"%b,%b}" % (call.prefix_json, parsed.members_json)
+    return call.prefix_json
 
 
 def _header_texts(headers: Headers) -> dict[str, str]:

@@ -50,14 +50,17 @@ class Digester:
         self._is_asking = False
         self._numbers = 0
 
-    def parse(self, body: bytes, content_type: str, has_key: bool, done: Done, *, gunzip_limit: int = 0) -> None:
+    def parse(
+        self, body: bytes, content_type: str, has_key: bool, done: Done, *, start: str, gunzip_limit: int = 0
+    ) -> None:
         """payload.parse elsewhere; `done` gets what it gives or raises.
 
-        `gunzip_limit`: the body is gzip and may unpack to that many bytes; 0: it is not packed.
+        `start`: the JSON object whose last members the payload's are, up to there. `gunzip_limit`: the body is gzip and
+        may unpack to that many bytes; 0: it is not packed.
         """
         self._numbers += 1
         head: dict[str, Any] = {"op": "parse", "job": self._numbers, "content_type": content_type, "has_key": has_key}
-        head["gunzip_limit"] = gunzip_limit
+        head["gunzip_limit"], head["start"] = gunzip_limit, start
         self._add(_Task(frame_start(head, len(body)), body, max(len(body), gunzip_limit), done, self._numbers))
 
     def check(self, output: bytes, done: Done) -> None:
@@ -146,4 +149,4 @@ def _read(head: dict[str, Any], value: bytes | None, number: int) -> Parsed | Ht
     keys = head.get("keys", [])
     if type(keys) is not list:
         raise FrameError("keys is not a list")
-    return Parsed(value or b"", tuple(key if type(key) is str else None for key in keys))
+    return Parsed(value or b"", tuple(key if type(key) is str else None for key in keys), is_whole=True)

@@ -13,7 +13,7 @@ from ..errors import BadPayload
 from ..executions.record import Cause, Status
 from ..payload import decode_strict, is_quick
 from ..settings.options import Limits
-from ..wire import MAX_HEAD_BYTES, FrameError, split_raw
+from ..wire import LARGE_BYTES, MAX_HEAD_BYTES, FrameError, split_raw
 from .job import End, FlowResponse
 
 MAX_MESSAGE_CHARS = 65_536
@@ -89,7 +89,7 @@ def read_plain_end(payload: bytes, limits: Limits) -> tuple[int, End, int] | Non
     What is accepted here `split` and `read_end` would read the same way, at several times the cost, and they are asked
     about everything else: only they say what is wrong with a frame. Raises FrameError for an output that is not JSON.
     """
-    found = _PLAIN_END.match(payload)
+    found = _PLAIN_END.match(payload) if len(payload) < LARGE_BYTES else None
     if found is None:
         return None
     output = payload[found.end() :]

@@ -124,11 +124,16 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
+def _after(payload: bytes, start: int) -> bytes:
+    # A large frame is a bytearray; flows get bytes.
+    return payload[start:] if type(payload) is bytes else memoryview(payload)[start:].tobytes()
+
+
 def _split(payload: bytes) -> Frame:
     end = payload.find(b"\n")
     try:
         if end < 0:
             return _scan(payload.decode("ascii"), 0)[0], None
-        return _scan(payload[:end].decode("ascii"), 0)[0], payload[end + 1 :]
+        return _scan(payload[:end].decode("ascii"), 0)[0], _after(payload, end + 1)
     except (ValueError, StopIteration):
         leave(EXIT_PROTOCOL)

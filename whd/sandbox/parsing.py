@@ -16,7 +16,8 @@ def parse(head: dict[str, Any], value: bytes) -> Frame:
         parsed = payload.parse(body, head["content_type"], head["has_key"])
     except (BadPayload, TooLarge) as error:
         return {"op": "parsed", "job": head["job"], "error": error.detail, "status": error.status}, None
-    return {"op": "parsed", "job": head["job"], "keys": list(parsed.keys)}, parsed.members_json
+    value = b"".join((head["start"].encode("ascii"), parsed.members_json, b"}"))
+    return {"op": "parsed", "job": head["job"], "keys": list(parsed.keys)}, value
 
 
 def check(head: dict[str, Any], value: bytes) -> Frame:
