@@ -13,7 +13,7 @@ import uvloop
 from tests.running import simple_project
 from whd.executions.record import Execution
 from whd.executions.runner import Live
-from whd.pool import pool
+from whd.pool import frames, pool
 from whd.pool.worker import Worker
 from whd.service import Paths, Service
 
@@ -41,12 +41,21 @@ def run(service: Service, seconds: float) -> asyncio.Future[Live]:
     return ended
 
 
+def hand_over_whatever_it_takes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a busy machine makes long counts as short all the same."""
+    always_us = int(PATIENCE_S * 1e6)
+    monkeypatch.setattr(pool, "SHORT_US", always_us)
+    monkeypatch.setattr(pool, "HANDED_US", always_us)
+    service.pool._spread_us = always_us
+
+
 async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = simple_project(folder)
     project.options(workers=1)
     project.flow("acme", "spin", FLOW)
     service = Service(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
     await service.start()
+    hand_over_whatever_it_takes(service, monkeypatch)
     try:
         for _ in range(pool.SHORT_RUNS + 1):
             await asyncio.wait_for(run(service, 0), PATIENCE_S)
@@ -85,3 +94,39 @@ def test_a_job_that_the_process_dropped_at_the_last_moment_waits_again(
 ) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scene(tmp_path, monkeypatch))
+
+
+async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "REVOKE_AFTER_S", PATIENCE_S)
+    project = simple_project(folder)
+    project.options(workers=1)
+    project.flow("acme", "spin", FLOW)
+    service = Service(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
+    await service.start()
+    hand_over_whatever_it_takes(service, monkeypatch)
+    try:
+        for _ in range(pool.SHORT_RUNS + 1):
+            await asyncio.wait_for(run(service, 0), PATIENCE_S)
+        first, second = run(service, 0), run(service, PATIENCE_S)
+        await asyncio.wait_for(first, PATIENCE_S)
+        assert service.pool.handed_total == 1
+        (job,) = service.pool._started
+        while not job.log_lines:
+            await asyncio.sleep(0)
+        worker = job.worker
+        assert worker is not None
+        service.pool._revoke(worker)
+        service.pool._on_frame(worker, frames.REVOKED)
+        execution = (await asyncio.wait_for(second, PATIENCE_S)).execution
+        assert execution.status == "ENDED_ERROR"
+        assert "it takes back what it has begun" in execution.message
+        assert execution.attempts == 1
+        assert (service.pool.scheduler.running, service.pool.scheduler.waiting) == (0, 0)
+    finally:
+        await service.close()
+
+
+def test_a_process_cannot_take_back_what_it_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken one that says so would have the execution run again, all that it did included, and so for ever."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(lie(tmp_path, monkeypatch))

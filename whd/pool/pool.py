@@ -375,6 +375,10 @@ class Pool:
             self._take_back(worker)
             worker.handed.extend(later)
         if job is not None and 0 <= job.handed_after < worker.revokes_answered:
+            if job.calls or job.log_lines:
+                # It did start: run again, it would do twice what it has done already, and never reach its limits.
+                self._broke_protocol(job, "it takes back what it has begun")
+                return
             self._postpone(job, worker)
         if worker.job is None and not worker.handed and worker.revokes_answered == worker.revokes_sent:
             self._unanswered.pop(worker, None)
