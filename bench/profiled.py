@@ -36,14 +36,17 @@ class Step(NamedTuple):
 DAEMON = (
     Step("connection: phases, deadlines, the write to the client", "whd.http.protocol:ClientProtocol.data_received"),
     Step("connection: bytes kept", "whd.http.connection:Connection.receive_data"),
-    Step("connection: head and body out of the bytes", "whd.http.connection:Connection.next_event"),
+    Step("connection: the same head as before", "whd.http.connection:Connection.repeated_head"),
+    Step("connection: any other head, and body", "whd.http.connection:Connection.next_event"),
     Step("app: route, webhook, key in headers", "whd.app:App.admit"),
+    Step("app: the same head as before", "whd.app:App.readmit"),
     Step("handler: permission, input, record", "whd.handlers.webhooks:WebhookHandler.handle"),
     Step("payload: JSON read, key taken out", "whd.payload:parse"),
     Step("runner: id and time", "whd.executions.runner:Runner.prepare"),
     Step("runner: room, waiter, job made", "whd.executions.runner:Runner.start"),
-    Step("pool: queue, place, process", "whd.pool.pool:Pool.submit"),
-    Step("pool: frames for the worker", "whd.pool.orders:run_frames"),
+    Step("pool: queue", "whd.pool.pool:Pool.submit"),
+    Step("pool: places, processes, what waits in them", "whd.pool.pool:Pool._dispatch"),
+    Step("pool: frames for the worker", "whd.pool.orders:hold_run"),
     Step("pool: write to the worker", "whd.pool.worker:Worker.send"),
     Step("pool: read from the worker, next job", "whd.pool.worker:Worker._on_readable"),
     Step("wire: head of its frame", "whd.wire:split"),
@@ -165,10 +168,18 @@ def work(count: int, clock: Clock, steps: tuple[Step, ...] = WORKER) -> float:
         exchange = answers.exchange("127.0.0.1", targets.PATH, 0, 0)
         given = {"method": "POST", "path": targets.PATH, "query": {}, "headers": {"content-type": "application/json"}}
         value = json.dumps({**given, "json": exchange.payload}, separators=(",", ":")).encode()
-        names = {"id": "0" * 36, "type": "FLOW", "name": "order", "flow_name": "order", "webhook_name": "order"}
-        execution = {**names, "client_name": "acme", "user_name": "kevin", "status": "RUNNING"}
+        names = {"type": "FLOW", "name": "order", "flow_name": "order", "webhook_name": "order"}
         limits = {"max_output_bytes": 8_388_608, "max_log_bytes": 1_048_576, "max_calls": 100_000}
-        run = wire.frame({"op": "run", "job": 1, "hash": "h", "execution": execution, "limits": limits}, value)
+        context = {
+            "number": 1,
+            "hash": "h",
+            "flow": "order",
+            "about": {**names, "client_name": "acme"},
+            "limits": limits,
+        }
+        worker._context({"op": "context", **context}, None)
+        times = {"created_ms": 1_795_418_280_123, "started_ms": 1_795_418_280_124}
+        run = wire.frame({"op": "run", "job": 1, "context": 1, "id": "0" * 36, **times}, value)
         begun = time.perf_counter()
         for _ in range(count):
             daemon.sendall(run)

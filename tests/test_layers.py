@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("executions.runner", "broker"),
     ("pool", "http", "executions", "settings", "sandbox", "rest", "saved", "locks"),
     ("auth", "routes", "query"),
-    ("payload", "wire", "settings.model", "settings.options", "http.messages", "executions.record"),
+    ("payload", "wire", "settings.model", "settings.options", "http.messages", "executions.record", "timestamps"),
     ("errors",),
 )
 # Data and core: values in, values out.
@@ -29,7 +29,7 @@ PURE = (
     "settings.options", "settings.parse", "http.connection", "http.messages", "http.checks", "pool.scheduler",
     "pool.frames", "tables", "http.plain", "http.body", "http.writer", "auth.connections", "auth.urls",
     "auth.addresses", "rest.values", "rest.inputs", "rest.outputs", "executions.family", "broker.call", "locks",
-    "explain", "sandbox.asks",
+    "explain", "sandbox.asks", "timestamps",
 )  # fmt: skip
 WITH_EFFECTS = {"socket", "asyncio", "time", "subprocess", "threading", "sqlite3", "select"}
 
@@ -106,7 +106,7 @@ def test_the_core_does_no_io(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in sorted(MODULES) if name.startswith("sandbox")])
 def test_the_far_side_imports_only_what_it_needs(name: str) -> None:
-    allowed = ("whd.sandbox", "whd.wire", "whd.errors", "whd.payload")
+    allowed = ("whd.sandbox", "whd.wire", "whd.errors", "whd.payload", "whd.timestamps")
     for imported in imports(name, MODULES[name]):
         assert not imported.startswith("whd.") or imported.startswith(allowed), imported
 

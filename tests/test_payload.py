@@ -147,3 +147,20 @@ def test_what_is_not_gzip_is_refused(body: bytes) -> None:
 def test_text_that_looks_like_a_huge_number_is_text() -> None:
     body = b'{"a": "1e999", "b": 1e-999, "c": 1e300}'
     assert payload.parse(body, JSON_TYPE, False).members_json == b'"json":' + body
+
+
+@pytest.mark.parametrize(
+    ("body", "is_quick"),
+    [
+        (b"[" + b"1," * 8_000 + b"1]", True),
+        (b'{"text":"' + b"x" * 200_000 + b'"}', True),
+        (b'{"text":"' + b"x" * payload.LARGE_BYTES + b'"}', False),
+        (b"[" + b"1," * 20_000 + b"1]", False),
+        (b"[" + b"{}" * 20_000 + b"]", False),
+        (b'"' + b"\\n" * 20_000 + b'"', False),
+        (b"a=1&" * 20_000, False),
+        (b"%20" * 20_000, False),
+    ],
+)
+def test_what_holds_up_the_loop_is_read_elsewhere(body: bytes, is_quick: bool) -> None:
+    assert payload.is_quick(body) is is_quick

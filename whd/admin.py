@@ -16,10 +16,11 @@ from typing import Any
 from . import __version__
 from .admin_settings import SettingOperations
 from .errors import HttpError, WhdError
-from .executions.record import Execution, Status, timestamp, to_json
+from .executions.record import Execution, Status, to_json
 from .executions.runner import Live
 from .executions.store import Stored
 from .service import Service
+from .timestamps import timestamp
 
 MAX_LIST = 10_000
 

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .errors import StateError, WhdError
-from .executions.record import timestamp
 from .saved import Done
 from .service import Service
 from .settings.model import OPERATOR, Client, Setting
 from .settings.saved import masked
+from .timestamps import timestamp
 
 
 class SettingOperations:

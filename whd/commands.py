@@ -21,7 +21,6 @@ from . import control, daemon, explain, systemd, tables
 from .admin import Admin
 from .check import check_everything
 from .errors import BadPayload, ConfigError, StateError, UsageError
-from .executions.record import timestamp
 from .payload import decode_strict
 from .sandbox.isolation import doctor as sandbox_doctor
 from .saved import read_settings
@@ -31,6 +30,7 @@ from .settings.model import Webhook
 from .settings.options import Options
 from .settings.parse import parse_setting, read_webhook
 from .settings.places import WEBHOOK_PREFIX
+from .timestamps import timestamp
 
 Command = Callable[[Paths, argparse.Namespace], int]
 

@@ -13,8 +13,9 @@ daemon to worker
     parse    job, content_type, has_key, gunzip_limit + value   only to a worker that does nothing else;
              value: the raw body, gzip if the limit is not 0
     check    job + value                             the same worker; value: an output to be checked
-    run      job, hash, execution, limits, [behind] + value   runs a flow; value: its input_value. behind: it was handed
-             over while another one ran
+    context  number, hash, flow, about, limits       what runs of one webhook have in common; after the code
+    run      job, context, id, created_ms, started_ms, [name], [behind] + value   runs a flow; value: its input_value.
+             behind: it was handed over while another one ran
     revoke                                           no job that was handed behind another before this shall start
     answer   job, call, [error: {type, text}], [raw_bytes] + value   to a call; its last raw_bytes are a file's content,
              as it is, and not JSON
@@ -41,6 +42,8 @@ from typing import Any, NamedTuple
 
 LENGTH = Struct("<I")
 MAX_HEAD_BYTES = 1_048_576
+# A process that knows so many forgets all when it gets one more.
+MAX_CONTEXTS = 256
 
 _decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -73,6 +76,12 @@ def frame(head: dict[str, Any], value: bytes | None = None) -> bytes:
     if value is None:
         return LENGTH.pack(len(text)) + text
     return b"".join((LENGTH.pack(len(text) + 1 + len(value)), text, b"\n", value))
+
+
+def frame_start(head: dict[str, Any], value_bytes: int) -> bytes:
+    """A frame but for its value, which follows as it is: for values that are not worth a copy."""
+    text = _encode(head).encode("ascii")
+    return b"".join((LENGTH.pack(len(text) + 1 + value_bytes), text, b"\n"))
 
 
 def split(payload: bytes, max_head_bytes: int = MAX_HEAD_BYTES) -> tuple[dict[str, Any], bytes | None]:
@@ -125,15 +134,21 @@ class FrameReader:
         frames = []
         position = 0
         size = len(buffer)
+        view = memoryview(buffer)
         while size - position >= 4:
             (length,) = LENGTH.unpack_from(buffer, position)
             if length > self.limit_bytes:
                 raise FrameError(f"a frame of {length} bytes, past the limit of {self.limit_bytes}")
             if size - position - 4 < length:
                 break
-            frames.append(bytes(buffer[position + 4 : position + 4 + length]))
+            frames.append(view[position + 4 : position + 4 + length].tobytes())
             position += 4 + length
-        del buffer[:position]
+        view.release()
+        if position == size:
+            # Not cut off in place: what a large frame took is given back.
+            self._buffer = bytearray()
+        else:
+            del buffer[:position]
         return frames
 
     @property

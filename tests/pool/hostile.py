@@ -126,6 +126,7 @@ def serve_as_worker(stream: socket.socket) -> None:
     reader = FrameReader(1 << 30)
     waiting: list[bytes] = []
     sources: dict[tuple[str, str], str] = {}
+    contexts: dict[int, tuple[str, str]] = {}
 
     def receive() -> tuple[dict[str, Any], bytes | None]:
         while not waiting:
@@ -151,7 +152,7 @@ def serve_as_worker(stream: socket.socket) -> None:
             head = {"op": "call", "job": job, "call": number, "name": name, "raw_bytes": len(raw)}
             send(head, text.encode() + raw)
 
-        source = sources[head["hash"], head["execution"]["flow_name"]]
+        source = sources[contexts[head["context"]]]
         names = {"job": job, "head": head, "inputs": value, "stream": stream, "receive": receive, "send": send}
         exec(
             compile(source, "hostile", "exec"),
@@ -167,6 +168,8 @@ def serve_as_worker(stream: socket.socket) -> None:
                 send({"op": "compiled", "hash": head["hash"], "code": code, "warnings": []})
             elif op == "code":
                 sources[head["hash"], head["flow"]] = head["source"]
+            elif op == "context":
+                contexts[head["number"]] = head["hash"], head["flow"]
             elif op == "parse":
                 send({"op": "parsed", "job": head["job"], "keys": []}, b'"json":null')
             elif op == "check":

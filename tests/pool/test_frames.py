@@ -161,3 +161,53 @@ def test_garbage_is_never_more_than_a_frame_error(seed: int) -> None:
             frames.read_log(value)
     except FrameError:
         pass
+
+
+PLAIN = b'{"op":"end","job":7,"status":"ENDED_SUCCESS","took_us":31,"message":"all done"}\n{"a":[1,"x"],"b":null}'
+# What a short way could take for something else than the long one does.
+PARTS = (
+    b"", b" ", b"\n", b'"', b"\\", b"\\n", b"\\u0041", b"\\ud800", b"0", b"-1", b"1e5", b"007", b"true", b"{}", b"{",
+    b"}", b"[", b",", b":", b"NaN", b"\xff", b"\xc3\xa9", b"\xe2\x80\xa8", b"\x00", b"\x1f", b"\x7f", b"9" * 16,
+    b"ENDED_ERROR", b"ended", b'"limit":"cpu_s",', b'"fresh":true,', b'"name":"n",', b'"job":8,', b'"message":"other",',
+    b'"took_us":-1,', b'"response":{},', b'"output_bytes":1,', b"x" * 1001,
+)  # fmt: skip
+
+
+def read_both_ways(payload: bytes) -> tuple[Any, Any]:
+    """What the short way makes of a frame, and what the long one does; None for a refusal."""
+    try:
+        plain: Any = frames.read_plain_end(payload, LIMITS)
+    except FrameError:
+        plain = FrameError
+    try:
+        head, value = split(payload)
+        if head.get("op") != "end":
+            raise FrameError("another op")
+        long: Any = (
+            frames.int_member(head, "job"), frames.read_end(head, value, LIMITS), frames.int_member(head, "took_us")
+        )  # fmt: skip
+        if head.get("fresh"):
+            long = FrameError
+    except FrameError:
+        long = FrameError
+    return plain, long
+
+
+def test_the_short_way_reads_an_end_as_the_long_one_does() -> None:
+    choose = random.Random(5)
+    taken = 0
+    for number in range(6_000):
+        data = bytearray(PLAIN)
+        for _ in range(number and choose.randrange(1, 4)):
+            at = choose.randrange(len(data) + 1)
+            match choose.randrange(3):
+                case 0:
+                    data[at:at] = choose.choice(PARTS)
+                case 1:
+                    del data[at : at + choose.randrange(1, 6)]
+                case _:
+                    data[at : at + choose.randrange(1, 8)] = choose.choice(PARTS)
+        plain, long = read_both_ways(bytes(data))
+        assert plain is None or plain == long, bytes(data)
+        taken += plain is not None
+    assert taken > 500

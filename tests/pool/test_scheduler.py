@@ -16,7 +16,7 @@ FLOW = Flow("c", "f", "", "", "")
 
 
 def job(client: str, *, is_first: bool = False) -> Job:
-    return Job(client, "u", FLOW, Options(), "user", b"{}", "", None, is_first=is_first)  # type: ignore[arg-type]
+    return Job(client, "u", FLOW, Options(), "user", b"{}", "id", 0, "", None, is_first=is_first)  # type: ignore[arg-type]
 
 
 def take_all(scheduler: Scheduler) -> list[Job]:

@@ -116,6 +116,7 @@ class TestWorker:
         self._frames: list[bytes] = []
         self._jobs = 0
         self._known: set[tuple[str, str]] = set()
+        self._contexts: list[dict[str, Any]] = []
 
     def send(self, head: dict[str, Any], value: bytes | None = None) -> None:
         self.socket.sendall(frame(head, value))
@@ -145,25 +146,32 @@ class TestWorker:
         return digest
 
     def run_head(self, digest: str, name: str = "signup", **limits: int) -> dict[str, Any]:
+        """The head of a run; what it has in common with others is sent before."""
         self._jobs += 1
-        return {
-            "op": "run",
-            "job": self._jobs,
+        context = {
             "hash": digest,
-            "execution": {
-                "id": "0198c0de-0000-7000-8000-000000000001",
+            "flow": name,
+            "about": {
                 "name": name,
                 "type": "FLOW",
                 "flow_name": name,
                 "webhook_name": "signup",
                 "user_name": "kevin",
                 "client_name": "acme",
-                "created_at": "2026-11-23T07:18:00.123Z",
-                "started_at": "2026-11-23T07:18:00.124Z",
-                "status": "RUNNING",
                 "env_name": "test",
             },
             "limits": {**LIMITS, **limits},
+        }
+        if context not in self._contexts:
+            self._contexts.append(context)
+            self.send({"op": "context", "number": len(self._contexts), **context})
+        return {
+            "op": "run",
+            "job": self._jobs,
+            "context": self._contexts.index(context) + 1,
+            "id": "0198c0de-0000-7000-8000-000000000001",
+            "created_ms": 1_795_418_280_123,
+            "started_ms": 1_795_418_280_124,
         }
 
     def start(self, digest: str, inputs: Any = None, **limits: int) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from whd.settings.document import load
 from whd.settings.model import Fault, User, Webhook
-from whd.settings.options import LIMIT_NAMES, Limits, Options, option_fields
+from whd.settings.options import LIMIT_NAMES, SANDBOX_LAYERS, Limits, Options, option_fields
 from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users, parse_webhook
 
 OPTIONS = Options()
@@ -72,6 +72,8 @@ class TestOptions:
             ("log_level: Info\n", "whd.yaml:1: log_level: is the text 'Info'; expected debug or info or warning"
              " or error - did you mean info?"),
             ("sandbox_require: seccomp\n", "whd.yaml:1: sandbox_require: is text; expected a list, as in ['seccomp']"),
+            ("sandbox_require:\n- seccomp\n- landlok\n", "whd.yaml:3: sandbox_require: is the text 'landlok'; expected "
+             f"{' or '.join(SANDBOX_LAYERS)} - did you mean landlock?"),
             ("listen: []\n",
              "whd.yaml:1: listen: is an empty list; expected at least one HOST:PORT or unix:/path"),
             ("listen: 8080\n", "whd.yaml:1: listen: is a whole number; expected text; quote it: \"8080\""),
@@ -267,6 +269,7 @@ robot:
             ('"a\\nb": {}\n', "not printable"),
             ("kevin: {}\nkevin: {}\n", "stands here again"),
             ("- kevin\n", "is a list; expected a mapping of users"),
+            ("kevin:\n  connections: {'\ufeffREST': 1}\n", "kevin.connections.\\ufeffREST: is a whole number"),
         ],
     )
     def test_faults(self, text: str, fault: str) -> None:

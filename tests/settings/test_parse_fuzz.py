@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,9 @@ from whd.settings.options import Options
 from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users, parse_webhook
 
 OPTIONS = Options()
-ROUNDS_S = 0.8
+ROUNDS_S = float(os.environ.get("FUZZ_S", "0.8"))
+# The same in each run, so that a red one is the change's doing; FUZZ_SEED=random FUZZ_S=60 looks further.
+SEED = os.environ.get("FUZZ_SEED", "1")
 
 Parser = Callable[[bytes], tuple[Any, Sequence[Fault]]]
 
@@ -64,7 +67,7 @@ def mutated(chance: random.Random) -> bytes:
 @pytest.mark.parametrize("kind", PARSERS)
 @pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
 def test_mutated_files_and_random_bytes_give_a_value_or_faults(kind: str) -> None:
-    seed = random.randrange(2**32)
+    seed = random.randrange(2**32) if SEED == "random" else int(SEED)
     chance = random.Random(seed)
     end = time.monotonic() + ROUNDS_S
     while time.monotonic() < end:
@@ -82,7 +85,7 @@ def test_mutated_files_and_random_bytes_give_a_value_or_faults(kind: str) -> Non
 
 
 def test_no_mutation_of_a_webhook_puts_its_key_into_a_fault() -> None:
-    seed = random.randrange(2**32)
+    seed = random.randrange(2**32) if SEED == "random" else int(SEED)
     chance = random.Random(seed)
     end = time.monotonic() + ROUNDS_S
     while time.monotonic() < end:

@@ -19,7 +19,8 @@ from ..executions.record import Execution, to_json
 from ..executions.runner import Live, Runner
 from ..executions.store import Stored
 from ..http.budget import BufferBudget
-from ..pool.digester import LARGE_BYTES, Digester
+from ..payload import is_quick
+from ..pool.digester import Digester
 from ..pool.frames import MAX_MESSAGE_CHARS, strict_json
 from ..wire import FrameError
 from .broker import Broker, Handler
@@ -60,7 +61,7 @@ class ExecutionCalls:
         """{flow, name} and the input as JSON text: {id}. The child is on its way when the answer comes."""
         call.raw = call.raw or b"null"
         size = len(call.raw)
-        if size <= LARGE_BYTES:
+        if is_quick(call.raw):
             try:
                 strict_json(call.raw, "the input")
             except FrameError as error:

@@ -10,7 +10,8 @@ from ..auth.permissions import Action, PermissionDenied
 from ..auth.urls import BadUrl
 from ..executions.record import Event, Execution, Status
 from ..executions.runner import Live, Runner, now_ms
-from ..pool.digester import LARGE_BYTES, Digester
+from ..payload import is_quick
+from ..pool.digester import Digester
 from ..rest import (
     InputError,
     RestClient,
@@ -100,7 +101,7 @@ class RestCalls:
     def _on_outcome(self, live: Live, call: Call, outcome: Outcome) -> None:
         if isinstance(outcome, RestResult):
             text = json_text(outcome)
-            if text is not None and len(text) > LARGE_BYTES:
+            if text is not None and not is_quick(text):
                 self._digester.check(text, lambda checked: self._on_checked(live, outcome, text, checked))
             else:
                 self._end(live, outcome, json_bytes(output_of(outcome)))

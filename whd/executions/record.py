@@ -11,8 +11,9 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as _quote
+
+from ..timestamps import timestamp
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -165,20 +166,6 @@ def new_id(now_ms: int | None = None) -> str:
     return f"{_id_start(milliseconds)}{digits[:3]}-{_VARIANTS[digits[3]]}{digits[4:7]}-{digits[7:19]}"
 
 
-@functools.lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-
-
-@functools.lru_cache(maxsize=64)
-def timestamp(milliseconds: int) -> str | None:
-    """2026-11-23T07:18:00.123Z (RFC 3339), None for 0."""
-    if not milliseconds:
-        return None
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{_second(seconds)}{rest:03d}Z"
-
-
 @functools.lru_cache(maxsize=1024)
 def script_json(source: str) -> bytes:
     """A flow's source as a JSON string; the same few sources are answered again and again."""
@@ -204,6 +191,18 @@ def names_json(execution: Execution) -> str:
     return _names_json(
         execution.kind,
         execution.name,
+        execution.flow_name,
+        execution.webhook_name,
+        execution.client_name,
+        execution.user_name,
+    )
+
+
+def shared_names_json(execution: Execution) -> str:
+    """The same members as they are before an execution has a name of its own: what all of one webhook share."""
+    return _names_json(
+        execution.kind,
+        "",
         execution.flow_name,
         execution.webhook_name,
         execution.client_name,

@@ -22,7 +22,7 @@ from ..pool.pool import Pool
 from ..settings.model import Flow, Snapshot, User
 from ..settings.options import Limits
 from .family import Family, Tree
-from .record import Cause, Event, Execution, Status, names_json, new_id, timestamp
+from .record import Cause, Event, Execution, Status, new_id, shared_names_json
 from .store import Store, Stored
 
 log = logging.getLogger("whd.executions")
@@ -277,8 +277,11 @@ class Runner:
             live.limits,
             live.isolation,
             execution.input_json,
-            f'"id":"{execution.id}",{names_json(execution)},"created_at":"{timestamp(execution.created_ms)}"',
+            execution.id,
+            execution.created_ms,
+            shared_names_json(execution),
             self,
+            name=execution.name,
             is_child=execution.parent_id != "",
             is_first=is_first,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -42,6 +43,9 @@ _DEFECTS = (sqlite3.Error, ArithmeticError, ValueError, TypeError, LookupError, 
 
 # Rows to one statement: each is one release of the interpreter's lock and, with a busy loop thread, one wait for it.
 _ROWS_PER_STATEMENT = 16
+# Up to so many rows to a commit the thread gives way after each statement: a call would wait for all of them on a core
+# that it shares with the loop. With more, calls come faster than that would let it keep up.
+_YIELD_ROWS = 512
 # sqlite3 copies what is bound; larger records go one by one, so that memory does not double.
 _LARGE_BYTES = 65_536
 # What a commit adds to the WAL at least: a few pages, whatever the record's size.
@@ -169,6 +173,8 @@ class Writer:
                     count += 1
                     if count == _ROWS_PER_STATEMENT:
                         execute(_SAVE_MANY, pending)
+                        if len(batch.rows) <= _YIELD_ROWS:
+                            os.sched_yield()
                         pending = []
                         count = 0
                 if count:

@@ -20,7 +20,6 @@ from ..executions.runner import Live
 from ..http.messages import Admission, Head, Headers, Response
 from ..payload import Parsed
 from ..pool.compiler import Code, refusal_faults
-from ..pool.digester import LARGE_BYTES
 from ..pool.job import FlowResponse
 from ..query import Query
 from ..query import parse as parse_query
@@ -93,7 +92,7 @@ class WebhookHandler:
 
     def handle(self, call: WebhookCall, body: bytes, respond: Respond) -> Callable[[], None] | None:
         """Reads the payload here or, if it is large, elsewhere, and goes on with it. Raises HttpError."""
-        if len(body) < LARGE_BYTES and not call.is_gzip:
+        if not call.is_gzip and payload.is_quick(body):
             self._with_payload(call, payload.parse(body, call.content_type, bool(call.webhook.keys)), respond)
         else:
             self._digest(call, body, respond)

@@ -13,9 +13,10 @@ import re
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..settings.model import Fault, Flow
+from ..settings.options import Limits
 from ..wire import MAX_ASKED_CHARS, MAX_ASKS, Ask, FrameError, frame, split
 from .frames import int_member, text_member
 from .processes import Processes
@@ -33,11 +34,20 @@ _LINE = re.compile(r"[^\n:]*:(\d+): (.*)")
 Key = tuple[str, str, str]
 
 
+class Context(NamedTuple):
+    """What the runs of one webhook and flow have in common (wire op `context`): sent once to each process."""
+
+    number: int
+    frame: bytes
+    limits: Limits
+
+
 @dataclass(slots=True)
 class Code:
     """What became of a source: `frame` for workers once it is compiled, or `refusal`, or neither yet.
 
-    `short_runs`: how many of its latest executions in a row were short and asked for nothing.
+    `short_runs`: how many of its latest executions in a row were short and asked for nothing. `took_us`: how long
+    those took of late. `contexts`: by what a job says of itself and by its limits' identity.
     """
 
     key: Key
@@ -47,7 +57,9 @@ class Code:
     asks: tuple[Ask, ...] = ()
     attempts: int = 0
     short_runs: int = 0
+    took_us: int = 0
     waiting: list[Callable[[Code], None]] = field(default_factory=list)
+    contexts: dict[tuple[str, int], Context] = field(default_factory=dict)
 
     @property
     def is_known(self) -> bool:

@@ -15,13 +15,11 @@ from typing import Any
 from ..errors import BadPayload, HttpError, Overloaded, TooLarge
 from ..payload import Parsed
 from ..settings.options import Options
-from ..wire import FrameError, frame, split
+from ..wire import FrameError, frame_start, split
 from .frames import text_member
 from .processes import Processes
 from .worker import Binding, Worker
 
-# Below this a payload is parsed on the loop: half a millisecond at the most.
-LARGE_BYTES = 65_536
 TASK_TIMEOUT_S = 30.0
 MEMORY_PER_BYTE = 48
 MIN_MEMORY_BYTES = 1_073_741_824
@@ -31,7 +29,8 @@ Done = Callable[[Parsed | HttpError], None]
 
 @dataclass(slots=True)
 class _Task:
-    frame: bytes
+    start: bytes
+    value: bytes
     value_bytes: int
     done: Done
     number: int = 0
@@ -59,12 +58,13 @@ class Digester:
         self._numbers += 1
         head: dict[str, Any] = {"op": "parse", "job": self._numbers, "content_type": content_type, "has_key": has_key}
         head["gunzip_limit"] = gunzip_limit
-        self._add(_Task(frame(head, body), max(len(body), gunzip_limit), done, self._numbers))
+        self._add(_Task(frame_start(head, len(body)), body, max(len(body), gunzip_limit), done, self._numbers))
 
     def check(self, output: bytes, done: Done) -> None:
         """Whether an output is strict JSON; `done` gets BadPayload if not."""
         self._numbers += 1
-        self._add(_Task(frame({"op": "check", "job": self._numbers}, output), len(output), done, self._numbers))
+        start = frame_start({"op": "check", "job": self._numbers}, len(output))
+        self._add(_Task(start, output, len(output), done, self._numbers))
 
     def _add(self, task: _Task) -> None:
         self._tasks.append(task)
@@ -95,8 +95,9 @@ class Digester:
         self._worker = worker
         # What comes back is re-encoded: a character may become six (\uXXXX), binary data grows by a third.
         worker.reader.limit_bytes = task.value_bytes * 6 + 65_536
-        worker.send(task.frame)
-        task.frame = b""
+        worker.hold(task.start)
+        worker.send(task.value)
+        task.value = b""
         self._timer = self._loop.call_later(TASK_TIMEOUT_S, self._timed_out)
 
     def _timed_out(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import BadPayload
 from ..executions.record import Cause, Status
-from ..payload import decode_strict
+from ..payload import decode_strict, is_quick
 from ..settings.options import Limits
 from ..wire import MAX_HEAD_BYTES, FrameError, split_raw
 from .job import End, FlowResponse
@@ -78,12 +78,12 @@ def strict_json(value: bytes | None, what: str) -> Any:
 REVOKED = b'{"op":"revoked"}'
 
 _PLAIN_END = re.compile(
-    rb'\{"op":"end","job":([0-9]{1,15}),"status":"(ENDED_SUCCESS|ENDED_ERROR)","took_us":([0-9]{1,15}),'
+    rb'\{"op":"end","job":(0|[1-9][0-9]{0,14}),"status":"(ENDED_SUCCESS|ENDED_ERROR)","took_us":(0|[1-9][0-9]{0,14}),'
     rb'"message":"([ !#-\[\]-~]{0,1000})"\}\n'
 )
 
 
-def read_plain_end(payload: bytes, limits: Limits, checked_to_bytes: int) -> tuple[int, End, int] | None:
+def read_plain_end(payload: bytes, limits: Limits) -> tuple[int, End, int] | None:
     """The job's number, its end and its microseconds of an `end` frame of the common form; None for any other.
 
     What is accepted here `split` and `read_end` would read the same way, at several times the cost, and they are asked
@@ -93,7 +93,7 @@ def read_plain_end(payload: bytes, limits: Limits, checked_to_bytes: int) -> tup
     if found is None:
         return None
     output = payload[found.end() :]
-    if len(output) > checked_to_bytes or len(output) > limits.max_output_bytes:
+    if len(output) > limits.max_output_bytes or not is_quick(output):
         return None
     strict_json(output, "the output")
     job, status, took_us, message = found.groups()
@@ -101,8 +101,8 @@ def read_plain_end(payload: bytes, limits: Limits, checked_to_bytes: int) -> tup
     return int(job), end, int(took_us)
 
 
-def read_end(head: dict[str, Any], value: bytes | None, limits: Limits, *, checked_from_bytes: int = 2**62) -> End:
-    """An `end` frame. An output larger than `checked_from_bytes` is checked elsewhere. Raises FrameError."""
+def read_end(head: dict[str, Any], value: bytes | None, limits: Limits) -> End:
+    """An `end` frame. Of its output only what is quickly checked is (payload.is_quick). Raises FrameError."""
     status = _END_STATUSES.get(text_member(head, "status", 32))
     if status is None:
         raise FrameError("an end without a known status")
@@ -115,7 +115,7 @@ def read_end(head: dict[str, Any], value: bytes | None, limits: Limits, *, check
         response = read_response(head["response"], body, limits)
     if len(output) > limits.max_output_bytes:
         raise FrameError(f"an output of {len(output)} bytes past max_output_bytes")
-    if len(output) <= checked_from_bytes:
+    if is_quick(output):
         strict_json(output, "the output")
     return End(
         status=status,

@@ -97,8 +97,9 @@ class Customer(Protocol):
 class Job:
     """One execution for the pool. Only the fields up to `is_first` are the customer's to fill.
 
-    `about_json`: what a flow may know of its execution, as JSON members without braces. `is_first`: a child or a
-    restarted execution, which waits before new calls and outside max_queue.
+    `about_json`: what a flow may know of its execution and of all others of its webhook, as JSON members without
+    braces. `name`: what the execution is called, if that is not in there. `is_first`: a child or a restarted
+    execution, which waits before new calls and outside max_queue.
     """
 
     client_name: str
@@ -107,8 +108,11 @@ class Job:
     limits: Limits
     isolation: str
     input_json: bytes
+    execution_id: str
+    created_ms: int
     about_json: str
     customer: Customer
+    name: str = ""
     is_child: bool = False
     is_first: bool = False
 

@@ -5,40 +5,70 @@ The other direction, what a process says, is frames.py.
 
 from __future__ import annotations
 
-import functools
+import itertools
 import json
 import time
+from json.encoder import encode_basestring_ascii as quote
 
-from ..executions.record import timestamp
 from ..settings.options import Limits
-from ..wire import LENGTH
-from .compiler import Code
+from ..wire import LENGTH, MAX_CONTEXTS
+from .compiler import Code, Context
 from .job import Job
 from .worker import Worker
 
 _BEHIND = '"behind":true,'
 
+_numbers = itertools.count(1)
 
-def run_frames(job: Job, code: Code, worker: Worker, *, is_behind: bool = False) -> bytes:
-    """The frames that run a job: its code, if this process does not have it yet, and the job.
 
-    `is_behind`: it is handed over while another one runs there (wire op `run`).
+def hold_run(job: Job, code: Code, worker: Worker, *, is_behind: bool = False) -> int:
+    """Has the process's next write run a job: what it does not know yet of its code and its context, and the job.
+
+    `is_behind`: it is handed over while another one runs there (wire op `run`). Answers how many bytes that is.
     """
-    # Every part is JSON already.
+    # By identity: equal limits are mostly one object, and to compare two costs more than all the rest here.
+    context = code.contexts.get((job.about_json, id(job.limits))) or _new_context(job, code)
+    name = f',"name":{quote(job.name)}' if job.name else ""
     head = (
-        f'{{"op":"run","job":{job.number},"hash":"{code.key[1]}",{_BEHIND if is_behind else ""}"execution":{{'
-        f'{job.about_json},"status":"RUNNING","started_at":"{timestamp(time.time_ns() // 1_000_000)}"}},'
-        f'"limits":{_limits_json(job.limits)}}}\n'
+        f'{{"op":"run","job":{job.number},"context":{context.number},{_BEHIND if is_behind else ""}'
+        f'"id":"{job.execution_id}","created_ms":{job.created_ms},"started_ms":{time.time_ns() // 1_000_000}{name}}}\n'
     ).encode("ascii")
-    payload = b"".join((LENGTH.pack(len(head) + len(job.input_json)), head, job.input_json))
+    input_json = job.input_json
+    start = LENGTH.pack(len(head) + len(input_json)) + head
+    if context.number not in worker.contexts:
+        start = _unknown_frames(context, code, worker) + start
+    worker.hold(start)
+    worker.hold(input_json)
+    return len(start) + len(input_json)
+
+
+def _unknown_frames(context: Context, code: Code, worker: Worker) -> bytes:
+    if len(worker.contexts) == MAX_CONTEXTS:
+        # The process forgets them all when it gets one more.
+        worker.contexts.clear()
+    worker.contexts.add(context.number)
     # By hash and name: two flows of the same text are two flows to their users.
-    if code.key not in worker.codes:
-        worker.codes.add(code.key)
-        payload = code.frame + payload
-    return payload
+    if code.key in worker.codes:
+        return context.frame
+    worker.codes.add(code.key)
+    return code.frame + context.frame
 
 
-@functools.lru_cache(maxsize=1024)
+def _new_context(job: Job, code: Code) -> Context:
+    if len(code.contexts) == MAX_CONTEXTS:
+        code.contexts.clear()
+    number = next(_numbers)
+    _client_name, script_hash, flow_name = code.key
+    head = (
+        f'{{"op":"context","number":{number},"hash":"{script_hash}","flow":{quote(flow_name)},'
+        f'"about":{{{job.about_json}}},"limits":{_limits_json(job.limits)}}}'
+    ).encode("ascii")
+    context = Context(number, LENGTH.pack(len(head)) + head, job.limits)
+    # It holds the limits, so that no others can get their id.
+    code.contexts[job.about_json, id(job.limits)] = context
+    return context
+
+
 def _limits_json(limits: Limits) -> str:
     """What the worker itself keeps of the limits."""
     names = ("max_output_bytes", "max_log_bytes", "max_calls", "memory_bytes")

@@ -15,27 +15,35 @@ from typing import Any
 from ..errors import ConfigError, HttpError
 from ..executions.record import Cause, Status
 from ..http.budget import BufferBudget
-from ..payload import Parsed
+from ..payload import Parsed, is_quick
 from ..settings.options import Options
 from ..wire import FrameError, frame, split
 from . import frames
 from .compiler import Code, Compiler
-from .digester import LARGE_BYTES, Digester
+from .digester import Digester
 from .job import End, Job, JobState
-from .orders import run_frames
+from .orders import hold_run
 from .processes import CPU_LIFE_S, Processes
 from .scheduler import Scheduler
 from .worker import Binding, Worker, death_text
 
 log = logging.getLogger("whd.pool")
 
-# How many short jobs may wait in a process behind the one that runs there, so that it need not be woken for each. What
-# counts as short, how often in a row it must have been, and when what waits behind is taken back after all.
-MAX_HANDED = 4
-MAX_HANDED_BYTES = 32_768  # all of it and a revocation fit into the socket's buffer, so that no write is ever cut
+# Short jobs may wait in a process behind the one that runs there, so that it need not be woken for each. What counts as
+# short, how often in a row it must have been, and when what waits behind is taken back after all.
 SHORT_US = 1_000
 SHORT_RUNS = 8
 REVOKE_AFTER_S = 0.01
+# How many may wait so, and how long all together may be expected to take: where another process on another core could
+# run them at once, about what waking that costs, else what keeps the processes busy.
+MAX_HANDED = 32
+HANDED_SPREAD_US = 200
+HANDED_US = 2_000
+# All of it and a revocation fit into the socket's buffer, so that no write is ever cut.
+MAX_HANDED_BYTES = 65_536
+# Of a run frame, beside the names and the input; of a job, beside the time that its process tells.
+RUN_FRAME_BYTES = 512
+RUN_FRAME_US = 10
 
 # What a frame of the log costs beside its lines.
 LOG_FRAME_BYTES = 64
@@ -49,7 +57,12 @@ SWEEP_INTERVAL_S = 0.04
 
 def place_count(options: Options) -> int:
     """The option `workers`, 0 meaning twice the cores that this process may use."""
-    return options.workers or 2 * len(os.sched_getaffinity(0))
+    return options.workers or 2 * core_count()
+
+
+def core_count() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 class Pool:
@@ -69,6 +82,11 @@ class Pool:
         self._numbers = 0
         self._is_starved = False
         self._is_dispatching = False
+        self._dispatch_handle: asyncio.Handle | None = None
+        # Processes that run a short job, and those that frames are held for.
+        self._short: dict[Worker, None] = {}
+        self._held_for: list[Worker] = []
+        self._spread_us = HANDED_SPREAD_US if core_count() > 1 else HANDED_US
         self._sweeper: asyncio.TimerHandle | None = None
         self.ended_total = 0
         self.killed_total = 0
@@ -83,10 +101,7 @@ class Pool:
     def _check_required(self) -> None:
         layers = {layer["name"]: layer for layer in self.processes.layers}
         for name in self._options().sandbox_require:
-            layer = layers.get(name)
-            if layer is None:
-                known = ", ".join(sorted(layers))
-                raise ConfigError(f"sandbox_require names an unknown layer {name!r}; there are: {known}")
+            layer = layers[name]
             if not layer["engaged"]:
                 raise ConfigError(
                     f"the sandbox layer {name!r} of sandbox_require does not engage here: {layer['reason']}; "
@@ -98,8 +113,9 @@ class Pool:
 
     async def close(self) -> None:
         """Kills what runs, tells nobody."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for handle in (self._sweeper, self._dispatch_handle):
+            if handle is not None:
+                handle.cancel()
         await self.processes.close()
 
     def set_options(self) -> None:
@@ -117,7 +133,7 @@ class Pool:
         job.number = self._numbers
         self.scheduler.add(job)
         job.move(JobState.QUEUED)
-        self._dispatch()
+        self._dispatch_soon()
 
     def answer(
         self, job: Job, call: int, *, value: bytes = b"null", raw: bytes = b"", error: tuple[str, str] | None = None
@@ -154,11 +170,20 @@ class Pool:
 
     # ---- places and processes ----------------------------------------------------------------------------------------
 
+    def _dispatch_soon(self) -> None:
+        """Once all that the loop has read by now is looked at: jobs that came together are handed over together."""
+        if self._dispatch_handle is None:
+            self._dispatch_handle = self._loop.call_soon(self._dispatch)
+
     def _dispatch(self) -> None:
         if self._is_dispatching:
             return  # a job that ends while it starts calls back into here
+        if self._dispatch_handle is not None:
+            self._dispatch_handle.cancel()
+            self._dispatch_handle = None
         self._is_dispatching = True
         try:
+            self._hand_over(self._spread_us)
             while (job := self.scheduler.take(can_start=not self._is_starved)) is not None:
                 if job.state is JobState.RESUMING:
                     job.move(JobState.RUNNING)
@@ -169,8 +194,21 @@ class Pool:
                 else:
                     job.move(JobState.STARTING)
                     self._start(job)
+            self._hand_over(HANDED_US)
+            self._flush()
         finally:
             self._is_dispatching = False
+
+    def _flush_soon(self, worker: Worker) -> None:
+        """What is held for a process is written at the end of this dispatch, or of the next."""
+        self._held_for.append(worker)
+        if not self._is_dispatching:
+            self._dispatch_soon()
+
+    def _flush(self) -> None:
+        for worker in self._held_for:
+            worker.flush()
+        self._held_for.clear()
 
     def _send_to(self, job: Job, payload: bytes) -> None:
         if job.worker is not None:
@@ -231,9 +269,9 @@ class Pool:
         worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
         job.code, job.handed_after = code, -1
         self._begin(job, worker)
-        parts = [run_frames(job, code, worker)]
-        self._hand_more(job, worker, parts)
-        worker.send(parts[0] if len(parts) == 1 else b"".join(parts))
+        hold_run(job, code, worker)
+        self._flush_soon(worker)
+        self._hand_more(job, worker, self._spread_us)
 
     def _begin(self, job: Job, worker: Worker) -> None:
         """A job is the one that its process runs now."""
@@ -244,17 +282,34 @@ class Pool:
         job.started = self._loop.time()
         job.deadline = job.started + job.limits.timeout_s
         self._started[job] = None
+        if _is_short(job):
+            self._short[worker] = None
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
         job.customer.on_start(job)
 
     # ---- short jobs wait with the process ----------------------------------------------------------------------------
 
-    def _hand_more(self, job: Job, worker: Worker, parts: list[bytes]) -> None:
-        """Adds the frames of jobs that may wait in the process behind `job`, which runs there and is short."""
-        if worker.wants_replacement or worker.is_revoking or not _is_short(job):
+    def _hand_over(self, most_us: int) -> None:
+        """Hands what waits for a place to the processes that run short jobs, as far as they are soon done with it."""
+        if self.scheduler.waiting:
+            for worker in list(self._short):
+                if worker.job is not None:
+                    self._hand_more(worker.job, worker, most_us)
+
+    def _hand_more(self, job: Job, worker: Worker, most_us: int) -> None:
+        """Hands over jobs that may wait in the process behind `job`, which runs there and is short."""
+        if worker.wants_replacement or worker.is_revoking or not _is_short(job) or not self.scheduler.waiting:
             return
-        while len(worker.handed) < MAX_HANDED and sum(map(len, parts)) < MAX_HANDED_BYTES:
+        assert job.code is not None
+        handed = worker.handed
+        wait_us = job.code.took_us + RUN_FRAME_US
+        size = 0
+        for waiting in handed:
+            assert waiting.code is not None
+            wait_us += waiting.code.took_us + RUN_FRAME_US
+            size += RUN_FRAME_BYTES + len(waiting.input_json)
+        while len(handed) < MAX_HANDED and wait_us < most_us and size < MAX_HANDED_BYTES:
             more = self.scheduler.take_behind(job.client_name, lambda other: self._fits_behind(other, job))
             if more is None:
                 return
@@ -262,9 +317,11 @@ class Pool:
             assert code is not None  # _fits_behind saw it
             more.move(JobState.HANDED)
             more.code, more.worker, more.handed_after = code, worker, worker.revokes_sent
-            worker.handed.append(more)
+            handed.append(more)
             self.handed_total += 1
-            parts.append(run_frames(more, code, worker, is_behind=True))
+            size += hold_run(more, code, worker, is_behind=True)
+            wait_us += code.took_us + RUN_FRAME_US
+            self._flush_soon(worker)
 
     def _fits_behind(self, other: Job, job: Job) -> bool:
         code = self.compiler.known(other.flow)
@@ -273,7 +330,7 @@ class Pool:
             and code.short_runs >= SHORT_RUNS
             and other.user_name == job.user_name
             and other.limits is job.limits
-            and len(other.input_json) < MAX_HANDED_BYTES
+            and len(other.input_json) < MAX_HANDED_BYTES // 2
             and other.isolation == job.isolation != "execution"
         )
 
@@ -328,6 +385,7 @@ class Pool:
         """A job that was thought to run waits again; its process goes on with what was handed over later."""
         self._started.pop(job, None)
         job.worker = worker.job = None
+        self._short.pop(worker, None)
         job.move(JobState.QUEUED)
         job.customer.on_postponed(job)
         self.scheduler.leave(job)
@@ -371,7 +429,7 @@ class Pool:
             return
         try:
             if job.state is JobState.RUNNING and job.open_call < 0:
-                plain = frames.read_plain_end(payload, job.limits, LARGE_BYTES)
+                plain = frames.read_plain_end(payload, job.limits)
                 if plain is not None and plain[0] == job.number:
                     self._on_end(job, plain[1], plain[2])
                     return
@@ -431,7 +489,7 @@ class Pool:
         job.customer.on_log(job, lines)
 
     def _on_end_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
-        end = frames.read_end(head, value, job.limits, checked_from_bytes=LARGE_BYTES)
+        end = frames.read_end(head, value, job.limits)
         worker = job.worker
         if worker is not None and head.get("fresh") is True:
             # Such a process ends itself, whatever waits in it.
@@ -445,9 +503,10 @@ class Pool:
             if code is not None and not job.calls:
                 # The process's own word for it; one that lies makes its own user's jobs wait.
                 code.short_runs = code.short_runs + 1 if took_us < SHORT_US else 0
+                code.took_us += (min(took_us, SHORT_US) - code.took_us) >> 3
             self._free_worker(job, worker)
         output = end.output_json or b""
-        if len(output) > LARGE_BYTES:
+        if not is_quick(output):
             self._started.pop(job, None)
             job.move(JobState.CHECKING)
             self.scheduler.leave(job)
@@ -469,6 +528,7 @@ class Pool:
     def _on_gone(self, worker: Worker) -> None:
         job = worker.job
         self._unanswered.pop(worker, None)
+        self._short.pop(worker, None)
         self._settle_handed(worker)
         if job is not None:
             self._kill_job(job, End(Status.ENDED_ERROR, death_text(worker), Cause.CRASH))
@@ -485,7 +545,9 @@ class Pool:
         if worker.handed:
             worker.jobs_done += 1
             self._begin_handed(worker)
-        elif worker.revokes_answered < worker.revokes_sent and not worker.wants_replacement:
+            return
+        self._short.pop(worker, None)
+        if worker.revokes_answered < worker.revokes_sent and not worker.wants_replacement:
             # Its answer is under way: it gets nothing new before.
             self._unanswered[worker] = self._loop.time() + ANSWER_PATIENCE_S
         else:
@@ -495,11 +557,6 @@ class Pool:
         following = worker.handed.popleft()
         self.scheduler.enter(following)
         self._begin(following, worker)
-        if len(worker.handed) <= 1:
-            parts: list[bytes] = []
-            self._hand_more(following, worker, parts)
-            if parts:
-                worker.send(b"".join(parts))
 
     def _kill_job(self, job: Job, end: End) -> None:
         worker = job.worker
@@ -513,6 +570,7 @@ class Pool:
             self.killed_total += 1
             job.worker = None
             worker.job = None
+            self._short.pop(worker, None)
             self.processes.discard(worker)
         self._finish(job, end)
 
@@ -527,7 +585,7 @@ class Pool:
         job.move(JobState.ENDED)
         self.ended_total += 1
         job.customer.on_end(job, end)
-        self._dispatch()
+        self._dispatch_soon()
 
     def _sweep(self) -> None:
         now = self._loop.time()

@@ -97,10 +97,10 @@ class Scheduler:
     def take_behind(self, client_name: str, fits: Callable[[Job], bool]) -> Job | None:
         """A client's next call that is to wait with a process instead of here: it holds no place yet.
 
-        Only while every place is taken, nothing of a higher rank waits, and no other client's call does.
+        Only while nothing of a higher rank waits, and no other client's call does.
         """
         rings = self._rings
-        if self.running < self.places or rings[Rank.RESUMED] or rings[Rank.FIRST] or len(rings[Rank.CALL]) > 1:
+        if rings[Rank.RESUMED] or rings[Rank.FIRST] or len(rings[Rank.CALL]) > 1:
             return None
         lane = self._lanes[client_name]
         calls = lane.waiting[Rank.CALL]
@@ -108,6 +108,11 @@ class Scheduler:
             return None
         self.waiting -= 1
         return calls.popleft()
+
+    @property
+    def has_free_place(self) -> bool:
+        """Whether a job of any client could run at once."""
+        return self.running < self.places
 
     def take_back(self, job: Job) -> None:
         """A job that waited with a process waits here again, as its client's next."""

@@ -28,6 +28,8 @@ READ_BYTES = 262_144
 MAX_LAST_READS = 16
 # What one turn of the loop takes of a process: of small frames not too many, of a large one as much as there is.
 READ_SMALL_BYTES = 65_536
+# Frames of less in all are put together for one system call; more costs less in several.
+JOINED_BYTES = 262_144
 COUNTED_FROM_BYTES = 65_536
 # One for all: a read is taken out before the next one. A fresh object of this size would be a mmap(2) for each read.
 _buffer = bytearray(READ_BYTES)
@@ -57,10 +59,10 @@ class Worker:
     """One process. The pool moves its state; `on_frame` gets each frame, `on_fault` what ended the connection."""
 
     __slots__ = (
-        "_budget", "_counted_bytes", "_loop", "_out", "_socket", "_writing", "binding", "codes", "cpu_clock",
-        "exit_status", "fault", "frames_left", "handed", "handed_unsure", "idle_cpu_s", "idle_since", "is_revoking",
-        "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader", "revokes_answered", "revokes_sent",
-        "state", "wants_replacement",
+        "_budget", "_counted_bytes", "_held", "_loop", "_out", "_socket", "_writing", "binding", "codes", "contexts",
+        "cpu_clock", "exit_status", "fault", "frames_left", "handed", "handed_unsure", "idle_cpu_s", "idle_since",
+        "is_revoking", "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader",
+        "revokes_answered", "revokes_sent", "state", "wants_replacement",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket, budget: BufferBudget) -> None:
@@ -71,12 +73,15 @@ class Worker:
         self.frames_left = 0
         self.idle_cpu_s = 0.0
         self._socket: socket.socket | None = ours
-        self._out = bytearray()
+        # What the process has not taken yet, in order: views, so that nothing large is copied for being sent in parts.
+        self._out: deque[memoryview] = deque()
+        self._held: list[bytes] = []
         self._writing = False
         self.number = number
         self.state = WorkerState.FORKING
         self.binding: Binding | None = None
         self.codes: set[tuple[str, str, str]] = set()
+        self.contexts: set[int] = set()
         self.job: Job | None = None
         # What waits in the process behind `job`. `handed_unsure`: the first of it may have started when the process
         # was killed. `is_revoking`: it is being taken back.
@@ -113,21 +118,43 @@ class Worker:
         except OSError:
             return -1.0
 
+    def hold(self, frame: bytes) -> None:
+        """Keeps a frame, or a part of one, until the next `send` or `flush`, which writes all of them at once."""
+        self._held.append(frame)
+
+    def flush(self) -> None:
+        """Writes what is held."""
+        held = self._held
+        if held:
+            self._held = []
+            if sum(map(len, held)) < JOINED_BYTES:
+                self._write(held[0] if len(held) == 1 else b"".join(held))
+            else:
+                for part in held:
+                    self._write(part)
+
     def send(self, frame: bytes) -> None:
-        """Writes a frame, or as much as the process takes now and the rest later."""
+        """Writes a frame after what is held, or as much as the process takes now and the rest later."""
+        if self._held:
+            self._held.append(frame)
+            self.flush()
+        else:
+            self._write(frame)
+
+    def _write(self, data: bytes) -> None:
         if self._socket is None:
             return
+        sent = 0
         if not self._out:
             try:
-                sent = self._socket.send(frame)
+                sent = self._socket.send(data)
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError:
                 return  # it has ended; what it sent before is still to be read, and then its end
-            if sent == len(frame):
+            if sent == len(data):
                 return
-            frame = frame[sent:]
-        self._out += frame
+        self._out.append(memoryview(data)[sent:])
         if not self._writing:
             self._writing = True
             self._loop.add_writer(self._socket.fileno(), self._on_writable)
@@ -140,13 +167,18 @@ class Worker:
     def _on_writable(self) -> None:
         if self._socket is None:
             return
+        first = self._out[0]
         try:
-            sent = self._socket.send(self._out)
+            sent = self._socket.send(first)
         except BlockingIOError:
             return
         except OSError:
-            sent = len(self._out)  # as in send()
-        del self._out[:sent]
+            self._out.clear()  # as in _write
+        else:
+            if sent < len(first):
+                self._out[0] = first[sent:]
+            else:
+                self._out.popleft()
         if not self._out:
             self._writing = False
             self._loop.remove_writer(self._socket.fileno())
@@ -212,6 +244,7 @@ class Worker:
                 self._loop.remove_writer(self._socket.fileno())
                 self._writing = False
             self._out.clear()
+            self._held.clear()
             self._budget.give(self._counted_bytes)
             self._counted_bytes = 0
             self._socket.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import enum
+import functools
 import typing
 from typing import Any
 
@@ -26,9 +27,15 @@ _HARMLESS: tuple[Any, ...] = (
 
 def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
     """The builtin __build_class__."""
-    if bases and not all(map(_is_harmless, bases)):
+    if not bases:
+        return builtins.__build_class__(body, name, **keywords)
+    if not all(map(_is_harmless, bases)):
         body.__globals__[RUN_NAME].wants_fresh = True
-    return builtins.__build_class__(body, name, *bases, **keywords)
+    made = builtins.__build_class__(body, name, *bases, **keywords)
+    if isinstance(made, type) and issubclass(made, functools.cached_property):
+        # Its instances would be the flow's own to change, and they write to others under the name that they hold.
+        raise TypeError("a class cannot be made below functools.cached_property; use it as it is") from None
+    return made
 
 
 def _is_harmless(base: Any) -> bool:

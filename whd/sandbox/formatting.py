@@ -16,6 +16,11 @@ from typing import Any
 _IS_PLAIN = re.compile(r"(?:[^{}]|\{\{|\}\}|\{[A-Za-z0-9_ ]*(?:![rsa])?(?::[^{}]*)?\})*").fullmatch
 
 
+def is_plain_template(text: Any) -> bool:
+    """Whether Python's own format may have it: its fields reach no attributes."""
+    return type(text) is str and _IS_PLAIN(text) is not None
+
+
 class _Formatter(string.Formatter):
     def __init__(self, read: Callable[[Any, str], Any]) -> None:
         self._read = read

@@ -31,11 +31,15 @@ _INTERNAL_TYPES = (
 )
 _INTERNAL_PREFIXES = ("f_", "co_", "tb_", "gi_", "cr_", "ag_")
 
+# BytesIO's window on its bytes: a memoryview that cannot be written keeps its hash while the bytes below it change, so
+# what it is equal to is the flow's choice, and caches of the library believe it.
+_VIEWS = ("getbuffer",)
+
 # What frames, code, tracebacks, generators and coroutines tell about the interpreter (CVE-2023-37271, and the ag_*
 # names that RestrictedPython missed until 8.5): never, on any object, whatever Python adds to the list.
 INTERNAL_NAMES = frozenset(
     name for kind in _INTERNAL_TYPES for name in dir(kind) if name.startswith(_INTERNAL_PREFIXES)
-) | {"f_generator", "cr_origin", "cr_await", "ag_await", "gi_yieldfrom", "co_code_adaptive"}
+) | {"f_generator", "cr_origin", "cr_await", "ag_await", "gi_yieldfrom", "co_code_adaptive", *_VIEWS}
 
 # Harmless on most objects, not on all: the guard looks at what it was read from (guards.read_attribute).
 CAREFUL_NAMES = frozenset(

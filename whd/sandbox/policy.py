@@ -21,6 +21,7 @@ import ast
 from RestrictedPython.transformer import RestrictingNodeTransformer
 
 from . import refusals
+from .formatting import is_plain_template
 from .modules import is_importable
 from .names import CAREFUL_NAMES, CLASS_METHODS, INTERNAL_NAMES
 
@@ -91,7 +92,7 @@ class Policy(RestrictingNodeTransformer):
         if not isinstance(node.ctx, ast.Load):
             node.value = _guard("_write_", node.value)
             return node
-        if name in self._fast_names:
+        if name in self._fast_names or _is_plain_format(node):
             return node
         return _guard("_getattr_", node.value, ast.Constant(name), at=node)
 
@@ -128,10 +129,16 @@ class Policy(RestrictingNodeTransformer):
     visit_Subscript = _contents
     visit_Assign = _contents
     visit_AnnAssign = _contents
-    visit_AugAssign = _contents
     visit_For = _contents
     visit_With = _contents
     visit_Module = _contents
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> Node:
+        """`x.name += y` reads the attribute without its guard, so not under names that the guard looks at twice."""
+        target = node.target
+        if isinstance(target, ast.Attribute) and target.attr in CAREFUL_NAMES:
+            self.refuse(node, refusals.careful_assignment(target.attr))
+        return self._contents(node)
 
     def visit_comprehension(self, node: ast.comprehension) -> Node:
         """Comprehensions, but not asynchronous ones."""
@@ -234,6 +241,12 @@ def _mark_start(call: ast.Call) -> None:
     method = call.func
     if isinstance(method, ast.Attribute) and method.attr in ("flow", "task", "connect"):
         call.func = _guard("_starter_", method.value, ast.Constant(method.attr), at=method)
+
+
+def _is_plain_format(node: ast.Attribute) -> bool:
+    """`"a {}".format`, of a template that stands in the source and has no field that reaches further."""
+    template = node.value
+    return node.attr == "format" and isinstance(template, ast.Constant) and is_plain_template(template.value)
 
 
 def _name(name: str) -> ast.Name:

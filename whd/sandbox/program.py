@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import marshal
+import sys
 from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
@@ -43,21 +44,19 @@ class Program:
 
     def run(self, run: Run) -> bytes:
         """Runs the flow to its end; `run` holds how it ended, the answer is its output as JSON."""
-        namespace: dict[str, Any] = {
-            "__builtins__": BUILTINS,
-            "__name__": FLOW_MODULE,
-            RUN_NAME: run,
-            "print": run.print,
-        }
+        # In a list, so that nothing but the list and what the flow made holds it (_is_held).
+        holder: list[dict[str, Any]] = [
+            {"__builtins__": BUILTINS, "__name__": FLOW_MODULE, RUN_NAME: run, "print": run.print}
+        ]
         try:
-            self._call(run, namespace)
+            self._call(run, holder[0])
             if not run.status:
                 run.status = SUCCESS
                 run.message = run.fields["message"]
             output = run.output_json()
         except BaseException as error:
             output = self._failed(run, error)
-        self._clean(run, namespace)
+        self._clean(run, holder)
         return output
 
     def _call(self, run: Run, namespace: dict[str, Any]) -> None:
@@ -94,15 +93,19 @@ class Program:
             run.fail(f"the output is not JSON: {describe_failure(error, self.path, self._lines)}")
         return b"{}"
 
-    def _clean(self, run: Run, namespace: dict[str, Any]) -> None:
+    def _clean(self, run: Run, holder: list[dict[str, Any]]) -> None:
         """Drops all that the flow made, before its end is told: what runs now still counts as its own time."""
         run.close()
-        namespace.clear()
-        if self._has_generators or run.status == ERROR:
-            # A suspended generator in a cycle would run its `finally` during the next execution (SANDBOX, trap 7).
-            gc.collect()
+        holder[0].clear()
         for reset in self._resets:
             reset()
+        if self._has_generators or run.status == ERROR or _is_held(holder):
+            # A suspended generator in a cycle would run its `finally` during the next execution (SANDBOX, trap 7).
+            gc.collect()
+            # Some code of the flow is alive all the same: in a cache of the library, as an attribute of something that
+            # is shared, wherever. It would run in a later execution, asked whether it is equal to something, or when
+            # it is dropped at last.
+            run.wants_fresh = run.wants_fresh or _is_held(holder)
         if MEMORY.has_grown():
             gc.collect()
             # In a cache of the library, or where nobody looked: the next execution shall not pay for it.
@@ -110,6 +113,19 @@ class Program:
         if self._has_hashes:
             # A text that lies about its hash and equality may sit in a cache of the library (struct, strptime, …).
             run.wants_fresh = True
+
+
+def _is_held(holder: list[dict[str, Any]]) -> bool:
+    """Whether code of a flow may be alive: each of its functions holds the globals that it was made in."""
+    return sys.getrefcount(holder[0]) > _ALONE
+
+
+def _references_alone(holder: list[dict[str, Any]]) -> int:
+    return sys.getrefcount(holder[0])
+
+
+# The count of a dict that only such a list holds.
+_ALONE = _references_alone([{}])
 
 
 def load_program(path: str, source: str, code: str) -> Program:

@@ -99,8 +99,15 @@ def private_attribute(name: str) -> tuple[str, str]:
 
 
 def internal_attribute(name: str) -> tuple[str, str]:
-    """An attribute of frames, code, tracebacks, generators."""
+    """An attribute of frames, code, tracebacks, generators; or a window on the bytes of a BytesIO."""
+    if name == "getbuffer":
+        return "`getbuffer` is not available", "getvalue() gives the bytes"
     return f"the attribute `{name}` belongs to the interpreter", "use this.log to see values while the flow runs"
+
+
+def careful_assignment(name: str) -> tuple[str, str]:
+    """`x.format += y` and its kin."""
+    return f"`{name}` cannot be read and changed in one statement", f"write x.{name} = x.{name} + y"
 
 
 def missing_builtin(name: str) -> tuple[str, str]:

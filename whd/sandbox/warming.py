@@ -31,7 +31,7 @@ def handler(system, this):
     this.set_output('number', data['number'])
     return this.success('done')
 """
-_EXECUTION = dict.fromkeys("id name flow_name webhook_name user_name client_name created_at started_at".split(), "x")
+_ABOUT = dict.fromkeys("type name flow_name webhook_name user_name client_name".split(), "x")
 _LIMITS = {"max_output_bytes": 10_000, "max_log_bytes": 10_000, "max_calls": 10, "memory_bytes": 1}
 
 
@@ -42,17 +42,17 @@ def warm_ways() -> None:
     """
     code = {"op": "code", "hash": "x", "flow": "x", "path": _PATH, "source": _SOURCE}
     code["code"] = dump_code(compile_flow(_SOURCE, _PATH).code)
+    context = {"op": "context", "number": 1, "hash": "x", "flow": "x", "about": _ABOUT, "limits": _LIMITS}
     near, far = socket.socketpair()
     with near, far:
         channel = Channel(near)
         worker = Worker(channel, {}, [])
         for number in range(ROUNDS):
             address_space.mapped_bytes(1)
-            run = {"op": "run", "job": number, "hash": "x", "limits": dict(_LIMITS)}
-            run["execution"] = {**_EXECUTION, "type": "FLOW", "status": "RUNNING", "env_name": "x"}
+            run = {"op": "run", "job": number, "context": 1, "id": "x", "created_ms": 1, "started_ms": 1}
             payload = json.dumps({"json": {"number": number, "seconds": 0.5}}).encode("ascii")
             answer = {"op": "answer", "job": number, "call": 1}
-            far.sendall(b"".join((frame(code), frame(run, payload), frame(answer, b"null"))))
-            worker.serve_one()
-            worker.serve_one()
+            far.sendall(b"".join((frame(code), frame(context), frame(run, payload), frame(answer, b"null"))))
+            for _ in (code, context, run):
+                worker.serve_one()
             far.recv(65_536)

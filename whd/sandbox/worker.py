@@ -14,12 +14,12 @@ from json.encoder import encode_basestring_ascii as quote
 from time import monotonic_ns
 from typing import Any, NoReturn
 
-from ..wire import LENGTH, frame
+from ..wire import LENGTH, MAX_CONTEXTS, frame
 from . import isolation, parsing
 from .channel import EXIT_DAEMON_GONE, EXIT_PROTOCOL, Channel, leave
 from .compiler import Refused, compile_flow
 from .program import Program, dump_code, load_program
-from .run import Run
+from .run import Context, Run
 
 SOCKET_FD = 3
 
@@ -46,9 +46,11 @@ class Worker:
         self._config = config
         self._reports = reports
         self._programs: dict[tuple[str, str], Program] = {}
+        self._contexts: dict[int, tuple[Program, Context]] = {}
         self._ops: dict[str, Callable[[dict[str, Any], bytes | None], None]] = {
             "run": self._run,
             "code": self._code,
+            "context": self._context,
             "compile": self._compile,
             "parse": self._parse,
             "check": self._check,
@@ -83,10 +85,17 @@ class Worker:
         key = (head["hash"], head["flow"])
         self._programs[key] = load_program(head["path"], head["source"], head["code"])
 
+    def _context(self, head: dict[str, Any], _value: bytes | None) -> None:
+        if len(self._contexts) == MAX_CONTEXTS:
+            self._contexts.clear()
+        program = self._programs[head["hash"], head["flow"]]
+        self._contexts[head["number"]] = program, Context(head["about"], head["limits"])
+
     def _run(self, head: dict[str, Any], value: bytes | None) -> None:
         started_ns = monotonic_ns()
-        run = Run(head, value, self._channel)
-        output = self._programs[head["hash"], run.fields["flow_name"]].run(run)
+        program, context = self._contexts[head["context"]]
+        run = Run(head, context, value, self._channel)
+        output = program.run(run)
         self._channel.send_bytes(_end_frame(run, output, (monotonic_ns() - started_ns) // 1000))
         if run.wants_fresh:
             # Whatever waits here already goes to a fresh process.

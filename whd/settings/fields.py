@@ -36,11 +36,16 @@ class Report:
     def fault(self, line: int, field: str, what: str, expected: str = "", suggestion: str = "") -> None:
         """Adds what makes the file unusable."""
         self.failed = True
-        self.faults.append(Fault(self.path, line, field, what, expected, suggestion))
+        self.faults.append(Fault(self.path, line, _printable(field), what, expected, suggestion))
 
     def warning(self, line: int, field: str, what: str, expected: str = "", suggestion: str = "") -> None:
         """Adds what is worth saying and breaks nothing."""
-        self.faults.append(Fault(self.path, line, field, what, expected, suggestion, is_warning=True))
+        self.faults.append(Fault(self.path, line, _printable(field), what, expected, suggestion, is_warning=True))
+
+
+def _printable(field: str) -> str:
+    # A file chooses some of the names itself.
+    return field if field.isprintable() else ascii(field)[1:-1]
 
 
 def shown(value: object) -> str:

@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+# sandbox/isolation/layers.py has what they do, and a test that these are all.
+SANDBOX_LAYERS = (
+    "empty_environment", "closed_fds", "cgroup", "namespaces", "empty_root", "capabilities", "user", "no_new_privs",
+    "landlock", "rlimits", "mdwe", "dumpable", "seccomp", "parent_death",
+)  # fmt: skip
+
 
 def _option(
     default: Any,
@@ -61,7 +67,10 @@ class Options(Limits):
         "user", "user: executions of one user share processes; execution: a process each", choices=("user", "execution")
     )
     sandbox_require: tuple[str, ...] = _option(
-        ("seccomp", "no_new_privs", "rlimits"), "layers without which the daemon refuses to serve", live=False
+        ("seccomp", "no_new_privs", "rlimits"),
+        "layers without which the daemon refuses to serve; `whd doctor` lists them",
+        choices=SANDBOX_LAYERS,
+        live=False,
     )
     max_queue: int = _option(1_000, "waiting calls per client", minimum=1)
     max_buffered_bytes: int = _option(536_870_912, "bodies being read and queued payloads in all", minimum=1)

@@ -66,9 +66,14 @@ def _read_option(option: Field[Any], node: Node, line: int, report: Report) -> A
         return read_bool(node, line, name, report)
     if option.type in ("int", "float"):
         return read_number(node, line, name, report, option)
-    if option.metadata["choices"]:
-        return read_choice(node, line, name, report, option.metadata["choices"])
-    return read_texts(node, line, name, report)
+    choices = option.metadata["choices"]
+    if choices and option.type == "str":
+        return read_choice(node, line, name, report, choices)
+    texts = read_texts(node, line, name, report)
+    if choices and texts is not None:
+        for item in node.items:
+            read_choice(item, item.line, name, report, choices)
+    return texts
 
 
 def _read_listen(node: Node, line: int, report: Report) -> tuple[str, ...] | None:

@@ -16,37 +16,9 @@ import pytest
 from tests.sandbox.isolation.walled import Zygote
 
 from ..far_side import Ended, TestWorker
+from .bodies import InOneProcess, handler
 
 SMALL_BYTES = 67_108_864
-
-InOneProcess = Callable[..., list[Ended]]
-
-
-def handler(body: str) -> str:
-    """A flow whose handler runs the body."""
-    return "def handler(system, this):\n" + indent(dedent(body).strip("\n"), "    ") + "\n"
-
-
-@pytest.fixture
-def in_one_process(
-    workers: Callable[..., TestWorker], compile_flow: Callable[[str], dict[str, Any]]
-) -> Callable[..., list[Ended]]:
-    """Runs handlers' bodies one after the other, in a process that is replaced only when it asks for that."""
-
-    def run(*bodies: str, memory_bytes: int = 268_435_456) -> list[Ended]:
-        worker = workers(memory_bytes)
-        ends = []
-        for body in bodies:
-            source = handler(body)
-            compiled = compile_flow(source)
-            assert compiled["op"] == "compiled", compiled["text"]
-            job = worker.start(worker.load(source, compiled["code"]), None, memory_bytes=memory_bytes)
-            ends.append(worker.finish(job))
-            if ends[-1].head.get("fresh"):
-                worker = workers(memory_bytes)
-        return ends
-
-    return run
 
 
 # ---- withstood: every place where Python binds a name ----------------------------------------------------------------
@@ -423,14 +395,6 @@ class Lie(int):
     def __repr__(self): return 'code of A'
 re.RegexFlag(Lie(2 + 8 + 16))
 """
-MEMO = """
-import copy
-class Memo(dict):
-    def get(self, key, default=None):
-        default.append('left by A')
-        return default
-copy.deepcopy([1], Memo())
-"""
 # The hash of a dataclass is that of the tuple of its fields (CPython's tuplehash, xxHash), which can be solved for.
 HASH = """
 import dataclasses
@@ -477,20 +441,6 @@ TRACES = {
         "29",
     ),
     "flags of re": (FLAGS, "import re\nthis.set_output('got', repr((re.I | re.M | re.S).value))", "26"),
-    "the default of deepcopy": (
-        MEMO,
-        """
-        import copy
-        seen = []
-        class Memo(dict):
-            def get(self, key, default=None):
-                seen.append(repr(default))
-                return 1
-        copy.deepcopy([1], Memo())
-        this.set_output('got', [text for text in seen if 'left' in text])
-        """,
-        [],
-    ),
     "a layout by a hash of a dataclass": (
         HASH + "import struct\nstruct.calcsize(lie('>Q', '<I'))",
         "import struct\nthis.set_output('got', struct.calcsize('<I'))",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from whd.sandbox.isolation import REQUIRABLE, doctor, kernel
+from whd.settings.options import SANDBOX_LAYERS
 
 from .walled import FAR_SIDE, PROJECT, Zygote, as_user
 
@@ -74,6 +75,10 @@ def test_calls_of_the_x32_abi(tmp_path: Path, change: str, found: list[str]) -> 
         assert zygote.ask({"do": "canary"})["found"] == found
     finally:
         zygote.close()
+
+
+def test_the_option_sandbox_require_knows_just_these_layers() -> None:
+    assert set(SANDBOX_LAYERS) == set(REQUIRABLE)
 
 
 def test_doctor_has_one_report_per_layer_and_changes_nothing_here() -> None:

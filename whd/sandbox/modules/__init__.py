@@ -14,6 +14,7 @@ from typing import Any
 from ..names import CAREFUL_NAMES, is_plain_name
 from .classes import class_facades
 from .facade import Facade, make_facade, public_names
+from .library import mend_library
 from .methods import hold_methods
 from .numbers import make_random, number_facades
 from .numbers import warm_up as _warm_up_numbers
@@ -22,6 +23,7 @@ from .text import warm_up as _warm_up_text
 from .times import make_time, time_facades
 from .times import warm_up as _warm_up_times
 
+mend_library()
 FACADES: dict[str, Facade] = {
     **class_facades(),
     **number_facades(),

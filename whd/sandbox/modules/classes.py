@@ -18,7 +18,7 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from ..names import FLOW_MODULE
+from ..names import CAREFUL_NAMES, FLOW_MODULE, INTERNAL_NAMES
 from .facade import Facade, make_facade, pick
 
 
@@ -113,10 +113,18 @@ def _check_field_names(own: Any) -> None:
     """dataclasses writes source text from the names in a class's annotations and runs it: plain names only."""
     if type(own) not in (type, abc.ABCMeta):
         raise TypeError("@dataclass is for plain classes") from None
-    for base in type.mro(own):
-        for name in type.__getattribute__(base, "__dict__").get("__annotations__", {}):
+    spaces = [(base, type.__getattribute__(base, "__dict__")) for base in type.mro(own)]
+    # asdict() and its kin read fields past the guard: what a base of Python's own has under such a name, as str has
+    # `format`, would be got so.
+    inherited = {
+        name for base, space in spaces if base.__module__ is not FLOW_MODULE for name in CAREFUL_NAMES & space.keys()
+    }
+    for _base, space in spaces:
+        for name in space.get("__annotations__", {}):
             if type(name) is not str or not str.isidentifier(name) or str.startswith(name, "_"):
                 raise TypeError(f"@dataclass: {name!r} cannot be a field's name") from None
+            if name in INTERNAL_NAMES or name in inherited:
+                raise TypeError(f"@dataclass: {name!r} cannot be a field's name in a class like this") from None
 
 
 def _dataclasses() -> Facade:

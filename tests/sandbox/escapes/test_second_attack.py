@@ -1,0 +1,305 @@
+"""A second hour with fresh eyes against the language layer, and what came of it.
+
+Each test says what would prove an escape, and failed when it was written. By class: caches of the library that find
+what they keep by equality; code that outlives its flow wherever it is held; attributes that are read past the guard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import ipaddress
+import json
+import typing
+import urllib.parse
+import weakref
+from collections.abc import Callable
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from whd.sandbox.flow_builtins import BUILTINS
+
+from ..far_side import Ended
+from .bodies import InOneProcess, handler
+
+# ---- found: state that survives --------------------------------------------------------------------------------------
+
+# A view keeps the hash that it had while the bytes below it change: it was parsed as one text and found as another.
+VIEW = """
+import io, re
+bytes_below = io.BytesIO(b'<\\\\1>')
+view = bytes_below.getbuffer()
+key = view.toreadonly()
+hash(key)
+view[0:4] = b'\\\\1!!'
+re.sub(rb'(\\w+)@', key, b'bob@')
+view[0:4] = b'<\\\\1>'
+"""
+# No class of the library's is needed for a memo, a plain one has the one method that is called.
+MEMO = """
+import copy
+class Memo:
+    def get(self, key, default=None):
+        default.append('left by A')
+        return default
+try:
+    copy.deepcopy([1], Memo())
+except TypeError:
+    pass
+"""
+SEEN = """
+import copy
+seen = []
+class Memo:
+    def get(self, key, default=None):
+        seen.append(repr(default))
+        return 1
+try:
+    copy.deepcopy([1], Memo())
+except TypeError:
+    pass
+this.set_output('got', [text for text in seen if 'left' in text])
+"""
+# True is 1 to a dict.
+PREFIX = "import ipaddress\nipaddress.ip_network(('10.1.2.0', True), False)"
+# Its equality is asked wherever the cache is searched, its hash is made by @dataclass and solved for, see HASH there.
+ZONE = """
+import dataclasses, zoneinfo
+P1, P2, P5, M = 11400714785074694791, 14029467366897019727, 2870177450012600261, 1 << 64
+def solve(want):
+    for first in range(1, 1000):
+        rest = (want - (2 ^ (P5 ^ 3527539))) * pow(P1, -1, M) % M
+        rest = ((rest >> 31) | (rest << 33)) % M
+        start = (P5 + first * P2) % M
+        start = ((start << 31) | (start >> 33)) % M * P1 % M
+        second = (rest - start) * pow(P2, -1, M) % M
+        second = second - M if second >= 1 << 63 else second
+        if hash(second) == second:
+            return first, second
+is_sly = []
+@dataclasses.dataclass(unsafe_hash=True, eq=False)
+class Lie:
+    x: int = 0
+    y: int = 0
+    def __eq__(self, other): return bool(is_sly) or other == 'UTC'
+lie = Lie()
+lie.x, lie.y = solve(hash('UTC') % M)
+type(zoneinfo.ZoneInfo('UTC'))(lie)
+is_sly.append(1)
+"""
+
+TRACES = {
+    "a template of re.sub, by a view of bytes": (
+        VIEW,
+        "import re\nthis.set_output('got', re.sub(rb'(\\w+)@', rb'<\\1>', b'bob@').decode())",
+        "<bob>",
+    ),
+    "the default of deepcopy, by a memo": (MEMO, SEEN, []),
+    "the prefix of a network, by a truth": (
+        PREFIX,
+        "import ipaddress\nthis.set_output('got', repr(ipaddress.ip_network(('128.0.0.0', 1)).prefixlen))",
+        "1",
+    ),
+    "a time zone, by equality": (
+        ZONE,
+        "import copy, zoneinfo\nthis.set_output('got', str(copy.deepcopy(zoneinfo.ZoneInfo('America/New_York'))))",
+        "America/New_York",
+    ),
+    "how often the library was asked": (
+        "import urllib.parse\nurllib.parse.urlsplit('http://a.example/of-A')",
+        "import urllib.parse\n"
+        "this.set_output('got', hasattr(urllib.parse.urlsplit, 'cache_info') and "
+        "urllib.parse.urlsplit.cache_info().currsize)",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "honest"), TRACES.values(), ids=TRACES)
+def test_nothing_of_a_flow_is_left_for_the_next(
+    in_one_process: InOneProcess, compile_flow: Callable[[str], dict[str, Any]], first: str, second: str, honest: Any
+) -> None:
+    """Proof: the second flow gets something else than it would in a new process."""
+    if compile_flow(handler(first))["op"] == "refused":
+        return
+    assert in_one_process(first, second)[-1].output == {"got": honest}
+
+
+class Held:
+    """What a flow could make to be kept: it can do nothing that a flow's classes cannot."""
+
+    def decode(self, *_given: object) -> str:
+        return "http://a"
+
+    def isascii(self) -> bool:
+        return False
+
+    def split(self, _mark: str) -> list[str]:
+        return ["0", "0", "0", "0"]
+
+
+HOLDING: dict[str, Callable[[Any], object]] = {
+    "an address": lambda held: urllib.parse.urlsplit(held),
+    "beside an address": lambda held: urllib.parse.urlsplit("http://a", "", held),
+    "beside an address that is taken apart": lambda held: urllib.parse.urlparse("http://a", "", held),
+    "beside an address that is joined": lambda held: urllib.parse.urljoin("http://a", "b", held),
+    "a netmask": lambda held: ipaddress.ip_network(("10.1.2.0", held), False),
+}
+
+
+@pytest.mark.parametrize("hold", HOLDING.values(), ids=HOLDING)
+def test_the_library_remembers_nothing_but_texts_and_numbers(hold: Callable[[Any], object]) -> None:
+    """Proof: something else is alive although nobody but the library could hold it. What hangs on it (a suspended
+    generator, say) would run in whatever execution the cache drops it.
+    """
+    assert BUILTINS  # the far side's modules are loaded, and with them what mends the library
+    held = Held()
+    alive = weakref.ref(held)
+    with contextlib.suppress(TypeError, ValueError):
+        hold(held)
+    del held
+    gc.collect()
+    assert alive() is None
+
+
+def test_code_of_a_flow_does_not_stay_in_a_process_that_goes_on(run_flow: Callable[..., Ended]) -> None:
+    """Proof: a class of the flow's, and all that hangs on it, is in a cache of the library when the flow has ended,
+    and the process does not ask to be replaced.
+    """
+    ended = run_flow(
+        handler("""
+        import fnmatch
+        class Held:
+            def __len__(self): return 1
+            def __getitem__(self, index): return 'a'
+        fnmatch.fnmatchcase('a', Held())
+        """)
+    )
+    assert ended.status == "ENDED_SUCCESS", ended.message
+    assert ended.head.get("fresh") is True
+
+
+HONEST = """
+import enum, dataclasses, functools, typing, re, json
+class Node:
+    def __init__(self): self.itself = self
+class Color(enum.Enum):
+    RED = 1
+    def text(self): return self.name
+@dataclasses.dataclass(frozen=True)
+class Row:
+    a: int
+    def twice(self): return self.a * 2
+@functools.lru_cache
+def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
+class Mine(ValueError):
+    def text(self): return 'mine'
+def numbers():
+    try:
+        yield 1
+    finally:
+        this.log('late')
+node, held = Node(), numbers()
+next(held)
+try:
+    raise Mine('x')
+except Mine as error:
+    kept = error
+names = re.sub(r'\\w+', lambda found: found[0].upper(), 'a b')
+this.set_output('got', [fib(9), Color.RED.text(), Row(2).twice(), names, json.dumps([node], default=repr) != ''])
+"""
+
+
+def test_an_honest_flow_leaves_its_process_to_the_next(run_flow: Callable[..., Ended]) -> None:
+    """Proof of the opposite: classes, cycles, generators and caches of a flow's own cost it its warm process."""
+    ended = run_flow(handler(HONEST))
+    assert ended.output == {"got": [34, "RED", 4, "A B", True]}
+    assert "fresh" not in ended.head
+
+
+def test_an_alias_writes_to_nothing_that_is_shared() -> None:
+    """Proof: calling typing's alias of a function leaves an attribute at what the function answers."""
+    assert BUILTINS  # the far side's modules are loaded, and with them what mends the library
+    for answer in (lambda: json.dumps, functools.partial(getattr, json, "dumps")):
+        assert typing.Annotated[answer, 1]() is json.dumps
+    assert vars(json.dumps) == {}
+
+
+# ---- found: attributes past the guard --------------------------------------------------------------------------------
+
+# Python's own str.format reads any attribute; a flow's is another one.
+PAST_THE_GUARD = {
+    "a field of a dataclass upon str": """
+        import dataclasses
+        @dataclasses.dataclass(init=False, repr=False, eq=False)
+        class Text(str):
+            format: str
+        got = dataclasses.astuple(Text('{0.__class__}'))[0](this)
+    """,
+    "a field that a base of the flow's own has": """
+        import dataclasses
+        class Text(str): pass
+        @dataclasses.dataclass(init=False, repr=False, eq=False)
+        class Named(Text):
+            format_map: str
+        got = dataclasses.asdict(Named('{t.__class__}'))['format_map']({'t': this})
+    """,
+    "a union by an augmented assignment": """
+        import typing
+        class Text(str): pass
+        text = Text('{0.__class__}')
+        text.format |= typing.List[int]
+        got = typing.get_args(text.format)[0](this)
+    """,
+    "special methods by a cached property": """
+        import copy, functools
+        class Cached(functools.cached_property): pass
+        cached = Cached(lambda self: lambda protocol: (lambda: Target, (), (None, {'__call__': lambda self: 1})))
+        class Target: pass
+        class Holder:
+            value = cached
+        cached.attrname = '__reduce_ex__'
+        holder = Holder()
+        holder.value
+        copy.copy(holder)
+        got = Target()()
+    """,
+    "special methods by a cached property of the library's": """
+        import copy, functools, ipaddress
+        class Cached(type(ipaddress.IPv6Network.hostmask)): pass
+        cached = Cached(lambda self: lambda protocol: (lambda: Target, (), (None, {'__call__': lambda self: 1})))
+        class Target: pass
+        class Holder:
+            value = cached
+        cached.attrname = '__reduce_ex__'
+        holder = Holder()
+        holder.value
+        copy.copy(holder)
+        got = Target()()
+    """,
+    "the memo of deepcopy": """
+        import copy
+        class Memo:
+            def get(self, key, default=None): return this
+        got = copy.deepcopy(print, Memo())
+    """,
+    "a private argument by a dict": """
+        import copy
+        got = copy.deepcopy([1], **{'_nil': print})
+    """,
+}
+
+
+@pytest.mark.parametrize("body", PAST_THE_GUARD.values(), ids=PAST_THE_GUARD)
+def test_no_attribute_is_read_past_the_guard(
+    run_flow: Callable[..., Ended], compile_flow: Callable[[str], dict[str, Any]], body: str
+) -> None:
+    """Proof: `got` is something."""
+    source = handler(f"got = None\n{dedent(body)}\nthis.set_output('got', repr(got))")
+    if compile_flow(source)["op"] == "refused":
+        return
+    ended = run_flow(source)
+    assert ended.status == "ENDED_ERROR", ended.output

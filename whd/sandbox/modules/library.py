@@ -1,0 +1,77 @@
+"""The library's own memory, mended before any facade is made: what it keeps of its arguments cannot be a flow's lie.
+
+A cache that finds its entries by equality answers one execution with what another one put there. Whoever is equal to a
+text or a number without being one could so decide what a later execution gets. The caches that take more than texts and
+numbers get exact ones here; what a flow leaves in any other is noticed at its end (program.py).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import typing
+import urllib.parse
+from typing import Any
+
+from ..names import FLOW_MODULE
+
+
+def mend_library() -> None:
+    """Replaces the functions that remember, once for the life of the process."""
+    _mend_urlsplit()
+    _mend_netmasks()
+    _mend_aliases()
+
+
+def _exact_text(value: Any) -> Any:
+    """A text, bytes or None, as such and not as a subclass. Raises TypeError."""
+    if value is None or type(value) is str or type(value) is bytes:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (bytes, bytearray)):
+        return b"".join((value,))
+    raise TypeError(f"a URL must be text or bytes, not {type(value).__name__}") from None
+
+
+def _mend_urlsplit() -> None:
+    """urllib.parse's other functions call it too. As a plain function it does not show how often it was called."""
+    remembering: Any = urllib.parse.urlsplit
+
+    def urlsplit(url: Any, scheme: Any = "", allow_fragments: Any = True) -> Any:
+        return remembering(_exact_text(url), _exact_text(scheme), bool(allow_fragments))
+
+    urlsplit.__doc__ = remembering.__doc__
+    urlsplit.__module__ = urllib.parse.__name__
+    urllib.parse.urlsplit = urlsplit
+
+
+def _mend_netmasks() -> None:
+    """Networks remember masks and prefixes by equality, so True would stand for 1 from then on."""
+    for version in ("_BaseV4", "_BaseV6"):
+        base: Any = getattr(ipaddress, version)
+        base._make_netmask = classmethod(_netmask_of(base._make_netmask.__func__))
+
+
+def _netmask_of(make: Any) -> Any:
+    def make_netmask(cls: Any, arg: Any) -> Any:
+        if isinstance(arg, int):
+            return make(cls, int.__int__(arg))
+        if isinstance(arg, str):
+            return make(cls, str.__str__(arg))
+        raise ipaddress.NetmaskValueError(f"{type(arg).__name__} is not a valid netmask") from None
+
+    return make_netmask
+
+
+def _mend_aliases() -> None:
+    """Calling an alias (Annotated[f, …]) writes `__orig_class__` to what f answers, be it a function that all share."""
+    base: Any = typing._BaseGenericAlias  # type: ignore[attr-defined]  # private, and the only place
+    call = base.__call__
+
+    def call_alias(self: Any, *args: Any, **kwargs: Any) -> Any:
+        origin = self.__origin__
+        if not self._inst or (isinstance(origin, type) and origin.__module__ is FLOW_MODULE):
+            return call(self, *args, **kwargs)
+        return origin(*args, **kwargs)
+
+    base.__call__ = call_alias
