@@ -119,7 +119,6 @@ def test_all_end_and_every_record_fits(tmp_path_factory: pytest.TempPathFactory,
     choose = random.Random(seed)
     specs: dict[str, dict[str, Any]] = {}
     with running(project) as daemon:
-        # Compiled before processes are killed: a source whose compiler dies is taken for one that kills it.
         assert daemon.post(path, {"path": "0", "mode": "ok", "when": "ALL_ENDED", "children": []}).status == 200
         for _ in range(6):
             spec = tree(choose, 3)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from whd.pool.compiler import Code, Compiler
 from whd.settings.model import Flow
 from whd.wire import frame
@@ -18,10 +20,11 @@ class _Reader:
 class _Worker:
     """A compiling process that keeps what it is sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, exit_status: int | None = None) -> None:
         self.sent: list[bytes] = []
         self.reader = _Reader()
         self.send = self.sent.append
+        self.exit_status = exit_status
 
 
 class _Processes:
@@ -82,5 +85,45 @@ def test_a_process_that_could_not_be_had_is_no_answer_for_the_next_one() -> None
         assert "cannot be compiled now: no room" in told[0].refusal
         compiler.compile(made(), told.append)
         assert len(processes.asked) == 2
+
+    asyncio.run(test())
+
+
+KILLED, CRASHED = 9, 11  # as waitpid(2) has it; None: it went with its zygote
+
+
+@pytest.mark.parametrize("exit_status", [KILLED, None])
+def test_a_process_that_somebody_killed_says_nothing_of_the_source(exit_status: int | None) -> None:
+    async def test() -> None:
+        processes = _Processes()
+        compiler = Compiler(asyncio.get_running_loop(), processes)  # type: ignore[arg-type]
+        told: list[Code] = []
+        compiler.compile(made(), told.append)
+        first: Any = _Worker(exit_status)
+        processes.asked[0](first, "")
+        assert compiler.on_gone(first)
+        assert told == []
+        second: Any = _Worker()
+        processes.asked[1](second, "")
+        assert second.sent == first.sent
+        assert compiler.on_frame(second, COMPILED)
+        assert [code.refusal for code in told] == [""]
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(("exit_status", "processes_used"), [(CRASHED, 1), (0, 1), (KILLED, 3), (None, 3)])
+def test_a_source_that_ends_its_process_is_refused_at_last(exit_status: int | None, processes_used: int) -> None:
+    async def test() -> None:
+        processes = _Processes()
+        compiler = Compiler(asyncio.get_running_loop(), processes)  # type: ignore[arg-type]
+        told: list[Code] = []
+        compiler.compile(made(), told.append)
+        while not told:
+            worker: Any = _Worker(exit_status)
+            processes.asked[-1](worker, "")
+            assert compiler.on_gone(worker)
+        assert len(processes.asked) == processes_used
+        assert "the source is too deep or too large" in told[0].refusal
 
     asyncio.run(test())

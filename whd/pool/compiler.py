@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,6 +26,8 @@ COMPILE_TIMEOUT_S = 30.0
 COMPILE_MEMORY_BYTES = 536_870_912
 MAX_CODE_BYTES = 67_108_864
 MAX_REFUSAL_CHARS = 8_192
+# A source whose process is killed may be compiled once more, but perhaps it is what makes memory run out.
+MAX_ATTEMPTS = 3
 
 _LINE = re.compile(r"[^\n:]*:(\d+): (.*)")
 
@@ -51,6 +55,7 @@ class Code:
     refusal: str = ""
     warnings: tuple[tuple[int, str], ...] = ()
     asks: tuple[Ask, ...] = ()
+    attempts: int = 0
     short_runs: int = 0
     took_us: int = 0
     waiting: list[Callable[[Code], None]] = field(default_factory=list)
@@ -87,6 +92,10 @@ class Compiler:
             code.waiting.append(done)
             return
         code = self._codes[key] = Code(key, waiting=[done])
+        self._request(flow, code)
+
+    def _request(self, flow: Flow, code: Code) -> None:
+        code.attempts += 1
         binding = Binding("compile", flow.client_name, "", COMPILE_MEMORY_BYTES)
         self._processes.request(binding, lambda worker, reason: self._send(flow, code, worker, reason), is_child=True)
 
@@ -137,8 +146,11 @@ class Compiler:
         entry = self._running.pop(worker, None)
         if entry is None:
             return False
-        _flow, code, timer = entry
+        flow, code, timer = entry
         timer.cancel()
+        if _was_killed(worker.exit_status) and code.attempts < MAX_ATTEMPTS:
+            self._request(flow, code)
+            return True
         self._refused(code, "the compiler's process ended: the source is too deep or too large to be compiled")
         return True
 
@@ -155,6 +167,14 @@ class Compiler:
         waiting, code.waiting = code.waiting, []
         for done in waiting:
             done(code)
+
+
+def _was_killed(exit_status: int | None) -> bool:
+    """Whether a process was ended by somebody else (or by want of memory), or went with its zygote: no source does so.
+
+    `exit_status` as waitpid(2) has it.
+    """
+    return exit_status is None or (os.WIFSIGNALED(exit_status) and os.WTERMSIG(exit_status) == signal.SIGKILL)
 
 
 def flow_path(flow: Flow) -> str:
