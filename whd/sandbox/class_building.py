@@ -9,6 +9,7 @@ classes, errors and enums marks its execution, and the process is replaced after
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import enum
 import functools
 import typing
@@ -24,6 +25,10 @@ _HARMLESS: tuple[Any, ...] = (
     object, enum.Enum, enum.Flag, _FLOW_ENUM, _FLOW_FLAG, typing.Generic, typing.Protocol, typing.TypedDict,
 )  # fmt: skip
 
+# Their instances hold the name under which the library reads or writes an attribute of another object, and those of a
+# flow's own class are the flow's to change.
+_NAMING = (functools.cached_property, dataclasses.Field)
+
 
 def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
     """The builtin __build_class__."""
@@ -32,9 +37,8 @@ def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
     if not all(map(_is_harmless, bases)):
         body.__globals__[RUN_NAME].wants_fresh = True
     made = builtins.__build_class__(body, name, *bases, **keywords)
-    if isinstance(made, type) and issubclass(made, functools.cached_property):
-        # Its instances would be the flow's own to change, and they write to others under the name that they hold.
-        raise TypeError("a class cannot be made below functools.cached_property; use it as it is") from None
+    if isinstance(made, type) and issubclass(made, _NAMING):
+        raise TypeError(f"a class cannot be made below {bases[0]!r}; use it as it is") from None
     return made
 
 

@@ -247,6 +247,16 @@ PAST_THE_GUARD = {
             format_map: str
         got = dataclasses.asdict(Named('{t.__class__}'))['format_map']({'t': this})
     """,
+    "a field that is renamed later": """
+        import dataclasses
+        class Field(type(dataclasses.field())): pass
+        field = Field(dataclasses.MISSING, dataclasses.MISSING, False, False, None, False, None, False)
+        @dataclasses.dataclass(init=False, repr=False, eq=False)
+        class Text(str):
+            x: str = field
+        field.name = 'format'
+        got = dataclasses.astuple(Text('{0.__class__}'))[0](this)
+    """,
     "a union by an augmented assignment": """
         import typing
         class Text(str): pass
