@@ -17,6 +17,7 @@ from typing import Any
 
 from .imports import RUN_NAME
 from .modules import FACADES
+from .modules.classes import check_inherited_fields
 from .names import FLOW_MODULE
 
 _FLOW_ENUM, _FLOW_FLAG = FACADES["enum"].__dict__["Enum"], FACADES["enum"].__dict__["Flag"]
@@ -32,13 +33,14 @@ _NAMING = (functools.cached_property, dataclasses.Field)
 
 def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
     """The builtin __build_class__."""
-    if not bases:
-        return builtins.__build_class__(body, name, **keywords)
-    if not all(map(_is_harmless, bases)):
-        body.__globals__[RUN_NAME].wants_fresh = True
+    if all(map(_is_harmless, bases)):
+        return builtins.__build_class__(body, name, *bases, **keywords)
+    body.__globals__[RUN_NAME].wants_fresh = True
     made = builtins.__build_class__(body, name, *bases, **keywords)
-    if isinstance(made, type) and issubclass(made, _NAMING):
-        raise TypeError(f"a class cannot be made below {bases[0]!r}; use it as it is") from None
+    if isinstance(made, type):
+        if issubclass(made, _NAMING):
+            raise TypeError(f"a class cannot be made below {bases[0]!r}; use it as it is") from None
+        check_inherited_fields(made)
     return made
 
 

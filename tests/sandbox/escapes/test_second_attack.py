@@ -257,6 +257,36 @@ PAST_THE_GUARD = {
         field.name = 'format'
         got = dataclasses.astuple(Text('{0.__class__}'))[0](this)
     """,
+    "a field that another base has": """
+        import dataclasses
+        @dataclasses.dataclass(init=False, repr=False, eq=False)
+        class Row:
+            format: str
+        class Text(Row, str): pass
+        got = dataclasses.astuple(Text('{0.__class__}'))[0](this)
+    """,
+    "a field that is one after the class below it was made": """
+        import dataclasses
+        class Row:
+            format: str
+        class Text(Row, str): pass
+        dataclasses.dataclass(init=False, repr=False, eq=False)(Row)
+        got = dataclasses.astuple(Text('{0.__class__}'))[0](this)
+    """,
+    "the comparison of a field": """
+        import dataclasses
+        class Grab:
+            def __eq__(self, other):
+                self.got = other
+                return True
+        @dataclasses.dataclass(init=False, repr=False)
+        class Text(str):
+            format: str
+        grab, other = Grab(), Text('a')
+        other.format = grab
+        Text('{0.__class__}') == other
+        got = grab.got(this)
+    """,
     "a union by an augmented assignment": """
         import typing
         class Text(str): pass
