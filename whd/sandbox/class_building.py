@@ -26,9 +26,10 @@ _HARMLESS: tuple[Any, ...] = (
     object, enum.Enum, enum.Flag, _FLOW_ENUM, _FLOW_FLAG, typing.Generic, typing.Protocol, typing.TypedDict,
 )  # fmt: skip
 
-# Their instances hold the name under which the library reads or writes an attribute of another object, and those of a
-# flow's own class are the flow's to change.
-_NAMING = (functools.cached_property, dataclasses.Field)
+# Instances of the first two hold the name under which the library reads or writes an attribute of another object, and
+# those of a flow's own class are the flow's to change; one of super answers with another object's attributes, to the
+# library too, which has no guard.
+_NO_BASES = (functools.cached_property, dataclasses.Field, super)
 
 
 def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
@@ -38,7 +39,7 @@ def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
     body.__globals__[RUN_NAME].wants_fresh = True
     made = builtins.__build_class__(body, name, *bases, **keywords)
     if isinstance(made, type):
-        if issubclass(made, _NAMING):
+        if issubclass(made, _NO_BASES):
             raise TypeError(f"a class cannot be made below {bases[0]!r}; use it as it is") from None
         check_inherited_fields(made)
     return made

@@ -273,6 +273,15 @@ PAST_THE_GUARD = {
         dataclasses.dataclass(init=False, repr=False, eq=False)(Row)
         got = dataclasses.astuple(Text('{0.__class__}'))[0](this)
     """,
+    "a field of what super() stands for": """
+        import dataclasses
+        @dataclasses.dataclass(init=False, repr=False, eq=False)
+        class Above(super):
+            format: str
+        class Text(str):
+            def above(self): return Above(Text, self)
+        got = dataclasses.astuple(Text('{0.__class__}').above())[0](this)
+    """,
     "the comparison of a field": """
         import dataclasses
         class Grab:
