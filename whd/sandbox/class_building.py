@@ -9,6 +9,7 @@ classes, errors and enums marks its execution, and the process is replaced after
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import enum
 import functools
 import typing
@@ -16,6 +17,7 @@ from typing import Any
 
 from .imports import RUN_NAME
 from .modules import FACADES
+from .modules.classes import check_inherited_fields
 from .names import FLOW_MODULE
 
 _FLOW_ENUM, _FLOW_FLAG = FACADES["enum"].__dict__["Enum"], FACADES["enum"].__dict__["Flag"]
@@ -24,17 +26,22 @@ _HARMLESS: tuple[Any, ...] = (
     object, enum.Enum, enum.Flag, _FLOW_ENUM, _FLOW_FLAG, typing.Generic, typing.Protocol, typing.TypedDict,
 )  # fmt: skip
 
+# Instances of the first two hold the name under which the library reads or writes an attribute of another object, and
+# those of a flow's own class are the flow's to change; one of super answers with another object's attributes, to the
+# library too, which has no guard.
+_NO_BASES = (functools.cached_property, dataclasses.Field, super)
+
 
 def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
     """The builtin __build_class__."""
-    if not bases:
-        return builtins.__build_class__(body, name, **keywords)
-    if not all(map(_is_harmless, bases)):
-        body.__globals__[RUN_NAME].wants_fresh = True
+    if all(map(_is_harmless, bases)):
+        return builtins.__build_class__(body, name, *bases, **keywords)
+    body.__globals__[RUN_NAME].wants_fresh = True
     made = builtins.__build_class__(body, name, *bases, **keywords)
-    if isinstance(made, type) and issubclass(made, functools.cached_property):
-        # Its instances would be the flow's own to change, and they write to others under the name that they hold.
-        raise TypeError("a class cannot be made below functools.cached_property; use it as it is") from None
+    if isinstance(made, type):
+        if issubclass(made, _NO_BASES):
+            raise TypeError(f"a class cannot be made below {bases[0]!r}; use it as it is") from None
+        check_inherited_fields(made)
     return made
 
 

@@ -247,6 +247,55 @@ PAST_THE_GUARD = {
             format_map: str
         got = dataclasses.asdict(Named('{t.__class__}'))['format_map']({'t': this})
     """,
+    "a field that is renamed later": """
+        import dataclasses
+        class Field(type(dataclasses.field())): pass
+        field = Field(dataclasses.MISSING, dataclasses.MISSING, False, False, None, False, None, False)
+        @dataclasses.dataclass(init=False, repr=False, eq=False)
+        class Text(str):
+            x: str = field
+        field.name = 'format'
+        got = dataclasses.astuple(Text('{0.__class__}'))[0](this)
+    """,
+    "a field that another base has": """
+        import dataclasses
+        @dataclasses.dataclass(init=False, repr=False, eq=False)
+        class Row:
+            format: str
+        class Text(Row, str): pass
+        got = dataclasses.astuple(Text('{0.__class__}'))[0](this)
+    """,
+    "a field that is one after the class below it was made": """
+        import dataclasses
+        class Row:
+            format: str
+        class Text(Row, str): pass
+        dataclasses.dataclass(init=False, repr=False, eq=False)(Row)
+        got = dataclasses.astuple(Text('{0.__class__}'))[0](this)
+    """,
+    "a field of what super() stands for": """
+        import dataclasses
+        @dataclasses.dataclass(init=False, repr=False, eq=False)
+        class Above(super):
+            format: str
+        class Text(str):
+            def above(self): return Above(Text, self)
+        got = dataclasses.astuple(Text('{0.__class__}').above())[0](this)
+    """,
+    "the comparison of a field": """
+        import dataclasses
+        class Grab:
+            def __eq__(self, other):
+                self.got = other
+                return True
+        @dataclasses.dataclass(init=False, repr=False)
+        class Text(str):
+            format: str
+        grab, other = Grab(), Text('a')
+        other.format = grab
+        Text('{0.__class__}') == other
+        got = grab.got(this)
+    """,
     "a union by an augmented assignment": """
         import typing
         class Text(str): pass

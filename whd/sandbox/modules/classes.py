@@ -113,18 +113,34 @@ def _check_field_names(own: Any) -> None:
     """dataclasses writes source text from the names in a class's annotations and runs it: plain names only."""
     if type(own) not in (type, abc.ABCMeta):
         raise TypeError("@dataclass is for plain classes") from None
-    spaces = [(base, type.__getattribute__(base, "__dict__")) for base in type.mro(own)]
-    # asdict() and its kin read fields past the guard: what a base of Python's own has under such a name, as str has
-    # `format`, would be got so.
-    inherited = {
-        name for base, space in spaces if base.__module__ is not FLOW_MODULE for name in CAREFUL_NAMES & space.keys()
-    }
-    for _base, space in spaces:
-        for name in space.get("__annotations__", {}):
+    names: list[str] = []
+    for base in type.mro(own):
+        for name in type.__getattribute__(base, "__dict__").get("__annotations__", {}):
             if type(name) is not str or not str.isidentifier(name) or str.startswith(name, "_"):
                 raise TypeError(f"@dataclass: {name!r} cannot be a field's name") from None
-            if name in INTERNAL_NAMES or name in inherited:
-                raise TypeError(f"@dataclass: {name!r} cannot be a field's name in a class like this") from None
+            names.append(name)
+    # Classes that were made below it before inherit the fields too.
+    waiting = [own]
+    while waiting:
+        kind = waiting.pop()
+        _check_fields(kind, names)
+        waiting += type.__subclasses__(kind)
+
+
+def check_inherited_fields(own: type) -> None:
+    """For a class of the flow's that inherits from a dataclass and from others. Raises TypeError."""
+    _check_fields(own, getattr(own, "__dataclass_fields__", ()))
+
+
+def _check_fields(own: type, names: Iterable[str]) -> None:
+    """asdict() and its kin read fields past the guard: what a base of Python's own has under a name that the guard
+    looks at twice, as str has `format`, would be got so.
+    """
+    foreign = [base for base in type.mro(own) if base.__module__ is not FLOW_MODULE]
+    for name in names:
+        is_careful = name in CAREFUL_NAMES and any(name in type.__getattribute__(base, "__dict__") for base in foreign)
+        if is_careful or name in INTERNAL_NAMES:
+            raise TypeError(f"{name!r} cannot be a dataclass's field in a class like this") from None
 
 
 def _dataclasses() -> Facade:
