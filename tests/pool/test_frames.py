@@ -147,6 +147,10 @@ def test_frames_survive_any_cut() -> None:
     assert reader.pending_bytes == 0
 
 
+def test_what_a_log_begins_with_is_what_workers_write() -> None:
+    assert frame({"op": "log", "job": 31}, b"[]")[4:] == frames.log_start(31) + b"[]"
+
+
 @pytest.mark.parametrize("after", [b"", b"\x05", frame({"job": 2})])
 @pytest.mark.parametrize("size", [0, 10, LARGE_BYTES, 3 * LARGE_BYTES])
 def test_large_frames_are_read_as_small_ones_are(size: int, after: bytes) -> None:

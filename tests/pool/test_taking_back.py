@@ -62,14 +62,14 @@ async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_last = Worker.read_last
         raced = []
 
-        def read_late(worker: Worker) -> bool:
+        def read_late(worker: Worker) -> None:
             # Between the revocation and the look at what has come, the process ends the job that it runs: it then
             # sees the revocation before it starts the next one, and the daemon cannot tell.
             if worker.handed and worker.is_revoking and not raced:
                 assert worker._socket is not None
                 raced.append(len(worker.handed))
                 assert select.select([worker._socket], [], [], PATIENCE_S)[0]
-            return read_last(worker)
+            read_last(worker)
 
         monkeypatch.setattr(Worker, "read_last", read_late)
         # The first gets the process, the others come together when it is free.

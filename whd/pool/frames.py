@@ -172,6 +172,11 @@ def read_call(head: dict[str, Any], value: bytes | None, limits: Limits) -> tupl
     return int_member(head, "call"), text_member(head, "name", 64), strict_json(value, "the arguments"), raw
 
 
+def log_start(job_number: int) -> bytes:
+    """What a `log` frame begins with, as our workers write it; one that differs is read like any other frame."""
+    return b'{"op":"log","job":%d}\n' % job_number
+
+
 def read_log(value: bytes | None) -> bytes:
     """A `log` frame's lines: meant to be a JSON list in one line. Raises FrameError.
 

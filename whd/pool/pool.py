@@ -349,10 +349,7 @@ class Pool:
         worker.revokes_sent += 1
         worker.send(frame({"op": "revoke"}))
         if not worker.has_unsent:
-            if not worker.read_last():
-                worker.handed_unsure = True
-                if worker.job is not None:
-                    self._broke_protocol(worker.job, "it floods its socket")
+            worker.read_last()
             self._settle_handed(worker)
         worker.is_revoking = False
 
@@ -436,6 +433,10 @@ class Pool:
                 plain = frames.read_plain_end(payload, job.limits)
                 if plain is not None and plain[0] == job.number:
                     self._on_end(job, plain[1], plain[2])
+                    return
+                start = frames.log_start(job.number)
+                if payload.startswith(start):
+                    self._on_log_frame(job, payload[len(start) :])
                     return
             head, value = split(payload)
             if frames.int_member(head, "job") != job.number:

@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from .job import Job
 
 READ_BYTES = 262_144
-# The sockets' buffers hold less than this many reads: whoever still has something then writes while it is read.
-MAX_LAST_READS = 16
 # What one turn of the loop takes of a process: of small frames not too many, of a large one as much as there is.
-READ_SMALL_BYTES = 65_536
+READ_SMALL_BYTES = 32_768
 # Frames of less in all are put together for one system call; more costs less in several.
 JOINED_BYTES = 262_144
 COUNTED_FROM_BYTES = 65_536
@@ -183,35 +181,36 @@ class Worker:
             self._writing = False
             self._loop.remove_writer(self._socket.fileno())
 
-    def _on_readable(self) -> bool:
-        """Reads once; False when there is nothing more for now."""
+    def _on_readable(self) -> int:
+        """Reads once: how many bytes, 0 when there is nothing more for now."""
         if self._socket is None:
-            return False
+            return 0
         try:
-            size = self._socket.recv_into(_buffer, READ_BYTES if self.reader.pending_bytes else READ_SMALL_BYTES)
+            is_large = self.reader.pending_bytes >= READ_SMALL_BYTES
+            size = self._socket.recv_into(_buffer, READ_BYTES if is_large else READ_SMALL_BYTES)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:
             size = 0  # ECONNRESET: it ended with something unread
         if not size:
             self._broken("")
-            return False
+            return 0
         try:
             frames = self.reader.feed(_view[:size].tobytes())
         except FrameError as error:
             self._broken(str(error))
-            return False
+            return 0
         on_frame = self.on_frame
         if not self._count_pending():
             self._broken("it holds more unfinished frames than max_buffered_bytes leaves room for")
-            return False
+            return 0
         self.frames_left = len(frames)
         for payload in frames:
             if on_frame is None or self._socket is None:
-                return False
+                return 0
             self.frames_left -= 1
             on_frame(self, payload)
-        return True
+        return size
 
     def _count_pending(self) -> bool:
         """Counts what is held of an unfinished frame, if it is much, against what the daemon may hold in all."""
@@ -226,9 +225,15 @@ class Worker:
         self._counted_bytes = pending
         return True
 
-    def read_last(self) -> bool:
-        """Takes what the process has sent so far. False if it sends faster than that can be done."""
-        return any(not self._on_readable() for _ in range(MAX_LAST_READS))
+    def read_last(self) -> None:
+        """Takes what the process has sent by now: no more than fits into its socket, however fast it writes on."""
+        if self._socket is None:
+            return
+        # Both ends have the system's default, and a process behind the wall cannot change its own (socket(7)). The
+        # last write may go past it.
+        left = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) + READ_SMALL_BYTES
+        while left > 0 and (size := self._on_readable()):
+            left -= size
 
     def _broken(self, fault: str) -> None:
         self.fault = self.fault or fault
