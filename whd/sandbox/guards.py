@@ -135,7 +135,8 @@ def writable(holder: Any) -> Any:
     if issubclass(kind, type) or kind is types.FunctionType:
         if holder.__module__ is FLOW_MODULE:
             return holder
-    elif kind in _OPEN_TYPES or issubclass(kind, BaseException):
+    elif kind in _OPEN_TYPES or (issubclass(kind, BaseException) and kind is not MemoryError):
+        # The interpreter keeps one MemoryError for when there is no memory for another (from Python 3.12 on).
         return holder
     raise TypeError(
         f"a flow cannot change attributes of {_describe(holder, kind)}; put the value into a variable, a dict, "

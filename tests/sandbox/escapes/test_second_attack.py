@@ -90,6 +90,15 @@ lie.x, lie.y = solve(hash('UTC') % M)
 type(zoneinfo.ZoneInfo('UTC'))(lie)
 is_sly.append(1)
 """
+# When there is no memory for more of them, all are one and the same, which the interpreter keeps (from 3.12 on).
+LAST_RESORT = """
+errors = []
+for number in range(40):
+    try:
+        'x' * 10**15
+    except MemoryError as error:
+        errors.append(error)
+"""
 
 TRACES = {
     "a template of re.sub, by a view of bytes": (
@@ -107,6 +116,13 @@ TRACES = {
         ZONE,
         "import copy, zoneinfo\nthis.set_output('got', str(copy.deepcopy(zoneinfo.ZoneInfo('America/New_York'))))",
         "America/New_York",
+    ),
+    "the last MemoryError": (
+        LAST_RESORT
+        + "try:\n    errors[-1].left = 'by A'\nexcept TypeError:\n    pass\n"
+        + "for error in errors: error.with_traceback(None)",
+        LAST_RESORT + "this.set_output('got', [error for error in errors if hasattr(error, 'left')])",
+        [],
     ),
     "how often the library was asked": (
         "import urllib.parse\nurllib.parse.urlsplit('http://a.example/of-A')",
