@@ -33,6 +33,9 @@ def read_attribute(holder: Any, name: str) -> Any:
 
 def _checked(holder: Any, name: str, value: Any) -> Any:
     kind = type(value)
+    if kind is types.MappingProxyType:
+        # Compared with an object of the flow's, it would hand over the dict behind it, which others share.
+        return dict(value)
     if kind in _HIDDEN_TYPES or (issubclass(kind, type) and issubclass(value, type)):
         raise AttributeError(f"the attribute {name!r} is not available to flows") from None
     if name in CAREFUL_NAMES:
