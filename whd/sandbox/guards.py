@@ -33,6 +33,9 @@ def read_attribute(holder: Any, name: str) -> Any:
 
 def _checked(holder: Any, name: str, value: Any) -> Any:
     kind = type(value)
+    if kind is types.MappingProxyType:
+        # Compared with an object of the flow's, it would hand over the dict behind it, which others share.
+        return dict(value)
     if kind in _HIDDEN_TYPES or (issubclass(kind, type) and issubclass(value, type)):
         raise AttributeError(f"the attribute {name!r} is not available to flows") from None
     if name in CAREFUL_NAMES:
@@ -135,7 +138,8 @@ def writable(holder: Any) -> Any:
     if issubclass(kind, type) or kind is types.FunctionType:
         if holder.__module__ is FLOW_MODULE:
             return holder
-    elif kind in _OPEN_TYPES or issubclass(kind, BaseException):
+    elif kind in _OPEN_TYPES or (issubclass(kind, BaseException) and kind is not MemoryError):
+        # The interpreter keeps one MemoryError for when there is no memory for another (from Python 3.12 on).
         return holder
     raise TypeError(
         f"a flow cannot change attributes of {_describe(holder, kind)}; put the value into a variable, a dict, "

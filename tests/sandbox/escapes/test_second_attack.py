@@ -90,6 +90,24 @@ lie.x, lie.y = solve(hash('UTC') % M)
 type(zoneinfo.ZoneInfo('UTC'))(lie)
 is_sly.append(1)
 """
+# When there is no memory for more of them, all are one and the same, which the interpreter keeps (from 3.12 on).
+LAST_RESORT = """
+errors = []
+for number in range(40):
+    try:
+        'x' * 10**15
+    except MemoryError as error:
+        errors.append(error)
+"""
+# A mapping proxy compares the dict behind it with the other side, whose __eq__ is asked in its turn.
+GRAB = """
+class Grab:
+    got = {}
+    def __eq__(self, other):
+        if isinstance(other, dict): self.got = other
+        return True
+grab = Grab()
+"""
 
 TRACES = {
     "a template of re.sub, by a view of bytes": (
@@ -107,6 +125,43 @@ TRACES = {
         ZONE,
         "import copy, zoneinfo\nthis.set_output('got', str(copy.deepcopy(zoneinfo.ZoneInfo('America/New_York'))))",
         "America/New_York",
+    ),
+    "the last MemoryError": (
+        LAST_RESORT
+        + "try:\n    errors[-1].left = 'by A'\nexcept TypeError:\n    pass\n"
+        + "for error in errors: error.with_traceback(None)",
+        LAST_RESORT + "this.set_output('got', [error for error in errors if hasattr(error, 'left')])",
+        [],
+    ),
+    "the groups of a pattern": (
+        GRAB + "import re\nre.compile('(?P<a>x)(?P<b>y)').groupindex == grab\ngrab.got['a'] = 2",
+        "import re\nthis.set_output('got', re.match('(?P<a>x)(?P<b>y)', 'xy').groupdict())",
+        {"a": "x", "b": "y"},
+    ),
+    "the metadata of a field": (
+        GRAB + "import dataclasses\ndataclasses.field().metadata == grab\ngrab.got['left'] = 'by A'",
+        "import dataclasses\nthis.set_output('got', dict(dataclasses.field().metadata))",
+        {},
+    ),
+    "what is a space to textwrap": (
+        GRAB + "import textwrap\ntextwrap.TextWrapper.unicode_whitespace_trans == grab\ngrab.got[ord('a')] = ord('Z')",
+        "import textwrap\nthis.set_output('got', textwrap.fill('banana'))",
+        "banana",
+    ),
+    "what is a space to textwrap, handed to a text of the flow's": (
+        GRAB
+        + """
+import textwrap
+class Text:
+    def expandtabs(self, size): return self
+    def translate(self, table):
+        table == grab
+        grab.got[ord('a')] = ord('Z')
+        return 'x'
+textwrap.wrap(Text())
+""",
+        "import textwrap\nthis.set_output('got', textwrap.fill('ban\\tana'))",
+        "ban     ana",
     ),
     "how often the library was asked": (
         "import urllib.parse\nurllib.parse.urlsplit('http://a.example/of-A')",

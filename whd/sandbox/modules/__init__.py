@@ -91,8 +91,8 @@ def fast_names() -> frozenset[str]:
     return frozenset(name for name in names if is_plain_name(name)) - CAREFUL_NAMES - _SHADOWY
 
 
-# Offered by some class above, but for what they could be on another object.
-_SHADOWY = frozenset({"func", "with_traceback", "lock"})
+# Offered by some class above, but for what they could be on another object; and what is a mapping proxy (guards.py).
+_SHADOWY = frozenset({"func", "with_traceback", "lock", "groupindex", "metadata"})
 
 API_NAMES = frozenset(
     "System Execution ReturnWhen get load set save set_output log success error end sleep sleep_until flow task "

@@ -25,7 +25,7 @@ import unicodedata
 import urllib.parse
 import zlib
 from collections.abc import Callable
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -155,7 +155,9 @@ def _hashlib() -> Facade:
 def _freeze_shared() -> None:
     """Class attributes that are mutable, hence shared between executions: replaced by their immutable kin."""
     wrapper: Any = textwrap.TextWrapper
-    wrapper.unicode_whitespace_trans = MappingProxyType(dict(wrapper.unicode_whitespace_trans))
+    table: dict[int, int] = wrapper.unicode_whitespace_trans
+    # A text serves str.translate as well, and what it hands to an object of a flow's is no dict behind a proxy.
+    wrapper.unicode_whitespace_trans = "".join(chr(table.get(code, code)) for code in range(max(table) + 1))
 
 
 def text_facades() -> dict[str, Facade]:
