@@ -402,17 +402,19 @@ def test_a_front_that_dies_is_replaced_and_the_other_loses_nothing(project: Proj
         os.kill(before[0]["pid"], signal.SIGKILL)
         with pytest.raises((OSError, http.client.HTTPException)):
             interrupted.result()
-        assert (kept.result().status, kept.result().json["message"]) == (200, "slept")
-        record = daemon.wait_ended("acme", again)
-        assert record["status"] == "ENDED_SUCCESS"
 
+        # Asked all the while, also of a front that only starts.
         def all_serve() -> list[dict[str, Any]]:
             rows = fronts.rows()
-            return rows if all(row["state"] == "serving" for row in rows) else []
+            is_new = rows[0]["starts"] == 2
+            return rows if is_new and all(row["state"] == "serving" for row in rows) else []
 
         after = wait_for(all_serve, "another front", 30.0)
         assert after[1]["pid"] == before[1]["pid"]
         assert [row["starts"] for row in after] == [2, 1]
+        assert (kept.result().status, kept.result().json["message"]) == (200, "slept")
+        record = daemon.wait_ended("acme", again)
+        assert record["status"] == "ENDED_SUCCESS"
         record = daemon.wait_ended("acme", lost_id)
         assert (record["status"], record["message"]) == ("ENDED_ERROR", "interrupted by a restart")
         # The lock fell free, and the execution that had it runs again and takes it again.

@@ -19,7 +19,7 @@ from ..settings.overlay import SavedChange
 from ..settings.reload import Reloader
 from .leases import PlaceLeases, Told
 from .link import Handlers, Link, LinkLost, Message
-from .process import FrontProcess
+from .process import FrontProcess, FrontState
 from .records import error_member, stored_members, unpack
 from .shares import owner
 
@@ -94,6 +94,11 @@ class Desk:
     def links(self) -> list[Link]:
         """Of the fronts that there are now."""
         return [front.link for front in self.fronts if front.link is not None]
+
+    def serving_links(self) -> list[Link]:
+        """Of those that have come up: one that starts has nothing yet that could be asked about."""
+        states = (FrontState.SERVING, FrontState.DRAINING)
+        return [front.link for front in self.fronts if front.link is not None and front.state in states]
 
     def tell_leases(self, told: list[Told]) -> None:
         """Passes on what PlaceLeases said."""

@@ -207,7 +207,8 @@ class Hub:
     async def reload(self) -> None:
         """As Body: done once every front has read all again."""
         await self.reloader.reload(force=True)
-        links = self.desk.links()
+        # One that starts reads them anyway.
+        links = self.desk.serving_links()
         await asyncio.gather(*(link.fetch("reload") for link in links), return_exceptions=True)
 
     def _hand_out(self, sock: socket.socket) -> None:

@@ -55,14 +55,14 @@ class Operations:
 
     async def _lives(self) -> list[dict[str, Any]]:
         answers = await asyncio.gather(
-            *(link.fetch("lives") for link in self._hub.desk.links()), return_exceptions=True
+            *(link.fetch("lives") for link in self._hub.desk.serving_links()), return_exceptions=True
         )
         return [row for answer in answers if not isinstance(answer, BaseException) for row in answer[0]["rows"]]
 
     async def _status(self) -> Any:
         hub = self._hub
         asked = await asyncio.gather(
-            *(self._ask_front(link, "status", {}) for link in hub.desk.links()), return_exceptions=True
+            *(self._ask_front(link, "status", {}) for link in hub.desk.serving_links()), return_exceptions=True
         )
         told: list[dict[str, Any]] = []
         for answer in asked:
