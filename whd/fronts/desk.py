@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ from ..saved import Saved
 from ..settings.model import SavedSetting, Setting
 from ..settings.overlay import SavedChange
 from ..settings.reload import Reloader
-from .leases import PlaceLeases, Told
+from .leases import PermitDesk, PlaceLeases, Told, Used
 from .link import Handlers, Link, LinkLost, Message
 from .process import FrontProcess, FrontState
 from .records import error_member, stored_members, unpack
@@ -46,7 +45,7 @@ class Desk:
         self._reloader = reloader
         self._tasks: set[asyncio.Task[None]] = set()
         self._settling: list[Callable[[], None]] = []
-        self._permits: dict[str, deque[tuple[FrontProcess, Message]]] = {}
+        self.permits = PermitDesk(self._ask_others, lambda: leases.total)
 
     # ---- of saved.Overlay: what is saved is live in every front ------------------------------------------------------
 
@@ -113,41 +112,24 @@ class Desk:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def permit(self, front: FrontProcess, message: Message) -> None:
-        """Whether a client that runs nothing in `front` runs nothing in another. One question at a time for a client:
-        who is permitted knows of it before the next one's question is asked.
-        """
-        client_name = message.head["client"]
-        waiting = self._permits.get(client_name)
-        if waiting is not None:
-            waiting.append((front, message))
-            return
-        self._permits[client_name] = deque([(front, message)])
-        self._ask_for_permit(client_name)
-
-    def _ask_for_permit(self, client_name: str) -> None:
-        front, message = self._permits[client_name][0]
-        others = [other.link for other in self.fronts if other is not front and other.link is not None]
+    def _ask_others(self, number: int, client_name: str, answered: Callable[[Used], None]) -> None:
+        """As PermitDesk has it."""
+        others = [front.link for front in self.fronts if front.number != number and front.link is not None]
         left = len(others)
-        running = 0
+        has_place, running = False, 0
 
-        def answered(head: dict[str, Any] | None, _value: bytes | None) -> None:
-            nonlocal left, running
+        def one_answered(head: dict[str, Any] | None, _value: bytes | None) -> None:
+            nonlocal left, has_place, running
             left -= 1
-            running += head["n"] if head is not None else 0
+            if head is not None:  # else that front is gone, and all that ran there
+                has_place, running = has_place or head["has_place"], running + head["running"]
             if left <= 0:
-                message.answer(may=not running)
-                waiting = self._permits[client_name]
-                waiting.popleft()
-                if waiting:
-                    self.loop.call_soon(self._ask_for_permit, client_name)
-                else:
-                    del self._permits[client_name]
+                answered((has_place, running))
 
         if not others:
-            answered(None, None)
+            one_answered(None, None)
         for link in others:
-            link.ask(answered, "runs", client=client_name)
+            link.ask(one_answered, "used", client=client_name)
 
 
 class Session:
@@ -174,7 +156,9 @@ class Session:
             "lock": self._on_lock,
             "unlock": self._on_unlock,
             "places": self._on_places,
-            "permit": lambda message: desk.permit(front, message),
+            "permit": lambda message: desk.permits.ask(
+                front.number, message.head["client"], message.head["running"], lambda may: message.answer(may=may)
+            ),
         }
 
     def greet(self, link: Link) -> None:

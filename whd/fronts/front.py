@@ -221,7 +221,7 @@ class Front:
             ),
             "saved": lambda message: self._commons.store.take_accepted(message.head["done"], message.head["refused"]),
             "lease": lambda message: self._commons.scheduler.set_lease(message.head["places"], message.head["number"]),
-            "runs": lambda message: message.answer(n=int(self._commons.scheduler.uses(message.head["client"]))),
+            "used": self._on_used,
             "ping": lambda message: message.answer(),
             "go": lambda _message: self._go.set(),
             "find": self._on_find,
@@ -238,6 +238,10 @@ class Front:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _on_used(self, message: Message) -> None:
+        has_place, running = self._commons.scheduler.used(message.head["client"])
+        message.answer(has_place=has_place, running=running)
 
     def _on_drain(self) -> None:
         self._go.set()

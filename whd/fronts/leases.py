@@ -8,6 +8,7 @@ places are in use, after it has asked the other fronts whether the client runs s
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -77,8 +78,11 @@ class PlaceLeases:
 
     def rotate(self) -> list[Told]:
         """Called now and then: with fewer places than fronts that want some, those without one have their turn."""
-        if self._total >= len(self._leases) or all(lease.told or not lease.wants for lease in self._leases.values()):
+        leases = self._leases.values()
+        if self._total >= len(leases) or all(lease.told or not lease.wants for lease in leases):
             return []
+        if any(lease.held > lease.told for lease in leases):
+            return []  # whoever had the last turn is still to end what runs
         self._first += 1
         return self._divide()
 
@@ -104,14 +108,55 @@ class PlaceLeases:
         return [(front, self._leases[front].told, self._leases[front].number) for front in sorted(news)]
 
 
+# Whether a client runs something in the fronts that were asked, and how much runs there in all.
+Used = tuple[bool, int]
+
+
+class PermitDesk:
+    """The hub's answers to fronts that ask for a client's place beyond the number, one question of a client at a time:
+    who is permitted something knows of it before the next one's question is asked.
+
+    A place is permitted while other clients use all that there are: what is free, the front gets as part of its lease.
+    That is decided by what each front says at one moment of what it runs of this client and of others; so a client that
+    is alone never has more than the places, however old the answers are. `ask_others(front, client_name, answered)`
+    asks all fronts but one; `places` gives the number.
+    """
+
+    def __init__(
+        self, ask_others: Callable[[int, str, Callable[[Used], None]], None], places: Callable[[], int]
+    ) -> None:
+        self._ask_others = ask_others
+        self._places = places
+        self._open: dict[str, deque[tuple[int, int, Callable[[bool], None]]]] = {}
+
+    def ask(self, front: int, client_name: str, running: int, answer: Callable[[bool], None]) -> None:
+        """`running`: how much runs in `front`, none of it the client's. `answer` is called once."""
+        questions = self._open.setdefault(client_name, deque())
+        questions.append((front, running, answer))
+        if len(questions) == 1:
+            self._next(client_name)
+
+    def _next(self, client_name: str) -> None:
+        self._ask_others(self._open[client_name][0][0], client_name, lambda used: self._answer(client_name, *used))
+
+    def _answer(self, client_name: str, has_place: bool, running_elsewhere: int) -> None:
+        questions = self._open[client_name]
+        _front, running, answer = questions.popleft()
+        answer(not has_place and running + running_elsewhere >= self._places())
+        if questions:
+            self._next(client_name)
+        else:
+            del self._open[client_name]
+
+
 class PlaceOffice(Protocol):
     """Where a front's scheduler asks: the hub."""
 
     def report_places(self, *, wants: int, held: int, number: int) -> None:
         """As PlaceLeases.report."""
 
-    def ask_permit(self, client_name: str, answered: Callable[[bool], None]) -> None:
-        """Whether a client that runs nothing here runs nothing elsewhere either."""
+    def ask_permit(self, client_name: str, running: int, answered: Callable[[bool], None]) -> None:
+        """As PermitDesk.ask."""
 
 
 class LeasedScheduler(Scheduler):
@@ -145,7 +190,7 @@ class LeasedScheduler(Scheduler):
         self._peak = 0
         self._is_rethinking = False
         self._is_giving_back = False
-        self._permits: set[str] = set()
+        self._permitted_client = ""
         self._asked: set[str] = set()
         # Whose waiting calls the others see.
         self._published: set[str] = set()
@@ -209,21 +254,21 @@ class LeasedScheduler(Scheduler):
         self._office.report_places(wants=self._told_wants, held=self._held, number=self._number)
 
     def _may_exceed(self, client_name: str) -> bool:
-        if client_name in self._permits:
-            self._permits.discard(client_name)
+        if client_name == self._permitted_client:
+            self._permitted_client = ""
             return True
         if client_name not in self._asked:
             self._asked.add(client_name)
-            self._office.ask_permit(client_name, lambda may: self._permitted(client_name, may))
+            self._office.ask_permit(client_name, self.running, lambda may: self._on_permit(client_name, may))
         return False
 
-    def _permitted(self, client_name: str, may: bool) -> None:
+    def _on_permit(self, client_name: str, may: bool) -> None:
         if may:
             self._asked.discard(client_name)
-            if self._lanes[client_name].running or not self._lanes[client_name].count():
-                return  # it got a place meanwhile, or waits no more
-            self._permits.add(client_name)
+            # For this moment alone: what is not used now is asked for again.
+            self._permitted_client = client_name
             self.look_again()
+            self._permitted_client = ""
         else:
             self._call_later(ASK_AGAIN_S, lambda: self._ask_again(client_name))
 
@@ -231,10 +276,9 @@ class LeasedScheduler(Scheduler):
         self._asked.discard(client_name)
         self.look_again()
 
-    def uses(self, client_name: str) -> bool:
-        """Whether a client runs something here, or is about to."""
-        has_permit = client_name in self._permits and self.waiting_of(client_name) > 0
-        return has_permit or self.running_of(client_name) > 0
+    def used(self, client_name: str) -> Used:
+        """What PermitDesk asks."""
+        return self.running_of(client_name) > 0, self.running
 
     def check_queue(self, client_name: str, more: int = 0) -> None:
         """As Scheduler, over all fronts."""

@@ -436,6 +436,10 @@ class RemoteCommons:
         """As PlaceOffice."""
         self._link.tell("places", wants=wants, held=held, number=number)
 
-    def ask_permit(self, client_name: str, answered: Callable[[bool], None]) -> None:
+    def ask_permit(self, client_name: str, running: int, answered: Callable[[bool], None]) -> None:
         """As PlaceOffice."""
-        self._link.ask(lambda head, _value: answered(head is not None and head["may"]), "permit", client=client_name)
+
+        def permitted(head: dict[str, Any] | None, _value: bytes | None) -> None:
+            answered(head is not None and head["may"])
+
+        self._link.ask(permitted, "permit", client=client_name, running=running)
