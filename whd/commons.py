@@ -49,6 +49,10 @@ class Commons(Protocol):
     def scheduler(self) -> Scheduler | None:
         """The pool's scheduler, None for one that has all places."""
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this process tells what every one of them finds alike."""
+
     def share_worker_count(self, count: int) -> int:
         """Tells how many workers this process has; how many others have that count against max_workers too."""
 
@@ -82,6 +86,7 @@ class OwnCommons:
         self.budget = BufferBudget(lambda: options().max_buffered_bytes)
         self.elsewhere: Elsewhere | None = None
         self.scheduler: Scheduler | None = None
+        self.is_first = True
 
     def share_worker_count(self, count: int) -> int:
         """None."""

@@ -84,7 +84,7 @@ class Service:
         self.broker.add(executions.table)
         self.rest = RestClient(self.loop, budget=self.budget)
         self.broker.add(RestCalls(self.broker, executions, self.runner, self.rest, self.pool.digester).table)
-        await self.pool.start()
+        await self.pool.start(tells_layers=commons.is_first)
         self.reloader.on_swap.append(self._on_swap)
         self._vet_in_background()
         if self._serves:

@@ -171,8 +171,8 @@ def test_no_more_run_than_there_are_places_and_all_run(seed: int) -> None:
         fronts = draw.sample(daemon.fronts, draw.randint(1, len(daemon.fronts)))
         for _ in range(draw.randint(1, 60)):
             total += 1
-            job = FakeJob(draw.choice("abc"), draw.choice((0.0005, 0.005, 0.05)))
-            daemon.clock.call_later(draw.uniform(0, 0.05), lambda f=draw.choice(fronts), j=job: f.submit(j))  # type: ignore[misc]
+            front, job = draw.choice(fronts), FakeJob(draw.choice("abc"), draw.choice((0.0005, 0.005, 0.05)))
+            daemon.clock.call_later(draw.uniform(0, 0.05), lambda f=front, j=job: f.submit(j))  # type: ignore[misc]
         daemon.clock.run(daemon.clock.now + draw.uniform(0, 0.5))
     daemon.clock.run(daemon.clock.now + 60.0)
     assert daemon.done == total

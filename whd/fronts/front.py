@@ -197,10 +197,15 @@ class Front:
         if pool.is_starved:
             if pool.processes.has_room(is_child=False):
                 pool.look_again()
-        elif counters.elsewhere(number, Count.STARVED):
+        elif counters.elsewhere(number, Count.STARVED) or self._is_tight():
             for _ in range(EVICTED_AT_ONCE):
                 if not pool.processes.evict():
                     break
+
+    def _is_tight(self) -> bool:
+        """Whether idle workers may stand in the way of child executions, which fail at once where there is no room."""
+        most = self._service.options.max_workers
+        return self._counters.total(Count.WORKERS) > most - most // 4
 
     def _publish_counts(self) -> None:
         service, counters, number = self._service, self._counters, self._number

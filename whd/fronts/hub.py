@@ -82,6 +82,7 @@ class Hub:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._told_store: tuple[str, bool] = ("", False)
         self._left = 0
+        self._stopping = asyncio.Event()
 
     def move(self, phase: Phase) -> None:
         """As Body."""
@@ -161,12 +162,14 @@ class Hub:
             self._left = 0
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if time.monotonic() - began < SOON_S else FIRST_PAUSE_S
             log.error("front %d %s; another one starts in %.1f s", front.number, problem or f"ended {how}", pause_s)
-            await asyncio.sleep(pause_s)
-            if self._is_ending():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
                 return
             # The next one reads from the disk what the last one left.
             with contextlib.suppress(StateError):
                 await self.store.flush()
+            if self._is_ending():
+                return
 
     def _is_ending(self) -> bool:
         return self.phase in (Phase.DRAINING, Phase.STOPPED)
@@ -274,6 +277,7 @@ class Hub:
     async def drain(self, stop_now: asyncio.Event) -> None:
         """As Body: every front drains, and ends."""
         self.move(Phase.DRAINING)
+        self._stopping.set()
         self._left = 0
         self._hand_waiting()
         for acceptor in self._acceptors:

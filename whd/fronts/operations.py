@@ -71,7 +71,8 @@ class Operations:
             elif not isinstance(answer, LinkLost):
                 raise WhdError(f"a front process did not say how it is: {answer}")
         snapshot = hub.reloader.snapshot
-        first = told[0] if told else {"faults": [str(fault) for fault in snapshot.faults], "sandbox": []}
+        faults = [str(fault) for fault in snapshot.faults if not fault.is_warning]
+        first = told[0] if told else {"faults": faults, "sandbox": []}
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -95,6 +96,10 @@ class Operations:
         }
 
 
+# What is 0 while no front serves.
+_NAMES = {"executions": ("started", "live", "running", "waiting"), "workers": ("total", "idle", "spare", "forked")}
+
+
 def _sum(told: list[dict[str, Any]], name: str) -> dict[str, int]:
-    names = told[0][name] if told else ()
+    names = told[0][name] if told else _NAMES[name]
     return {key: sum(one[name][key] for one in told) for key in names}

@@ -379,6 +379,7 @@ class RemoteCommons:
         self._counters = counters
         self._front = front
         self._fronts = fronts
+        self.is_first = front == 0
         own = Options()
         self._divided = own, front_options(own, front, fronts)
         self._told_all = asyncio.Event()

@@ -105,10 +105,16 @@ class Pool:
         self.handed_total = 0
         self.taken_back_total = 0
 
-    async def start(self) -> None:
-        """Starts the processes. Raises ConfigError when a layer of `sandbox_require` is missing."""
+    async def start(self, *, tells_layers: bool = True) -> None:
+        """Starts the processes. Raises ConfigError when a layer of `sandbox_require` is missing.
+
+        `tells_layers`: whether the log names what else is missing.
+        """
         await self.processes.start()
         self._check_required()
+        for layer in self.processes.layers:
+            if tells_layers and not layer["engaged"]:
+                log.warning("sandbox layer %s is missing: %s", layer["name"], layer["reason"])
 
     def _check_required(self) -> None:
         layers = {layer["name"]: layer for layer in self.processes.layers}
@@ -119,9 +125,6 @@ class Pool:
                     f"the sandbox layer {name!r} of sandbox_require does not engage here: {layer['reason']}; "
                     "`whd doctor` shows all layers"
                 )
-        for layer in layers.values():
-            if not layer["engaged"]:
-                log.warning("sandbox layer %s is missing: %s", layer["name"], layer["reason"])
 
     async def close(self) -> None:
         """Kills what runs, tells nobody."""
