@@ -15,7 +15,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__", "cli"),
     ("commands",),
     ("daemon", "check", "explain"),
-    ("admin", "service", "app", "control", "systemd", "log", "state"),
+    ("fronts",),
+    ("serving", "admin", "service", "commons", "app", "control", "systemd", "log", "state"),
     ("handlers",),
     ("executions.runner", "broker"),
     ("pool", "http", "executions", "settings", "sandbox", "rest", "saved", "locks"),
@@ -29,7 +30,7 @@ PURE = (
     "settings.options", "settings.parse", "http.connection", "http.messages", "http.checks", "pool.scheduler",
     "pool.frames", "tables", "http.plain", "http.body", "http.writer", "auth.connections", "auth.urls",
     "auth.addresses", "rest.values", "rest.inputs", "rest.outputs", "executions.family", "broker.call", "locks",
-    "explain", "sandbox.asks", "timestamps",
+    "explain", "sandbox.asks", "timestamps", "fronts.shares", "fronts.records", "fronts.leases",
 )  # fmt: skip
 WITH_EFFECTS = {"socket", "asyncio", "time", "subprocess", "threading", "sqlite3", "select"}
 

@@ -17,8 +17,8 @@ from . import __version__
 from .admin_settings import SettingOperations
 from .errors import HttpError, WhdError
 from .executions.record import Execution, Status, to_json
-from .executions.runner import Live
-from .executions.store import Stored
+from .executions.runner import Live, Runner
+from .executions.store import ExecutionStore, Stored
 from .service import Service
 from .timestamps import timestamp
 
@@ -117,36 +117,11 @@ class Admin:
 
     async def _list(self, arguments: dict[str, Any]) -> Any:
         """{client, status, webhook, limit}: the newest first, without inputs and outputs."""
-        status = arguments.get("status")
-        limit = arguments.get("limit", 50)
-        if status is not None and status not in list(Status):
-            raise WhdError(f"there is no status {status!r}; there are: {', '.join(Status)}")
-        if not 1 <= limit <= MAX_LIST:
-            raise WhdError(f"--limit takes 1 to {MAX_LIST}")
-        found = await self._service.store.list(
-            client=arguments.get("client"),
-            status=None if status is None else Status(status),
-            webhook=arguments.get("webhook"),
-            limit=limit,
-        )
-        return [_summary(execution) for execution in self._with_live(found, arguments, limit)]
 
-    def _with_live(self, found: list[Execution], arguments: dict[str, Any], limit: int) -> list[Execution]:
-        """The store's rows, overlaid with what lives and is newer in memory."""
-        by_id = {execution.id: execution for execution in found}
-        for execution in self._service.runner.live_executions():
-            by_id[execution.id] = execution
-        wanted = {"client_name": "client", "status": "status", "webhook_name": "webhook"}
-        kept = [
-            execution
-            for execution in by_id.values()
-            if all(
-                arguments.get(name) is None or getattr(execution, field) == arguments[name]
-                for field, name in wanted.items()
-            )
-        ]
-        # UUIDv7 sorts by time.
-        return sorted(kept, key=lambda execution: execution.id, reverse=True)[:limit]
+        async def lives() -> list[dict[str, Any]]:
+            return live_summaries(self._service.runner)
+
+        return await list_executions(self._service.store, arguments, lives)
 
     async def _find(self, arguments: dict[str, Any]) -> Stored:
         execution_id = str(arguments["id"])
@@ -174,11 +149,48 @@ class Admin:
 
     async def _cancel(self, arguments: dict[str, Any]) -> Any:
         stored = await self._find(arguments)
-        live = self._service.runner.live(stored.execution.id)
-        if live is None:
+        if stored.execution.status.is_ended:
             raise WhdError(f"{stored.execution.id} is not running: {stored.execution.status}")
-        self._service.runner.cancel(live, "cancelled by an operator")
-        return _record(Stored(live.execution, live.flow.source))
+        return _record(await self._service.runner.cancel_found(stored, "cancelled by an operator"))
+
+
+async def list_executions(
+    store: ExecutionStore, arguments: dict[str, Any], lives: Callable[[], Awaitable[list[dict[str, Any]]]]
+) -> list[dict[str, Any]]:
+    """{client, status, webhook, limit}: the store's rows, overlaid with what lives and is newer in memory.
+
+    Raises WhdError.
+    """
+    status = arguments.get("status")
+    limit = arguments.get("limit", 50)
+    if status is not None and status not in list(Status):
+        raise WhdError(f"there is no status {status!r}; there are: {', '.join(Status)}")
+    if not 1 <= limit <= MAX_LIST:
+        raise WhdError(f"--limit takes 1 to {MAX_LIST}")
+    by_id = {row["id"]: row for row in await lives()}
+    found = await store.list(
+        client=arguments.get("client"),
+        status=None if status is None else Status(status),
+        webhook=arguments.get("webhook"),
+        limit=limit,
+    )
+    for execution in found:
+        # Asked later, it knows of ends that came meanwhile.
+        if execution.status.is_ended or execution.id not in by_id:
+            by_id[execution.id] = _summary(execution)
+    wanted = {"client_name": "client", "status": "status", "webhook_name": "webhook"}
+    kept = [
+        row
+        for row in by_id.values()
+        if all(arguments.get(name) is None or row[field] == arguments[name] for field, name in wanted.items())
+    ]
+    # UUIDv7 sorts by time.
+    return sorted(kept, key=lambda row: str(row["id"]), reverse=True)[:limit]
+
+
+def live_summaries(runner: Runner) -> list[dict[str, Any]]:
+    """What has not ended, as `whd executions list` shows it."""
+    return [_summary(execution) for execution in runner.live_executions()]
 
 
 def _pool_counts(service: Service) -> dict[str, int]:

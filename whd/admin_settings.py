@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .errors import StateError, WhdError
+from .errors import WhdError
 from .saved import Done
 from .service import Service
 from .settings.model import OPERATOR, Client, Setting
@@ -64,9 +64,9 @@ class SettingOperations:
         return None if setting is None else self._row(after, setting)
 
     async def _done(self, start: Callable[[Done], None]) -> None:
-        decided: asyncio.Future[StateError | None] = self._service.loop.create_future()
+        decided: asyncio.Future[WhdError | None] = self._service.loop.create_future()
 
-        def done(error: StateError | None) -> None:
+        def done(error: WhdError | None) -> None:
             if not decided.done():
                 decided.set_result(error)
 

@@ -296,6 +296,11 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
         f"store: {document['store']['written']} written, {document['store']['waiting']} waiting, "
         f"{document['store']['file_bytes'] / 1_048_576:.1f} MiB",
     ]
+    lines += [
+        f"front {front['number']}: {front['state']}, pid {front['pid']}, {front['connections']} connections, "
+        f"{front['executions']['running']} running, {front['executions']['waiting']} waiting"
+        for front in document.get("fronts", [])
+    ]
     lines += [f"sandbox: {layer['name']} is missing: {layer['reason']}" for layer in _missing(document["sandbox"])]
     lines += [f"fault: {document['store']['fault']}"] if document["store"]["fault"] else []
     lines += [f"fault: {fault}" for fault in document["faults"]]

@@ -1,54 +1,96 @@
-"""`whd serve`: a Service with HTTP and the control socket in front of it, from start to drain.
+"""`whd serve`: what serves, with the control socket and the service manager beside it, from start to drain.
 
-Signal handlers only set events; one coroutine, `_run`, goes through the lifecycle.
+What serves is a Serving in this process or, with more than one of `processes`, a Hub with its fronts (fronts/). Signal
+handlers only set events; one coroutine, `run`, goes through the lifecycle.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
-import gc
 import logging
-import resource
 import signal
 import socket
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import uvloop
 
 from . import __version__
 from . import log as log_module
 from .admin import Admin
-from .app import App
 from .control import ControlServer
-from .handlers.context import Context
-from .http.server import Server
+from .fronts.hub import Hub
+from .fronts.shares import front_count
 from .service import Paths, Service
+from .serving import Phase, Serving, raise_descriptor_limit
 from .settings.model import Snapshot
+from .settings.options import Options
+from .settings.parse import parse_options
+from .settings.reload import Reloader
 from .systemd import Notifier, take_listen_sockets
 
 log = logging.getLogger("whd.daemon")
 
 STATUS_INTERVAL_S = 10.0
-# After the last answer was handed to a connection, how long its client may take to read it.
-LAST_ANSWERS_S = 2.0
+
+Addresses = Callable[[], Sequence[str | socket.socket]]
 
 
-class Phase(enum.Enum):
-    """The daemon's life. PHASES says what may follow what."""
+class Body(Protocol):
+    """What serves: Alone or Hub."""
 
-    STARTING = "starting"
-    SERVING = "serving"
-    DRAINING = "draining"
-    STOPPED = "stopped"
+    reloader: Reloader
+    phase: Phase
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens."""
+
+    async def start(self, addresses: Addresses) -> None:
+        """See Serving. Raises ConfigError or StateError."""
+
+    def move(self, phase: Phase) -> None:
+        """See Serving."""
+
+    async def reload(self) -> None:
+        """Reads every file again."""
+
+    async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
+        """An operation of the control socket. Raises WhdError."""
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """Executions that were started, run, wait, and have not ended."""
+
+    async def drain(self, stop_now: asyncio.Event) -> None:
+        """See Serving."""
+
+    async def close(self) -> None:
+        """See Serving."""
 
 
-PHASES: dict[Phase, frozenset[Phase]] = {
-    Phase.STARTING: frozenset({Phase.SERVING, Phase.STOPPED}),
-    Phase.SERVING: frozenset({Phase.DRAINING}),
-    Phase.DRAINING: frozenset({Phase.STOPPED}),
-    Phase.STOPPED: frozenset(),
-}
+class Alone(Serving):
+    """Serves in this process."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self.reloader = service.reloader
+        self._admin = Admin(service, addresses=lambda: self.addresses)
+        self.dispatch = self._admin.dispatch
+
+    @property
+    def addresses(self) -> list[str]:
+        """As Body."""
+        return list(self.server.addresses)
+
+    async def reload(self) -> None:
+        """As Body."""
+        await self.reloader.reload(force=True)
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """As Body."""
+        runner, scheduler = self.service.runner, self.service.pool.scheduler
+        return runner.started_total, scheduler.running, scheduler.waiting, len(runner.lives())
 
 
 def serve(paths: Paths, listen: tuple[str, ...] | None) -> int:
@@ -70,15 +112,9 @@ class Daemon:
         self._listen = listen
         self._notifier = notifier
         self._logs = logs
-        self._phase = Phase.STARTING
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def _move(self, phase: Phase) -> None:
-        if phase not in PHASES[self._phase]:
-            raise AssertionError(f"{self._phase.name} to {phase.name}")
-        self._phase = phase
 
     async def run(self) -> int:
         """From start to end; the command's exit status. Raises ConfigError or StateError."""
@@ -86,43 +122,38 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        _raise_descriptor_limit()
-        self._service = Service(loop, self._paths, serves=True)
+        raise_descriptor_limit()
+        fronts = front_count(_options(self._paths.config))
+        if fronts > 1:
+            self._body: Body = Hub(loop, self._paths, fronts)
+        else:
+            self._body = Alone(Service(loop, self._paths, serves=True))
         try:
-            await self._start(loop)
+            await self._start()
             await self._stop.wait()
             await self._drain()
         finally:
-            await self._service.close()
-        self._move(Phase.STOPPED)
+            await self._body.close()
         log.info("stopped")
         return 0
 
-    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        service = self._service
-        given = take_listen_sockets()
-        await service.start()
-        self._configure_log(service.snapshot)
-        service.reloader.on_swap.append(self._on_swap)
-        context = Context(loop, service.reloader, service.runner, service.pool, self._readiness)
-        self._server = Server(App(context), lambda: service.options, service.budget)
-        addresses: list[str | socket.socket] = [entry.socket for entry in given]
-        await self._server.start(addresses or list(self._listen or service.options.listen))
-        self._control = ControlServer(self._paths.state, Admin(service, addresses=self._addresses).dispatch)
+    async def _start(self) -> None:
+        body = self._body
+        given: list[str | socket.socket] = [entry.socket for entry in take_listen_sockets()]
+
+        def addresses() -> list[str | socket.socket]:
+            self._configure_log(body.reloader.snapshot)
+            return given or list(self._listen or body.reloader.snapshot.options.listen)
+
+        await body.start(addresses)
+        body.reloader.on_swap.append(self._on_swap)
+        self._control = ControlServer(self._paths.state, body.dispatch)
         await self._control.start()
-        # What the start made lives as long as the daemon: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
-        self._move(Phase.SERVING)
-        if service.options.processes > 1:
-            log.warning("processes is %d, but this version serves with one front", service.options.processes)
-        log.info("whd %s listens on %s", __version__, ", ".join(self._addresses()))
+        body.move(Phase.SERVING)
+        log.info("whd %s listens on %s", __version__, ", ".join(body.addresses))
         self._notifier.ready(self._status_text())
         self._tell_status()
         self._feed_watchdog()
-
-    def _addresses(self) -> list[str]:
-        return list(self._server.addresses)
 
     # ---- signals and the service manager -----------------------------------------------------------------------------
 
@@ -132,14 +163,14 @@ class Daemon:
         self._stop.set()
 
     def _on_hangup(self) -> None:
-        if self._phase is Phase.SERVING:
+        if self._body.phase is Phase.SERVING:
             task = asyncio.get_running_loop().create_task(self._reload())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _reload(self) -> None:
         self._notifier.reloading()
-        await self._service.reloader.reload(force=True)
+        await self._body.reload()
         self._notifier.ready(self._status_text())
 
     def _on_swap(self, old: Snapshot, new: Snapshot) -> None:
@@ -149,68 +180,41 @@ class Daemon:
         self._logs.reconfigure(level=snapshot.options.log_level, format=snapshot.options.log_format)
 
     def _feed_watchdog(self) -> None:
-        if self._notifier.watchdog_s and self._phase is not Phase.STOPPED:
+        if self._notifier.watchdog_s and self._body.phase is not Phase.STOPPED:
             self._notifier.watchdog()
             asyncio.get_running_loop().call_later(self._notifier.watchdog_s / 2, self._feed_watchdog)
 
     def _tell_status(self) -> None:
-        if self._phase is Phase.SERVING:
+        if self._body.phase is Phase.SERVING:
             self._notifier.status(self._status_text())
             asyncio.get_running_loop().call_later(STATUS_INTERVAL_S, self._tell_status)
 
     def _status_text(self) -> str:
-        runner, scheduler = self._service.runner, self._service.pool.scheduler
+        started, running, waiting, _live = self._body.counts()
         return (
-            f"serving on {', '.join(self._addresses())}; {runner.started_total} executions started, "
-            f"{scheduler.running} running, {scheduler.waiting} waiting"
+            f"serving on {', '.join(self._body.addresses)}; {started} executions started, "
+            f"{running} running, {waiting} waiting"
         )
-
-    def _readiness(self) -> tuple[int, dict[str, Any]]:
-        if self._phase is not Phase.SERVING:
-            return 503, {"status": self._phase.value}
-        faults = sum(not fault.is_warning for fault in self._service.snapshot.faults)
-        faults += bool(self._service.store.fault)
-        return (200, {"status": "degraded", "faults": faults}) if faults else (200, {"status": "ready"})
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
-        """CONTRACT 4: stop accepting, answer what is in flight up to drain_s, hand out 202s for the rest."""
-        service = self._service
-        drain_s = service.options.drain_s
-        self._move(Phase.DRAINING)
+        drain_s = self._body.reloader.snapshot.options.drain_s
         log.info("stopping; up to %g s for what is in flight", drain_s)
         self._notifier.stopping("draining")
-        self._notifier.extend_timeout(drain_s + LAST_ANSWERS_S + 10)
-        service.runner.begin_drain()
-        loop = asyncio.get_running_loop()
-        drained = loop.create_task(self._server.drain())
-        idle = loop.create_task(service.runner.wait_idle())
-        urgent = loop.create_task(self._stop_now.wait())
-        everything = loop.create_task(_all(drained, idle))
-        await asyncio.wait([everything, urgent], timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
-        for live in service.runner.lives():
-            if live.stop_waiting is not None:
-                live.stop_waiting(live)
-            live.release_waiters()
-        # The last answers are on their way; their readers get a moment.
-        await asyncio.wait([drained], timeout=LAST_ANSWERS_S)
-        urgent.cancel()
-        everything.cancel()
-        await asyncio.gather(everything, urgent, return_exceptions=True)
-        await self._server.close()
+        self._notifier.extend_timeout(drain_s + 12)
+        await self._body.drain(self._stop_now)
         await self._control.close()
-        left = len(service.runner.lives())
+        _started, _running, _waiting, left = self._body.counts()
         if left:
             log.info("%d executions have not ended and run again at the next start", left)
 
 
-async def _all(*tasks: asyncio.Task[None]) -> None:
-    await asyncio.gather(*tasks)
-
-
-def _raise_descriptor_limit() -> None:
-    """Each connection and each worker takes descriptors; the soft limit is often 1024 for select(2)'s sake alone."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _options(config: Path) -> Options:
+    """whd.yaml as it stands, for what must be known before all else; its faults are told by who reads it again."""
+    path = config / "whd.yaml"
+    try:
+        options, _faults = parse_options(path.read_bytes(), str(path))
+    except OSError:
+        options = None
+    return options or Options()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from .errors import WhdError
 
@@ -38,6 +38,19 @@ class Timer(Protocol):
 
 
 CallLater = Callable[[float, Callable[[], None]], Timer]
+
+
+class LockTable(Protocol):
+    """What flows' calls ask of the locks; the methods are those of Locks."""
+
+    def acquire(self, client_name: str, name: str, holder: Any, timeout_s: float | None, callback: Acquired) -> None:
+        """See Locks."""
+
+    def release(self, client_name: str, name: str, holder: Any) -> object:
+        """See Locks."""
+
+    def release_all(self, holder: Any) -> None:
+        """See Locks."""
 
 
 @dataclass(slots=True, eq=False)

@@ -7,55 +7,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from .broker import Broker
 from .broker.executions import ExecutionCalls
 from .broker.files import FileCalls
 from .broker.rest import RestCalls
 from .broker.settings import SettingCalls
+from .commons import Commons, OwnCommons
 from .executions.record import Execution
 from .executions.runner import Runner
-from .executions.store import FILE_NAME, Store
-from .http.budget import BufferBudget
-from .locks import Locks
 from .pool.compiler import Code, refusal_faults
 from .pool.pool import Pool
 from .rest import RestClient
-from .saved import FILE_NAME as SAVED_FILE_NAME
-from .saved import Saved
 from .settings.model import Fault, Flow, Snapshot, User, Webhook
 from .settings.options import Limits, Options
 from .settings.reload import Reloader
-from .state import StateLock
+from .state import Paths
+
+__all__ = ["Paths", "Service"]
 
 log = logging.getLogger("whd.daemon")
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Where everything lies: the three folders of CONTRACT 1."""
-
-    config: Path
-    flows: Path
-    state: Path
 
 
 class Service:
     """All parts. `start` brings them up in order, `close` takes them down in reverse."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, *, serves: bool) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        paths: Paths,
+        *,
+        serves: bool,
+        make_commons: Callable[[asyncio.AbstractEventLoop, Paths, Reloader], Commons] = OwnCommons,
+    ) -> None:
         self.loop = loop
         self.paths = paths
         self._serves = serves
         self._vetting: asyncio.Task[None] | None = None
-        self.lock = StateLock(paths.state)
         self.reloader = Reloader(str(paths.config), str(paths.flows), vet_flows=self._vet_flows)
-        self.budget = BufferBudget(lambda: self.options.max_buffered_bytes)
-        self.store = Store(paths.state / FILE_NAME, loop, lambda: self.options)
-        self.saved = Saved(paths.state / SAVED_FILE_NAME, loop, lambda: self.options, self.reloader)
+        self.commons = make_commons(loop, paths, self.reloader)
+        self.budget, self.store, self.saved = self.commons.budget, self.commons.store, self.commons.saved
 
     @property
     def snapshot(self) -> Snapshot:
@@ -69,26 +61,34 @@ class Service:
 
     async def start(self) -> None:
         """Brings everything up. Raises ConfigError or StateError; then `close` is still to be called."""
-        self.lock.acquire()
+        commons = self.commons
+        commons.enter()
         await self.reloader.start()
-        self.store.open()
-        self.saved.open()
-        self.pool = Pool(self.loop, lambda: self.options, self.budget)
+        await commons.open()
+        self.pool = Pool(
+            self.loop,
+            commons.options_of_pool(lambda: self.options),
+            self.budget,
+            scheduler=commons.scheduler,
+            share_worker_count=commons.share_worker_count,
+        )
         self.broker = Broker(self.loop, lambda: self.snapshot, self.pool, self.budget)
-        settings = SettingCalls(self.broker, self.saved, Locks(self.loop.call_later))
+        settings = SettingCalls(self.broker, self.saved, commons.locks)
         self.broker.on_forget.append(settings.forget)
         self.broker.add(settings.table)
         self.broker.add(FileCalls(self.broker, self.saved).table)
-        self.runner = Runner(self.loop, self.pool, self.store, self.broker, lambda: self.snapshot, self.budget)
+        self.runner = Runner(
+            self.loop, self.pool, self.store, self.broker, lambda: self.snapshot, self.budget, commons.elsewhere
+        )
         executions = ExecutionCalls(self.broker, self.runner, self.pool.digester, self.budget)
         self.broker.add(executions.table)
         self.rest = RestClient(self.loop, budget=self.budget)
         self.broker.add(RestCalls(self.broker, executions, self.runner, self.rest, self.pool.digester).table)
-        await self.pool.start()
+        await self.pool.start(tells_layers=commons.is_first)
         self.reloader.on_swap.append(self._on_swap)
         self._vet_in_background()
         if self._serves:
-            count = self.runner.resume_unfinished(await self.store.unfinished(), self.limits_of)
+            count = self.runner.resume_unfinished(await commons.unfinished(), self.limits_of)
             if count:
                 log.info("%d executions that a stop interrupted run again", count)
 
@@ -101,9 +101,7 @@ class Service:
             self.runner.close()
             await self.rest.close()
             await self.pool.close()
-        await self.saved.close()
-        await self.store.close()
-        self.lock.release()
+        await self.commons.close()
 
     def _on_swap(self, old: Snapshot, new: Snapshot) -> None:
         if old.options != new.options:

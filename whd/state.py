@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import StateError
 
 LOCK_NAME = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where everything lies: the three folders of CONTRACT 1."""
+
+    config: Path
+    flows: Path
+    state: Path
 
 
 class StateLock:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..auth.permissions import PermissionDenied
-from ..errors import SaveRefused, StateError
+from ..errors import SaveRefused, WhdError
 from ..executions.record import Execution
 from ..http.budget import BufferBudget
 from ..pool.job import Job
@@ -79,7 +79,7 @@ class Broker:
         except (CallError, PermissionDenied) as error:
             self.refuse(call, error)
         except SaveRefused as error:
-            self.refuse(call, CallError(error.kind, error.detail))
+            self.refuse_save(call, error)
         except Exception:
             # A defect of ours must not leave the flow waiting for ever.
             log.exception("%s of execution %s", call.name, call.execution.id)
@@ -117,14 +117,21 @@ class Broker:
         if call.job.refusals <= MAX_LOGGED_REFUSALS:
             log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, text)
 
-    def when_done(self, call: Call) -> Callable[[StateError | None], None]:
+    def refuse_save(self, call: Call, error: WhdError) -> None:
+        """Answers a call with what kept something from being saved or read: a permission, a bound, the disk."""
+        if isinstance(error, PermissionDenied):
+            self.refuse(call, error)
+        else:
+            self.refuse(call, CallError(getattr(error, "kind", "CloudomationException"), error.detail))
+
+    def when_done(self, call: Call) -> Callable[[WhdError | None], None]:
         """Answers a call once something is on disk, or with what kept it from there."""
 
-        def done(error: StateError | None) -> None:
+        def done(error: WhdError | None) -> None:
             if error is None:
                 self.answer(call)
             else:
-                self.refuse(call, CallError("CloudomationException", error.detail))
+                self.refuse_save(call, error)
 
         return done
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -185,7 +185,7 @@ class ExecutionCalls:
         if unknown:
             raise invalid(f"an execution has no field {unknown[0][:64]!r}; it has: {', '.join(sorted(FIELDS))}")
 
-        def found(stored: Stored) -> bytes:
+        async def found(stored: Stored) -> bytes:
             return _fields_json(stored.execution, fields)
 
         self._look_up(call, found)
@@ -193,20 +193,18 @@ class ExecutionCalls:
     def _cancel(self, call: Call) -> None:
         """{id}: ends a child, or another execution of the same client and user; harmless when it has ended."""
 
-        def found(stored: Stored) -> bytes:
-            live = self._runner.live(stored.execution.id)
-            if live is not None:
-                self._runner.cancel(live, f"cancelled by execution {call.execution.id}")
+        async def found(stored: Stored) -> bytes:
+            await self._runner.cancel_found(stored, f"cancelled by execution {call.execution.id}")
             return b"null"
 
         self._look_up(call, found)
 
-    def _look_up(self, call: Call, found: Callable[[Stored], bytes]) -> None:
+    def _look_up(self, call: Call, found: Callable[[Stored], Awaitable[bytes]]) -> None:
         task = asyncio.get_running_loop().create_task(self._answer_found(call, call.text("id"), found))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer_found(self, call: Call, execution_id: str, found: Callable[[Stored], bytes]) -> None:
+    async def _answer_found(self, call: Call, execution_id: str, found: Callable[[Stored], Awaitable[bytes]]) -> None:
         own = call.execution
         try:
             stored = await self._runner.get(execution_id)
@@ -222,7 +220,9 @@ class ExecutionCalls:
             self._broker.refuse(call, not_found(f"there is no execution {execution_id[:64]!r}"))
             return
         try:
-            answer = found(stored)
+            answer = await found(stored)
+        except StateError as error:
+            self._broker.refuse(call, CallError("CloudomationException", error.detail))
         except Exception:
             # A task has nobody above it; without an answer the flow would wait for ever.
             log.exception("%s of execution %s", call.name, own.id)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from ..auth.permissions import Action, authorize, matches, may
-from ..errors import SaveRefused, StateError
-from ..saved import Saved, SavedFile
+from ..errors import SaveRefused, StateError, WhdError
+from ..saved import SavedFile, SavedRecords
 from ..settings.model import User
 from .broker import Broker, Handler
 from .call import Call, CallError, json_bytes, not_found
@@ -15,7 +15,7 @@ from .call import Call, CallError, json_bytes, not_found
 class FileCalls:
     """system.file(name), system.files(), and what hangs on them."""
 
-    def __init__(self, broker: Broker, saved: Saved) -> None:
+    def __init__(self, broker: Broker, saved: SavedRecords) -> None:
         self._broker = broker
         self._saved = saved
         self.table: dict[str, Handler] = {
@@ -42,12 +42,19 @@ class FileCalls:
 
         self._saved.file_get(client.name, name, found)
 
-    def _exists(self, call: Call) -> bytes:
+    def _exists(self, call: Call) -> None:
         """{name}: whether there is such a file."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.READ_FILE, name)
-        return json_bytes(self._saved.file_exists(client.name, name))
+
+        def found(exists: bool, error: WhdError | None) -> None:
+            if error is not None:
+                self._broker.refuse_save(call, error)
+            else:
+                self._broker.answer(call, json_bytes(exists))
+
+        self._saved.file_find(client.name, name, found)
 
     def _list(self, call: Call) -> None:
         """{dir, glob, like, eq}, each optional: the names that fit all of them and that the user may read."""

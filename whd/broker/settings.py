@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..auth.permissions import Action, authorize, may
-from ..locks import LockError, Locks
+from ..locks import LockError, LockTable
 from ..pool.job import Job
-from ..saved import Done, Saved
+from ..saved import Done, SavedRecords
 from .broker import Broker, Handler
 from .call import Call, CallError, json_bytes, not_found
 
@@ -13,7 +13,7 @@ from .call import Call, CallError, json_bytes, not_found
 class SettingCalls:
     """system.setting(name), system.settings(), and what hangs on them."""
 
-    def __init__(self, broker: Broker, saved: Saved, locks: Locks) -> None:
+    def __init__(self, broker: Broker, saved: SavedRecords, locks: LockTable) -> None:
         self._broker = broker
         self._saved = saved
         self._locks = locks

@@ -150,7 +150,25 @@ class _Randomness:
         return self._digits[start:end]
 
 
+class _FrontRandomness(_Randomness):
+    """The same with a front's number in the last byte: 66 bits are left that nobody can guess."""
+
+    def __init__(self, front: int) -> None:
+        super().__init__()
+        self._front_digits = f"{front:02x}"
+
+    def take(self) -> str:
+        digits = super().take()
+        return digits[:17] + self._front_digits + digits[19:]
+
+
 _random = _Randomness()
+
+
+def use_front_number(front: int) -> None:
+    """From here on this process's ids end with the number (0 to 255) of the front that runs them (fronts/shares.py)."""
+    global _random
+    _random = _FrontRandomness(front)
 
 
 @functools.lru_cache(maxsize=16)

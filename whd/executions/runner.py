@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ..auth.permissions import Action, PermissionDenied, authorize
 from ..broker import Broker
@@ -23,7 +23,7 @@ from ..settings.model import Flow, Snapshot, User
 from ..settings.options import Limits
 from .family import Family, Tree
 from .record import Cause, Event, Execution, Status, new_id, shared_names_json
-from .store import Store, Stored
+from .store import ExecutionStore, Stored
 
 log = logging.getLogger("whd.executions")
 
@@ -91,6 +91,16 @@ class Live:
             waiter(self)
 
 
+class Elsewhere(Protocol):
+    """The executions of other fronts. Both give the record as it then is; they raise StateError."""
+
+    async def wait(self, stored: Stored, wait_s: float) -> Stored:
+        """Waits for its end, at most so long."""
+
+    async def cancel(self, stored: Stored, message: str) -> Stored:
+        """Ends it."""
+
+
 def now_ms() -> int:
     """Milliseconds since 1970 UTC."""
     return time.time_ns() // 1_000_000
@@ -103,10 +113,11 @@ class Runner:
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Pool,
-        store: Store,
+        store: ExecutionStore,
         broker: Broker,
         snapshot: Callable[[], Snapshot],
         budget: BufferBudget,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._loop = loop
         self._pool = pool
@@ -114,6 +125,7 @@ class Runner:
         self._broker = broker
         self._snapshot = snapshot
         self._budget = budget
+        self._elsewhere = elsewhere
         self._live: dict[str, Live] = {}
         self._jobs: dict[Job, Live] = {}
         self._accepting: dict[str, int] = {}
@@ -380,6 +392,40 @@ class Runner:
         if live is not None:
             return Stored(live.execution, live.flow.source)
         return await self._store.get(execution_id)
+
+    async def wait(self, stored: Stored, wait_s: float) -> Stored:
+        """Waits for an execution's end, at most so long, wherever it runs; the record as it then is."""
+        live = self._live.get(stored.execution.id)
+        if live is None:
+            if self._elsewhere is None or stored.execution.status.is_ended:
+                return stored
+            return await self._elsewhere.wait(stored, wait_s)
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def ended(live: Live) -> None:
+            if not future.done():
+                future.set_result(None)
+
+        live.waiters.append(ended)
+        try:
+            await asyncio.wait([future], timeout=wait_s)
+        finally:
+            live.remove_waiter(ended)
+        return Stored(live.execution, live.flow.source)
+
+    async def cancel_found(self, stored: Stored, message: str) -> Stored:
+        """Ends an execution that was looked up, wherever it runs; harmless when it has ended. Raises StateError."""
+        live = self._live.get(stored.execution.id)
+        if live is not None:
+            self.cancel(live, message)
+            return Stored(live.execution, live.flow.source)
+        if self._elsewhere is None or stored.execution.status.is_ended:
+            return stored
+        return await self._elsewhere.cancel(stored, message)
+
+    def accepting_of(self, client_name: str) -> int:
+        """How many of a client's calls are being written down, and start then."""
+        return self._accepting.get(client_name, 0)
 
     def make_async(self, live: Live, done: Callable[[Exception | None], None]) -> None:
         """A sync caller waits no longer: from now on the execution survives a restart. `done` as in start_async."""

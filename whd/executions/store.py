@@ -68,11 +68,8 @@ class ExecutionStore(Protocol):
     def save_nowait(self, execution: Execution, script: str | None) -> None:
         """Keeps a record within a second, in place of an earlier version of it."""
 
-    def get_nowait(self, execution_id: str, found: Found) -> None:
-        """Calls `found(stored or None, None)`, or `found(None, error)`, with all that was saved before the call."""
-
     async def get(self, execution_id: str) -> Stored | None:
-        """The same, awaited. Raises StateError."""
+        """The record with all that was saved before the call, None if there is none. Raises StateError."""
 
     async def list(
         self,
@@ -173,11 +170,15 @@ class Store:
 
         While a fault stands, the answer is an error at once: the writer itself finds out when it is over.
         """
+        self.accept_row(rows.take(execution), script, done)
+
+    def accept_row(self, row: rows.Row, script: str | None, done: Done) -> None:
+        """The same for a record that was taken already (rows.take)."""
         if self._is_closed or self.fault:
             refusal = StateError("the execution store cannot write", log_detail=self.fault)
             self._loop.call_soon(done, refusal)
             return
-        self._intake.put_urgent(rows.take(execution), script, done)
+        self._intake.put_urgent(row, script, done)
 
     def save_nowait(self, execution: Execution, script: str | None) -> None:
         """Keeps a record within a second. The path of every sync call: about 2 µs, no I/O."""
@@ -185,6 +186,11 @@ class Store:
             raise StateError(f"execution {execution.id} was saved after the store's end")
         if not self._intake.put(rows.take(execution), script):
             self._report_refused(execution.id)
+
+    def save_row(self, row: rows.Row, script: str | None) -> None:
+        """save_nowait for a record that was taken already."""
+        if not self._is_closed and not self._intake.put(row, script):
+            self._report_refused(row[rows.ID])
 
     def get_nowait(self, execution_id: str, found: Found) -> None:
         """The record as last saved, written or not; `found(None, None)` if there is none."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from ..auth.authentication import check_given, keys_of_headers
 from ..errors import BadRequest, HttpError, InvalidKey, NotFound
-from ..executions.runner import Live
 from ..executions.store import Stored
 from ..http.messages import Admission, Head, Response
 from ..query import parse as parse_query
@@ -79,12 +78,10 @@ class ExecutionHandler:
         stored = await runner.get(call.execution_id)
         self._check_key(call, stored)
         assert stored is not None
-        live = runner.live(call.execution_id)
-        if call.method == "DELETE" and live is not None:
-            runner.cancel(live, "cancelled by DELETE")
-        elif call.wait_s > 0 and live is not None:
-            await self._wait(live, call.wait_s)
-            stored = Stored(live.execution, live.flow.source)
+        if call.method == "DELETE":
+            stored = await runner.cancel_found(stored, "cancelled by DELETE")
+        elif call.wait_s > 0:
+            stored = await runner.wait(stored, call.wait_s)
         return record_response(200, stored.execution, stored.script)
 
     def _check_key(self, call: StatusCall, stored: Stored | None) -> None:
@@ -98,19 +95,6 @@ class ExecutionHandler:
             check_given(call.keys, webhook.keys)
             if not call.keys:
                 raise InvalidKey
-
-    async def _wait(self, live: Live, wait_s: float) -> None:
-        future: asyncio.Future[None] = self._context.loop.create_future()
-
-        def ended(live: Live) -> None:
-            if not future.done():
-                future.set_result(None)
-
-        live.waiters.append(ended)
-        try:
-            await asyncio.wait([future], timeout=wait_s)
-        finally:
-            live.remove_waiter(ended)
 
 
 def _cancel(task: asyncio.Task[None]) -> None:

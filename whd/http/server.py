@@ -18,7 +18,7 @@ from ..errors import Overloaded
 from ..settings.options import Options
 from .budget import BufferBudget
 from .listeners import Acceptor, open_listeners
-from .messages import Application
+from .messages import Application, Response
 from .protocol import ClientProtocol, Services
 from .writer import response_bytes
 
@@ -36,7 +36,7 @@ class Server:
 
     `get_options` is asked at each use, since options are live. `budget` counts the bodies being read. `unix_mode` is
     the mode of the socket files that it makes: like systemd's SocketMode, everyone may connect, as to a TCP port.
-    Start it once; whoever started it calls drain() or close().
+    Start it once; whoever started it calls drain() or close(). `when_lost` is called when a connection has ended.
     """
 
     def __init__(
@@ -46,11 +46,13 @@ class Server:
         budget: BufferBudget,
         *,
         unix_mode: int = 0o666,
+        when_lost: Callable[[], None] | None = None,
     ) -> None:
         self._application = application
         self._get_options = get_options
         self._budget = budget
         self._unix_mode = unix_mode
+        self._tell_lost = when_lost
         self._acceptors: list[Acceptor] = []
         self._descriptor_limit = 0
         self._date = b""
@@ -67,8 +69,7 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         listeners = open_listeners(addresses, self._unix_mode)
-        response = self._application.problem(Overloaded("too many connections"))
-        self._refusal = response_bytes(response, date=b"", connection=b"close", is_head=False)
+        self._refusal = refusal_bytes(self._application.problem(Overloaded("too many connections")))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._descriptor_limit = soft - min(RESERVED_DESCRIPTORS, soft // 2)
         self._services = Services(
@@ -134,14 +135,20 @@ class Server:
     def _when_lost(self) -> None:
         if not self.connection_count:
             self._emptied.set()
+        if self._tell_lost is not None:
+            self._tell_lost()
 
     # Connections
 
     def _let_in(self, sock: socket.socket) -> None:
+        self.let_in(sock, self._get_options().max_connections)
+
+    def let_in(self, sock: socket.socket, limit: int) -> None:
+        """Serves an accepted connection, or refuses it where there are `limit` already."""
         services = self._services
         assert services is not None
         count = self.connection_count
-        limit = min(self._get_options().max_connections, self._descriptor_limit)
+        limit = min(limit, self._descriptor_limit)
         if count >= limit + REFUSED_AT_ONCE:
             self._refuse(sock)
             return
@@ -163,15 +170,7 @@ class Server:
             self._when_lost()
 
     def _refuse(self, sock: socket.socket) -> None:
-        """Tells a client that there are too many connections, without keeping anything of it.
-
-        What it sent already is read first: a close with bytes unread would reset the connection (RFC 9112, 9.6).
-        """
-        sock.setblocking(False)
-        with sock, contextlib.suppress(OSError):
-            sock.send(self._refusal)
-            sock.shutdown(socket.SHUT_WR)
-            sock.recv(65_536)
+        refuse(sock, self._refusal)
 
     def _get_date(self) -> bytes:
         second = int(time.time())
@@ -179,3 +178,20 @@ class Server:
             self._date_second = second
             self._date = formatdate(second, usegmt=True).encode("ascii")
         return self._date
+
+
+def refusal_bytes(response: Response) -> bytes:
+    """An answer that ends its connection, for `refuse`."""
+    return response_bytes(response, date=b"", connection=b"close", is_head=False)
+
+
+def refuse(sock: socket.socket, refusal: bytes) -> None:
+    """Tells a client that there are too many connections, without keeping anything of it. Closes the socket.
+
+    What it sent already is read first: a close with bytes unread would reset the connection (RFC 9112, 9.6).
+    """
+    sock.setblocking(False)
+    with sock, contextlib.suppress(OSError):
+        sock.send(refusal)
+        sock.shutdown(socket.SHUT_WR)
+        sock.recv(65_536)

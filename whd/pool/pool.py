@@ -23,7 +23,7 @@ from .compiler import Code, Compiler
 from .digester import Digester
 from .job import End, Job, JobState
 from .orders import hold_run
-from .processes import CPU_LIFE_S, Processes
+from .processes import CPU_LIFE_S, Processes, nobody_else
 from .scheduler import Scheduler
 from .worker import Binding, Worker, death_text
 
@@ -68,14 +68,26 @@ def core_count() -> int:
 class Pool:
     """One per front. `submit` a job, `answer` its calls, `cancel` it; its customer hears of the rest."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], budget: BufferBudget) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: Callable[[], Options],
+        budget: BufferBudget,
+        *,
+        scheduler: Scheduler | None = None,
+        share_worker_count: Callable[[int], int] = nobody_else,
+    ) -> None:
+        """`scheduler`, `share_worker_count`: of fronts/, where several pools share what the options allow in all."""
         self._loop = loop
         self._options = options
         config = {"wall": {"require": list(options().sandbox_require)}}
-        self.processes = Processes(loop, options, config, budget, self._on_frame, self._on_gone, self._on_room)
+        self.processes = Processes(
+            loop, options, config, budget, self._on_frame, self._on_gone, self._on_room, share_worker_count
+        )
         self.compiler = Compiler(loop, self.processes)
         self.digester = Digester(loop, self.processes, options)
-        self.scheduler = Scheduler(place_count(options()), options().max_queue)
+        self.scheduler = scheduler or Scheduler(0, 0)
+        self.scheduler.set_limits(place_count(options()), options().max_queue)
         self._started: dict[Job, None] = {}
         # Processes without a job that owe the answer to a revocation, and until when.
         self._unanswered: dict[Worker, float] = {}
@@ -93,10 +105,16 @@ class Pool:
         self.handed_total = 0
         self.taken_back_total = 0
 
-    async def start(self) -> None:
-        """Starts the processes. Raises ConfigError when a layer of `sandbox_require` is missing."""
+    async def start(self, *, tells_layers: bool = True) -> None:
+        """Starts the processes. Raises ConfigError when a layer of `sandbox_require` is missing.
+
+        `tells_layers`: whether the log names what else is missing.
+        """
         await self.processes.start()
         self._check_required()
+        for layer in self.processes.layers:
+            if tells_layers and not layer["engaged"]:
+                log.warning("sandbox layer %s is missing: %s", layer["name"], layer["reason"])
 
     def _check_required(self) -> None:
         layers = {layer["name"]: layer for layer in self.processes.layers}
@@ -107,9 +125,6 @@ class Pool:
                     f"the sandbox layer {name!r} of sandbox_require does not engage here: {layer['reason']}; "
                     "`whd doctor` shows all layers"
                 )
-        for layer in layers.values():
-            if not layer["engaged"]:
-                log.warning("sandbox layer %s is missing: %s", layer["name"], layer["reason"])
 
     async def close(self) -> None:
         """Kills what runs, tells nobody."""
@@ -121,9 +136,18 @@ class Pool:
     def set_options(self) -> None:
         """The options changed: what is kept from them here is taken anew."""
         options = self._options()
-        self.scheduler.places = place_count(options)
-        self.scheduler.max_queue = options.max_queue
+        self.scheduler.set_limits(place_count(options), options.max_queue)
         self._dispatch()
+
+    def look_again(self) -> None:
+        """What is shared with others may have become free."""
+        self._on_room()
+        self._dispatch()
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether jobs wait because no further process may be forked."""
+        return self._is_starved
 
     # ---- for the customer --------------------------------------------------------------------------------------------
 

@@ -47,10 +47,16 @@ class _Request:
     ready: Ready
 
 
+def nobody_else(_count: int) -> int:
+    """Of a pool that has max_workers for itself."""
+    return 0
+
+
 class Processes:
     """All worker processes of one zygote.
 
     `on_frame` gets what they send, `on_gone` hears of each end that nobody here asked for, `on_room` of room for more.
+    `share_count`: called with how many there are, it gives how many others have that count against max_workers too.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Processes:
         on_frame: Callable[[Worker, bytes], None],
         on_gone: Callable[[Worker], None],
         on_room: Callable[[], None],
+        share_count: Callable[[int], int] = nobody_else,
     ) -> None:
         self._loop = loop
         self._options = options
@@ -70,6 +77,7 @@ class Processes:
         self._on_frame = on_frame
         self._on_gone = on_gone
         self._on_room = on_room
+        self._share_count = share_count
         self._zygote = Zygote(loop, config, self)
         self._workers: dict[int, Worker] = {}
         self._dying: dict[int, Worker] = {}
@@ -89,6 +97,11 @@ class Processes:
     def layers(self) -> list[dict[str, Any]]:
         """What the wall's layers reported: name, engaged, reason."""
         return self._zygote.layers
+
+    @property
+    def total(self) -> int:
+        """How many processes there are."""
+        return len(self._workers)
 
     def counts(self) -> dict[str, int]:
         """How many processes there are, in all and by state."""
@@ -157,7 +170,7 @@ class Processes:
 
     def _limit(self, *, is_child: bool) -> int:
         maximum = self._options().max_workers
-        return maximum if is_child else max(1, maximum - maximum // 4)
+        return (maximum if is_child else max(1, maximum - maximum // 4)) - self._share_count(len(self._workers))
 
     def _serve(self) -> None:
         while self._requests and self._spares:
@@ -197,12 +210,12 @@ class Processes:
         while wanted > 0:
             is_for_request = len(self._requests) > self._forking + len(self._spares)
             is_child = is_for_request and self._child_requests > 0
-            if len(self._workers) >= self._limit(is_child=is_child) and not (is_for_request and self._evict()):
+            if len(self._workers) >= self._limit(is_child=is_child) and not (is_for_request and self.evict()):
                 return
             self._fork()
             wanted -= 1
 
-    def _evict(self) -> bool:
+    def evict(self) -> bool:
         """Ends the process that has been idle longest, to make room. False when none is idle."""
         if not self._idle:
             return False
@@ -231,6 +244,7 @@ class Processes:
         self._forking += 1
         self.forked_total += 1
         self._zygote.fork(worker.number, theirs)
+        self._share_count(len(self._workers))
 
     def _fail_request(self, reason: str) -> None:
         log.error("no worker: %s", reason)

@@ -28,7 +28,7 @@ _ALL_RANKS = tuple(Rank)
 _RESUMED_ONLY = (Rank.RESUMED,)
 
 
-class _Lane:
+class Lane:
     """One client's waiting jobs by rank, and how many of its jobs hold a place."""
 
     __slots__ = ("running", "waiting")
@@ -38,6 +38,7 @@ class _Lane:
         self.running = 0
 
     def count(self) -> int:
+        """How many wait, of whatever rank."""
         return sum(map(len, self.waiting))
 
 
@@ -50,10 +51,15 @@ class Scheduler:
         self.running = 0
         self.waiting = 0
         # A lane stays once made: making one anew costs more than keeping it, and clients are as many as config/ has.
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         # Ordered sets of client names; a name whose lane has meanwhile emptied is skipped when its turn comes.
         self._rings: tuple[dict[str, None], dict[str, None], dict[str, None]] = ({}, {}, {})
         self._entitled: dict[str, None] = {}
+
+    def set_limits(self, places: int, max_queue: int) -> None:
+        """The options changed."""
+        self.places = places
+        self.max_queue = max_queue
 
     def check_queue(self, client_name: str, more: int = 0) -> None:
         """Whether a client may have one more call waiting; `more`: what is about to be added. Raises Overloaded.
@@ -63,13 +69,14 @@ class Scheduler:
         lane = self._lanes.get(client_name)
         calls = more + (0 if lane is None else len(lane.waiting[Rank.CALL]))
         if calls >= self.max_queue + max(0, self.places - self.running):
-            raise Overloaded(
-                f"{calls} calls of this client are waiting (max_queue)", retry_after_s=self.retry_after_s()
-            )
+            raise self._too_many(calls)
+
+    def _too_many(self, calls: int) -> Overloaded:
+        return Overloaded(f"{calls} calls of this client are waiting (max_queue)", retry_after_s=self.retry_after_s())
 
     def retry_after_s(self) -> int:
         """How long a refused caller should wait, guessed from the queue as it stands: whole seconds, at least 1."""
-        return 1 + self.waiting // (20 * self.places)
+        return 1 + self.waiting // (20 * max(1, self.places))
 
     def add(self, job: Job) -> None:
         """Queues a new job; see check_queue for whether it may."""
@@ -82,7 +89,7 @@ class Scheduler:
     def _append(self, job: Job, rank: Rank) -> None:
         lane = self._lanes.get(job.client_name)
         if lane is None:
-            lane = self._lanes[job.client_name] = _Lane()
+            lane = self._lanes[job.client_name] = Lane()
         lane.waiting[rank].append(job)
         self._rings[rank][job.client_name] = None
         self.waiting += 1
@@ -145,12 +152,16 @@ class Scheduler:
             if lane is None or lane.running or not lane.count():
                 continue
             waiting = next((lane.waiting[rank] for rank in ranks if lane.waiting[rank]), None)
-            if waiting is None:
+            if waiting is None or not self._may_exceed(name):
                 skipped.append(name)
             else:
                 taken = self._give_place(lane, waiting.popleft())
         entitled.update(dict.fromkeys(skipped))
         return taken
+
+    def _may_exceed(self, client_name: str) -> bool:
+        """Whether a client that runs nothing here may have a place beyond their number; asked for each such place."""
+        return True
 
     def _take_from(self, rank: Rank) -> Job | None:
         ring = self._rings[rank]
@@ -165,7 +176,7 @@ class Scheduler:
             return self._give_place(lane, job)
         return None
 
-    def _give_place(self, lane: _Lane, job: Job) -> Job:
+    def _give_place(self, lane: Lane, job: Job) -> Job:
         lane.running += 1
         self.running += 1
         self.waiting -= 1
@@ -184,6 +195,16 @@ class Scheduler:
         lane = self._lanes[job.client_name]
         next(waiting for waiting in lane.waiting if job in waiting).remove(job)
         self.waiting -= 1
+
+    def running_of(self, client_name: str) -> int:
+        """How many of a client's jobs hold a place."""
+        lane = self._lanes.get(client_name)
+        return 0 if lane is None else lane.running
+
+    def calls_of(self, client_name: str) -> int:
+        """How many of a client's calls wait that max_queue counts."""
+        lane = self._lanes.get(client_name)
+        return 0 if lane is None else len(lane.waiting[Rank.CALL])
 
     def waiting_of(self, client_name: str) -> int:
         """How many of a client's jobs wait."""

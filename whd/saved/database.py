@@ -126,6 +126,12 @@ def file(connection: sqlite3.Connection, client_name: str, name: str) -> SavedFi
     return SavedFile(client_name, name, content, bool(is_text), saver, saved_ms)
 
 
+def has_file(connection: sqlite3.Connection, client_name: str, name: str) -> bool:
+    """Whether there is such a file. Raises sqlite3.Error."""
+    statement = "SELECT 1 FROM file WHERE client_name = ? AND name = ?"
+    return connection.execute(statement, (client_name, name)).fetchone() is not None
+
+
 def file_names(
     connection: sqlite3.Connection, client_name: str, prefix: str, is_wanted: Callable[[str], bool]
 ) -> list[str] | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .. import sqlite_file
-from ..errors import SaveRefused, StateError
+from ..errors import SaveRefused, StateError, WhdError
 from ..settings.model import SavedSetting, Setting
 from ..settings.options import Options
 from ..settings.overlay import SavedChange
@@ -26,15 +26,15 @@ from ..settings.places import WEBHOOK_PREFIX
 from ..settings.saved import check_name
 from . import database
 from .ledger import FILE, SETTING, Batch, Ledger, SavedFile
+from .reading import ExistsFound, FileFound, NamesFound, SavedReading
 from .thread import DatabaseThread
-from .values import appended, check_file_name, invalid, read_value, write_value
+from .values import appended, check_file_name, file_bytes, read_value, write_value
 
 _log = logging.getLogger(__name__)
 
-# None once a power cut cannot undo it, else why it is not kept.
-Done = Callable[[StateError | None], None]
-FileFound = Callable[[SavedFile | None, StateError | None], None]
-NamesFound = Callable[[list[str] | None, StateError | SaveRefused | None], None]
+# None once a power cut cannot undo it, else why it is not kept: StateError; or SaveRefused or PermissionDenied, where
+# that was not known before.
+Done = Callable[[WhdError | None], None]
 
 
 class Overlay(Protocol):
@@ -50,7 +50,39 @@ class Overlay(Protocol):
         """Raises PermissionDenied past a webhook's bounds, SaveRefused for what no webhook's file could hold."""
 
 
-class Saved:
+class SavedRecords(Protocol):
+    """What flows' calls and commands ask of what is saved; the methods are those of Saved."""
+
+    def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: Done) -> None:
+        """See Saved."""
+
+    def setting_delete(self, client_name: str, name: str, done: Done) -> None:
+        """See Saved."""
+
+    def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: Done) -> None:
+        """See Saved."""
+
+    def file_save(
+        self, client_name: str, name: str, content: bytes | str, saver: str, done: Done, *, is_text: bool = False
+    ) -> None:
+        """See Saved."""
+
+    def file_get(self, client_name: str, name: str, found: FileFound) -> None:
+        """See Saved."""
+
+    def file_find(self, client_name: str, name: str, found: ExistsFound) -> None:
+        """See Saved."""
+
+    def file_delete(self, client_name: str, name: str, done: Done) -> None:
+        """See Saved."""
+
+    def file_list(
+        self, client_name: str, found: NamesFound, *, prefix: str = "", is_wanted: Callable[[str], bool] | None = None
+    ) -> None:
+        """See Saved."""
+
+
+class Saved(SavedReading):
     """Settings and files that flows saved, by client.
 
     Methods that change something raise SaveRefused (its `kind` names the flow_api error) or, for webhooks past their
@@ -61,34 +93,28 @@ class Saved:
     def __init__(
         self, path: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], overlay: Overlay
     ) -> None:
-        self.path = path
+        super().__init__(path, loop)
         self.fault = ""
-        self._loop = loop
         self._options = options
         self._overlay = overlay
         self._ledger = Ledger()
         self._writer: DatabaseThread | None = None
-        self._reader: DatabaseThread | None = None
         # Who waits for the batch that is being written, and for the open one.
         self._flying: list[Done] = []
         self._waiting: list[Done] = []
         self._idle: asyncio.Future[None] | None = None
-        self._is_closed = True
 
     def open(self) -> None:
         """Opens the file, makes it or brings it to this version, and makes what it holds live. Raises StateError."""
         connection = database.open_database(self.path)
         try:
             self._load(connection)
-            reading = database.open_reader(self.path)
+            self.open_reading()
         except BaseException:
             connection.close()
             raise
         self._writer = DatabaseThread(connection, self.path, self._loop, "whd-saved-writer")
-        self._reader = DatabaseThread(reading, self.path, self._loop, "whd-saved-reader")
         self._writer.start()
-        self._reader.start()
-        self._is_closed = False
         self._overlay.take_saved((record.client_name, record.name, record) for record in self._ledger.settings())
 
     def _load(self, connection: sqlite3.Connection) -> None:
@@ -102,18 +128,15 @@ class Saved:
 
     async def close(self) -> None:
         """Waits for what is being written, then ends both threads. Harmless twice, or without `open`."""
-        if self._is_closed or self._writer is None or self._reader is None:
+        if self._is_closed or self._writer is None:
             return
         self._is_closed = True
         if self._flying or self._waiting:
             self._idle = self._loop.create_future()
             await self._idle
-        read: asyncio.Future[None] = self._loop.create_future()
-        self._reader.submit(lambda _: None, lambda *_: read.set_result(None))
-        await read
-        for thread in (self._reader, self._writer):
-            thread.stop()
-            thread.join()
+        await self.close_reading()
+        self._writer.stop()
+        self._writer.join()
 
     # ---- settings ----------------------------------------------------------------------------------------------------
 
@@ -180,23 +203,18 @@ class Saved:
         check_file_name(name)
         self._check_open()
         is_text = is_text or isinstance(content, str)
-        try:
-            data = content.encode("utf-8") if isinstance(content, str) else bytes(content)
-        except UnicodeEncodeError:
-            raise invalid(f"the content of {name!r} holds half of a surrogate pair, which is no text") from None
-        record = SavedFile(client_name, name, data, is_text, saver, _now_ms())
+        record = SavedFile(client_name, name, file_bytes(name, content), is_text, saver, _now_ms())
         self._ledger.put(record, self._options().max_saved_bytes)
         self._wait(done)
-
-    def file_get(self, client_name: str, name: str, found: FileFound) -> None:
-        """Reads a file: `found(file or None, None)`, or `found(None, error)`."""
-        check_file_name(name)
-        self._read(partial(database.file, client_name=client_name, name=name), found)
 
     def file_exists(self, client_name: str, name: str) -> bool:
         """Whether there is such a file, at once. Raises SaveRefused for what is no file's name."""
         check_file_name(name)
         return self._ledger.has_file(client_name, name)
+
+    def file_find(self, client_name: str, name: str, found: ExistsFound) -> None:
+        """The same, told to `found`: elsewhere (fronts/) it takes a while to know."""
+        found(self.file_exists(client_name, name), None)
 
     def file_delete(self, client_name: str, name: str, done: Done) -> None:
         """Deletes a file."""
@@ -206,33 +224,6 @@ class Saved:
             raise SaveRefused("ResourceNotFoundError", f"there is no file {name!r}")
         self._ledger.drop((FILE, client_name, name))
         self._wait(done)
-
-    def file_list(
-        self, client_name: str, found: NamesFound, *, prefix: str = "", is_wanted: Callable[[str], bool] | None = None
-    ) -> None:
-        """The files' names, sorted, that start with `prefix` and that `is_wanted`, which runs in another thread, wants.
-
-        More than MAX_LISTED are an error, given to `found`.
-        """
-
-        def answer(names: list[str] | None, error: StateError | None) -> None:
-            if names is None and error is None:
-                text = f"more than {database.MAX_LISTED} files match; ask for fewer at once"
-                found(None, SaveRefused("CloudomationException", text))
-            else:
-                found(names, error)
-
-        wanted = is_wanted or (lambda name: True)
-        self._read(partial(database.file_names, client_name=client_name, prefix=prefix, is_wanted=wanted), answer)
-
-    def _read(self, job: Callable[[sqlite3.Connection], object], answer: Callable[..., None]) -> None:
-        self._check_open()
-        assert self._reader is not None
-        self._reader.submit(job, answer)
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise SaveRefused("CloudomationException", f"{database.WHAT} is closed")
 
     # ---- to the disk -------------------------------------------------------------------------------------------------
 

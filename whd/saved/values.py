@@ -87,3 +87,11 @@ def invalid(text: str) -> SaveRefused:
 
 def _too_large() -> SaveRefused:
     return invalid(f"a setting's value takes at most {MAX_VALUE_BYTES} bytes as JSON; save more as a file")
+
+
+def file_bytes(name: str, content: bytes | str) -> bytes:
+    """A file's content as it is kept. Raises SaveRefused."""
+    try:
+        return content.encode("utf-8") if isinstance(content, str) else bytes(content)
+    except UnicodeEncodeError:
+        raise invalid(f"the content of {name!r} holds half of a surrogate pair, which is no text") from None

@@ -1,0 +1,181 @@
+"""Fronts at their edges: stopped while one is down, one that is down while commands come, processes that vanish."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from whd.fronts.shares import owner
+
+from ..running import Project, RunningDaemon, running, wait_for
+
+SLEEPER = """
+def handler(system, this):
+    this.sleep(this.get('input_value')['json']['s'])
+    return this.success('slept')
+"""
+
+GATED = """
+def handler(system, this):
+    this.sleep(system.setting('app.seconds').get('value'))
+    return this.success('through')
+"""
+
+
+def fronts(daemon: RunningDaemon) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = daemon.ask("status")["fronts"]
+    return found
+
+
+def all_serve(daemon: RunningDaemon) -> bool:
+    return all(front["state"] == "serving" for front in fronts(daemon))
+
+
+def connection_to(daemon: RunningDaemon, number: int, path: str) -> http.client.HTTPConnection:
+    """A connection that front `number` serves, as the ids of what it runs tell; the others stay open meanwhile."""
+    kept = []
+    while True:
+        connection = daemon.connect(90.0)
+        kept.append(connection)
+        if owner(daemon.request("POST", path, {}, connection=connection).json["id"], 2) == number:
+            for other in kept[:-1]:
+                other.close()
+            return connection
+
+
+def stop(pid: int) -> None:
+    """Stops a process, so that it neither serves nor ends."""
+    os.kill(pid, signal.SIGSTOP)
+
+
+def test_sigterm_while_a_front_is_down_does_not_wait_for_another_one(project: Project) -> None:
+    project.options(processes=2, drain_s=3600)
+    with running(project) as daemon:
+        os.kill(fronts(daemon)[0]["pid"], signal.SIGKILL)
+        wait_for(lambda: fronts(daemon)[0]["state"] == "down", "front 0 to be down")
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(60) == 0
+    assert "stopped" in daemon.log
+
+
+def test_commands_answer_while_a_front_is_being_replaced(project: Project) -> None:
+    project.options(processes=2)
+    path = project.endpoint("sleeper", SLEEPER)
+    with running(project) as daemon:
+        location = daemon.request("POST", f"{path}?async", {"s": 600}).headers["location"]
+        execution_id = location.rpartition("/")[2]
+        victim = fronts(daemon)[owner(execution_id, 2)]
+        os.kill(victim["pid"], signal.SIGKILL)
+        wait_for(lambda: fronts(daemon)[victim["number"]]["pid"] != victim["pid"], "the front's end")
+        while not all_serve(daemon):
+            # Every answer while it is down or starts: from what is on disk, or from where it runs again.
+            assert [row["id"] for row in daemon.ask("executions.list")] == [execution_id]
+            assert daemon.ask("executions.show", id=execution_id)["status"] in ("PENDING", "RUNNING")
+            assert daemon.get(location).json["status"] in ("PENDING", "RUNNING")
+        wait_for(lambda: daemon.get(location).json["status"] == "RUNNING", "it runs again")
+        assert daemon.request("DELETE", location).json["status"] == "ENDED_CANCELLED"
+
+
+def test_a_cancel_that_comes_while_its_front_is_down_reaches_the_next_one(project: Project) -> None:
+    project.options(processes=2)
+    path = project.endpoint("sleeper", SLEEPER)
+    with running(project) as daemon:
+        location = daemon.request("POST", f"{path}?async", {"s": 600}).headers["location"]
+        victim = fronts(daemon)[owner(location, 2)]
+        os.kill(victim["pid"], signal.SIGKILL)
+        wait_for(lambda: fronts(daemon)[victim["number"]]["pid"] != victim["pid"], "the front's end")
+        assert daemon.request("DELETE", location).json["status"] == "ENDED_CANCELLED"
+
+
+def test_status_and_list_answer_while_no_front_serves(project: Project) -> None:
+    project.options(processes=2)
+    path = project.endpoint("echo")
+    with running(project) as daemon:
+        assert daemon.request("POST", path, {}).status == 200
+        wait_for(lambda: daemon.ask("status")["store"]["written"] == 1, "the record to be with the hub")
+        for front in fronts(daemon):
+            os.kill(front["pid"], signal.SIGKILL)
+        wait_for(lambda: not any(front["state"] == "serving" for front in fronts(daemon)), "no front to serve")
+        assert len(daemon.ask("executions.list")) == 1
+        status = daemon.ask("status")
+        assert {"running", "waiting", "started", "places"} <= set(status["executions"])
+        assert {"total", "idle", "spare", "forked"} <= set(status["workers"])
+        # A call that comes now waits for a front and is answered.
+        assert daemon.request("POST", path, {}).status == 200
+
+
+def test_a_wait_for_the_other_fronts_execution_outlives_that_front(project: Project) -> None:
+    project.options(processes=2)
+    echo = project.endpoint("echo")
+    project.setting("acme", "app.seconds", 600)
+    path = project.endpoint("gated", GATED)
+    with running(project) as daemon:
+        location = daemon.request("POST", f"{path}?async", {}).headers["location"]
+        number = owner(location, 2)
+        connection = connection_to(daemon, 1 - number, echo)
+        answers: list[Any] = []
+        waiter = threading.Thread(
+            target=lambda: answers.append(daemon.get(f"{location}?wait=60", connection=connection).json["status"])
+        )
+        wait_for(lambda: daemon.get(location).json["status"] == "RUNNING", "it to run")
+        waiter.start()
+        project.setting("acme", "app.seconds", 0)
+        wait_for(lambda: daemon.ask("settings.show", client="acme", name="app.seconds")["value"] == 0, "the change")
+        os.kill(fronts(daemon)[number]["pid"], signal.SIGKILL)
+        waiter.join(90)
+        connection.close()
+        assert answers == ["ENDED_SUCCESS"]
+
+
+def test_the_hubs_end_ends_every_process_even_a_stopped_one(project: Project) -> None:
+    project.options(processes=2)
+    with running(project) as daemon:
+        pids = [front["pid"] for front in fronts(daemon)]
+        stop(pids[0])
+        daemon.process.kill()
+        daemon.process.wait(30)
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the fronts' end", 30)
+
+
+PARENT = """
+def handler(system, this):
+    number = this.get('input_value')['json']['children']
+    children = [this.flow('child', wait=False) for _ in range(number)]
+    this.wait_for(*children)
+    return this.success('all')
+"""
+CHILD = """
+def handler(system, this):
+    this.sleep(0.2)
+    return this.success('x')
+"""
+
+
+def test_idle_workers_of_one_front_leave_the_quarter_for_the_others_children(project: Project) -> None:
+    project.options(processes=2, max_workers=8, spare_workers=0)
+    echo = project.endpoint("echo")
+    project.flow("acme", "child", CHILD)
+    path = project.endpoint("parent", PARENT)
+    with running(project) as daemon:
+        first, second = (connection_to(daemon, number, echo) for number in range(2))
+        record = daemon.request("POST", path, {"children": 6}, connection=first).json
+        assert record["status"] == "ENDED_SUCCESS", record["message"]
+        wait_for(lambda: daemon.ask("status")["workers"]["total"] <= 6, "idle workers to go")
+        record = daemon.request("POST", path, {"children": 2}, connection=second).json
+        assert record["status"] == "ENDED_SUCCESS", record["message"]
+        first.close()
+        second.close()
+
+
+def test_what_every_front_finds_alike_is_logged_once(project: Project) -> None:
+    project.options(processes=3)
+    project.write("config/acme/settings/broken.yaml", "a: [")
+    with running(project) as daemon:
+        wait_for(lambda: "broken.yaml" in daemon.log, "the fault to be told")
+    told = [line.partition(" WARNING ")[2] for line in daemon.log.splitlines() if " WARNING " in line]
+    assert any("broken.yaml" in line for line in told)
+    assert sorted(told) == sorted(set(told))

@@ -1,0 +1,116 @@
+"""What is one for the whole daemon, however many processes serve: the stores, the locks, what is counted together.
+
+With one process, and for a command that runs without a daemon, these are the objects themselves: OwnCommons. A front
+among several has others of the same interface, which speak to the process that has the objects (fronts/remote.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from .executions.runner import Elsewhere
+from .executions.store import FILE_NAME, ExecutionStore, Store, Stored
+from .http.budget import BufferBudget
+from .locks import Locks, LockTable
+from .pool.scheduler import Scheduler
+from .saved import FILE_NAME as SAVED_FILE_NAME
+from .saved import Saved, SavedRecords
+from .settings.options import Options
+from .settings.reload import Reloader
+from .state import Paths, StateLock
+
+
+class Commons(Protocol):
+    """Made once, then `enter`, `open` once the settings are read, and `close` at the end."""
+
+    @property
+    def store(self) -> ExecutionStore:
+        """All executions."""
+
+    @property
+    def saved(self) -> SavedRecords:
+        """What flows saved."""
+
+    @property
+    def locks(self) -> LockTable:
+        """Named locks; a holder is a Job."""
+
+    @property
+    def budget(self) -> BufferBudget:
+        """Counts against max_buffered_bytes."""
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """Other processes' executions, None where there are none."""
+
+    @property
+    def scheduler(self) -> Scheduler | None:
+        """The pool's scheduler, None for one that has all places."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process tells what every one of them finds alike."""
+
+    def share_worker_count(self, count: int) -> int:
+        """Tells how many workers this process has; how many others have that count against max_workers too."""
+
+    def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
+        """The present options with this process's part of what the pool keeps ahead."""
+
+    def enter(self) -> None:
+        """Takes state/ for this daemon. Raises StateError, naming who has it."""
+
+    async def open(self) -> None:
+        """Opens what stands on the disk. Raises StateError."""
+
+    async def unfinished(self) -> list[Stored]:
+        """The executions that are this process's to run again after a start. Raises StateError."""
+
+    async def close(self) -> None:
+        """Writes what waits and lets go of everything."""
+
+
+class OwnCommons:
+    """The objects themselves."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, reloader: Reloader) -> None:
+        def options() -> Options:
+            return reloader.snapshot.options
+
+        self._lock = StateLock(paths.state)
+        self.store = Store(paths.state / FILE_NAME, loop, options)
+        self.saved = Saved(paths.state / SAVED_FILE_NAME, loop, options, reloader)
+        self.locks = Locks(loop.call_later)
+        self.budget = BufferBudget(lambda: options().max_buffered_bytes)
+        self.elsewhere: Elsewhere | None = None
+        self.scheduler: Scheduler | None = None
+        self.is_first = True
+
+    def share_worker_count(self, count: int) -> int:
+        """None."""
+        return 0
+
+    def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
+        """All of it."""
+        return options
+
+    def enter(self) -> None:
+        """As Commons."""
+        self._lock.acquire()
+
+    async def open(self) -> None:
+        """As Commons."""
+        self.store.open()
+        self.saved.open()
+
+    async def unfinished(self) -> list[Stored]:
+        """All that there are."""
+        return await self.store.unfinished()
+
+    async def close(self) -> None:
+        """As Commons."""
+        await self.saved.close()
+        await self.store.close()
+        self._lock.release()

@@ -1,0 +1,14 @@
+"""Several front processes on one set of listening sockets: `processes` above 1 (docs/processes.md).
+
+    whd serve             the hub: listens, hands connections out; only writer of the stores; locks, control socket
+     ├─ front 0           HTTP, settings snapshot, broker, a zygote and workers of its own
+     └─ front 1           …
+
+With one process none of this exists: the daemon is hub and front in one. What a front shares with the others stands
+behind the interface commons.Commons; remote.py is the front's side of it, desk.py the hub's. Reading order: shares (who
+owns what), link (how they speak), records and counters (what they say), leases, remote and front, then process, desk,
+operations (what commands ask) and hub.
+
+Rules: nothing on the way of a sync call waits for another process. An execution belongs to one front from its start to
+its end, and its id says to which. Whatever must be one is decided in the hub, which knows nothing of HTTP or flows.
+"""

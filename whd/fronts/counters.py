@@ -1,0 +1,118 @@
+"""What the fronts count together: numbers in memory that hub and fronts share, each written by one process alone.
+
+A total is a sum of the fronts' numbers, read without a lock: it is right but for what others count at the same instant.
+So a limit that is kept this way (max_buffered_bytes, max_queue, max_workers) can be passed by at most one step of each
+other front. memfd_create(2): the memory has no name, and is gone with the last process that has it.
+"""
+
+from __future__ import annotations
+
+import enum
+import mmap
+import os
+from collections.abc import Callable
+from typing import Final
+
+from ..http.budget import BufferBudget
+from ..settings.options import Options
+
+# Clients beyond this number have their queues counted by each front for itself. Unused pages take no memory.
+MAX_CLIENTS: Final = 65_536
+_PER_FRONT: Final = 16
+_ITEM_BYTES: Final = 8
+
+
+class Count(enum.IntEnum):
+    """What a front counts."""
+
+    CLOSED = 0  # connections that were handed to it and have ended
+    BUFFERED = 1  # against max_buffered_bytes
+    RUNNING = 2
+    WAITING = 3
+    LIVE = 4
+    STARTED = 5
+    WORKERS = 6  # against max_workers
+    STARVED = 7  # 1: jobs wait because all together have max_workers
+
+
+class Counters:
+    """All fronts' numbers. `descriptor` is to be inherited by the fronts; whoever made it closes it."""
+
+    def __init__(self, descriptor: int, fronts: int) -> None:
+        self.descriptor = descriptor
+        self._fronts = fronts
+        size = (_PER_FRONT + MAX_CLIENTS) * fronts * _ITEM_BYTES
+        self._items = memoryview(mmap.mmap(descriptor, size)).cast("q")
+        self._clients_at = _PER_FRONT * fronts
+
+    @classmethod
+    def create(cls, fronts: int) -> Counters:
+        """All zero. Raises OSError."""
+        descriptor = os.memfd_create("whd-counters", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, (_PER_FRONT + MAX_CLIENTS) * fronts * _ITEM_BYTES)
+        return cls(descriptor, fronts)
+
+    def get(self, front: int, count: Count) -> int:
+        """A front's number."""
+        return self._items[count * self._fronts + front]
+
+    def set(self, front: int, count: Count, value: int) -> None:
+        """For the front itself."""
+        self._items[count * self._fronts + front] = value
+
+    def total(self, count: Count) -> int:
+        """All fronts' numbers together."""
+        start = count * self._fronts
+        return sum(self._items[start : start + self._fronts])
+
+    def elsewhere(self, front: int, count: Count) -> int:
+        """The other fronts' numbers together."""
+        return self.total(count) - self.get(front, count)
+
+    def set_calls(self, front: int, client: int, calls: int) -> None:
+        """A client's waiting calls, by the client's number."""
+        self._items[self._clients_at + client * self._fronts + front] = calls
+
+    def calls_elsewhere(self, front: int, client: int) -> int:
+        """A client's waiting calls in the other fronts."""
+        start = self._clients_at + client * self._fronts
+        return sum(self._items[start : start + self._fronts]) - self._items[start + front]
+
+    def clear(self, front: int, clients: int) -> None:
+        """For the hub: a front is gone, and what it counted with it. `clients`: how many have numbers."""
+        for count in Count:
+            self.set(front, count, 0)
+        for client in range(min(clients, MAX_CLIENTS)):
+            self.set_calls(front, client, 0)
+
+    def close(self) -> None:
+        """Closes the descriptor; the numbers stay readable."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class SharedBudget(BufferBudget):
+    """max_buffered_bytes over all fronts."""
+
+    __slots__ = ("_counters", "_front", "_limit")
+
+    def __init__(self, options: Callable[[], Options], counters: Counters, front: int) -> None:
+        super().__init__(self._limit_here)
+        self._limit = options
+        self._counters = counters
+        self._front = front
+
+    def _limit_here(self) -> int:
+        return self._limit().max_buffered_bytes - self._counters.elsewhere(self._front, Count.BUFFERED)
+
+    def take(self, size_bytes: int) -> bool:
+        """As BufferBudget."""
+        is_taken = super().take(size_bytes)
+        self._counters.set(self._front, Count.BUFFERED, self.used_bytes)
+        return is_taken
+
+    def give(self, size_bytes: int) -> None:
+        """As BufferBudget."""
+        super().give(size_bytes)
+        self._counters.set(self._front, Count.BUFFERED, self.used_bytes)

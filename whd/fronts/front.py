@@ -1,0 +1,304 @@
+"""A front's process: a Serving whose commons are remote, told by the hub when to reload, drain and end.
+
+It hears no signal of the terminal or the service manager: the hub does, and says what follows. It ends with the hub, by
+the end of the link or, should its loop be stuck then, by the kernel (prctl(2), PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from .. import log as log_module
+from ..admin import Admin, live_summaries
+from ..commons import Commons
+from ..errors import WhdError
+from ..executions.record import use_front_number
+from ..executions.runner import Live
+from ..executions.store import Stored
+from ..service import Paths, Service
+from ..serving import Phase, Serving, raise_descriptor_limit
+from ..settings.model import Snapshot
+from ..settings.reload import Reloader
+from .counters import Count, Counters
+from .link import Link, Message
+from .process import REFUSE
+from .records import stored_members
+from .remote import RemoteCommons
+
+log = logging.getLogger("whd.fronts")
+
+# How often what is counted together is told that was not told at its time.
+PUBLISH_S: Final = 0.05
+# Idle workers that are ended at once for the sake of another front that may fork no more.
+EVICTED_AT_ONCE: Final = 4
+
+
+_DESCRIPTOR_BYTES: Final = 4
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
+
+
+def main() -> None:
+    """The process's life; argv[1] is the JSON object that process.py makes."""
+    config = json.loads(sys.argv[1])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Not SIG_IGN, which the zygote would inherit.
+        signal.signal(number, lambda *_: None)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_NAME, b"whd-front-%d" % config["front"], 0, 0, 0)
+    logs = log_module.configure()
+    if config["front"]:
+        # Every front reads the same files: the first one tells what it finds.
+        logging.getLogger("whd.settings").setLevel(logging.CRITICAL)
+    try:
+        uvloop.run(Front(config, logs).run())
+    finally:
+        logs.close()
+
+
+class Front:
+    """One run of a front."""
+
+    def __init__(self, config: dict[str, Any], logs: log_module.Log) -> None:
+        self._number: int = config["front"]
+        self._fronts: int = config["fronts"]
+        self._paths = Paths(Path(config["config"]), Path(config["flows"]), Path(config["state"]))
+        self._logs = logs
+        self._link_socket = socket.socket(fileno=config["link"])
+        self._connections = socket.socket(fileno=config["connections"])
+        self._counters = Counters(config["counters"], self._fronts)
+        self._adopted = 0
+        self._publisher: asyncio.TimerHandle | None = None
+        self._go = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """From start to end."""
+        loop = self._loop = asyncio.get_running_loop()
+        raise_descriptor_limit()
+        use_front_number(self._number)
+        self._link = Link(self._handlers(), self._on_lost)
+        self._service = Service(loop, self._paths, serves=True, make_commons=self._make_commons)
+        self._admin = Admin(self._service)
+        self._serving = Serving(self._service, when_lost=self._count_closed)
+        await self._link.connect(self._link_socket)
+        try:
+            await self._serving.start(self._configure)
+        except WhdError as error:
+            self._link.tell("failed", text=error.log_detail)
+        else:
+            await self._serve()
+        await self._serving.close()
+        self._counters.set(self._number, Count.WORKERS, 0)
+        self._link.close()
+        await self._gone.wait()
+
+    async def _serve(self) -> None:
+        service = self._service
+        scheduler = self._commons.scheduler
+        scheduler.look_again = service.pool.look_again
+        scheduler.accepting = service.runner.accepting_of
+        self._publish()
+        self._connections.setblocking(False)
+        self._loop.add_reader(self._connections, self._adopt)
+        self._link.tell("ready")
+        await self._go.wait()
+        if not self._stop.is_set():
+            self._serving.move(Phase.SERVING)
+            await self._stop.wait()
+        else:
+            self._serving.move(Phase.SERVING)
+        # What was handed over before the word to stop came.
+        self._adopt()
+        self._loop.remove_reader(self._connections)
+        await self._serving.drain(self._stop_now)
+        if self._publisher is not None:
+            self._publisher.cancel()
+        self._publish_counts()
+
+    def _make_commons(self, loop: asyncio.AbstractEventLoop, paths: Paths, reloader: Reloader) -> Commons:
+        self._commons = RemoteCommons(
+            loop,
+            paths,
+            reloader,
+            link=self._link,
+            counters=self._counters,
+            front=self._number,
+            fronts=self._fronts,
+        )
+        return self._commons
+
+    def _configure(self) -> list[str]:
+        """The options are read. A front has no address of its own."""
+        reloader = self._service.reloader
+        self._configure_log(reloader.snapshot)
+        reloader.on_swap.append(lambda _old, new: self._configure_log(new))
+        return []
+
+    def _configure_log(self, snapshot: Snapshot) -> None:
+        self._logs.reconfigure(level=snapshot.options.log_level, format=snapshot.options.log_format)
+
+    def _on_lost(self) -> None:
+        self._gone.set()
+        if self._serving.phase is not Phase.STOPPED:
+            # The hub is gone, and with it everything that a front could write to. Workers end with their zygote.
+            self._logs.close()
+            os._exit(1)
+
+    # ---- connections -------------------------------------------------------------------------------------------------
+
+    def _adopt(self) -> None:
+        """Serves what was handed over."""
+        server = self._serving.server
+        while True:
+            try:
+                how, ancillary, _flags, _address = self._connections.recvmsg(
+                    1, socket.CMSG_SPACE(_DESCRIPTOR_BYTES), socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            if not how:
+                self._loop.remove_reader(self._connections)
+                return
+            self._adopted += 1
+            for level, kind, data in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    sock = socket.socket(fileno=int.from_bytes(data[:_DESCRIPTOR_BYTES], sys.byteorder))
+                    server.let_in(sock, server.connection_count if how == REFUSE else sys.maxsize)
+            # Also of what could not be received for want of descriptors, or was refused at once.
+            self._count_closed()
+
+    def _count_closed(self) -> None:
+        self._counters.set(self._number, Count.CLOSED, self._adopted - self._serving.server.connection_count)
+
+    # ---- what is counted together ------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        self._publisher = self._loop.call_later(PUBLISH_S, self._publish)
+        self._publish_counts()
+        pool, counters, number = self._service.pool, self._counters, self._number
+        self._commons.scheduler.publish()
+        if pool.is_starved:
+            if pool.processes.has_room(is_child=False):
+                pool.look_again()
+        elif counters.elsewhere(number, Count.STARVED) or self._is_tight():
+            for _ in range(EVICTED_AT_ONCE):
+                if not pool.processes.evict():
+                    break
+
+    def _is_tight(self) -> bool:
+        """Whether idle workers may stand in the way of child executions, which fail at once where there is no room."""
+        most = self._service.options.max_workers
+        return self._counters.total(Count.WORKERS) > most - most // 4
+
+    def _publish_counts(self) -> None:
+        service, counters, number = self._service, self._counters, self._number
+        counters.set(number, Count.LIVE, len(service.runner.lives()))
+        counters.set(number, Count.STARTED, service.runner.started_total)
+        counters.set(number, Count.WORKERS, service.pool.processes.total)
+        counters.set(number, Count.STARVED, int(service.pool.is_starved))
+
+    # ---- what the hub says -------------------------------------------------------------------------------------------
+
+    def _handlers(self) -> dict[str, Any]:
+        return {
+            "told all": lambda _message: self._commons.on_told_all(),
+            "clients": lambda message: self._commons.client_numbers.update(message.head["numbers"]),
+            "setting": lambda message: self._commons.saved.take_changes(message.head["changes"]),
+            "store": lambda message: self._commons.store.take_state(
+                message.head["fault"], is_full=message.head["is_full"]
+            ),
+            "saved": lambda message: self._commons.store.take_accepted(message.head["done"], message.head["refused"]),
+            "lease": lambda message: self._commons.scheduler.set_lease(message.head["places"], message.head["number"]),
+            "used": self._on_used,
+            "ping": lambda message: message.answer(),
+            "go": lambda _message: self._go.set(),
+            "find": self._on_find,
+            "wait": lambda message: self._start(self._on_wait(message)),
+            "cancel": self._on_cancel,
+            "lives": self._on_lives,
+            "operate": lambda message: self._start(self._on_operate(message)),
+            "reload": lambda message: self._start(self._on_reload(message)),
+            "drain": lambda _message: self._on_drain(),
+            "drain now": lambda _message: self._stop_now.set(),
+        }
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_used(self, message: Message) -> None:
+        has_place, running = self._commons.scheduler.used(message.head["client"])
+        message.answer(has_place=has_place, running=running)
+
+    def _on_drain(self) -> None:
+        self._go.set()
+        self._stop.set()
+
+    def _answer_record(self, message: Message, stored: Stored | None) -> None:
+        """None: it does not live here, and all that was saved of it is said before."""
+        self._commons.store.send()
+        members, value = stored_members(stored)
+        message.answer(value, **members)
+
+    def _on_lives(self, message: Message) -> None:
+        self._commons.store.send()
+        runner = getattr(self._service, "runner", None)
+        message.answer(rows=[] if runner is None else live_summaries(runner))
+
+    def _on_find(self, message: Message) -> None:
+        live = self._live(message)
+        self._answer_record(message, None if live is None else Stored(live.execution, live.flow.source))
+
+    def _live(self, message: Message) -> Live | None:
+        # While it starts it runs nothing.
+        runner = getattr(self._service, "runner", None)
+        return None if runner is None else runner.live(message.head["id"])
+
+    async def _on_wait(self, message: Message) -> None:
+        live = self._live(message)
+        stored = None
+        if live is not None:
+            stored = Stored(live.execution, live.flow.source)
+            stored = await self._service.runner.wait(stored, message.head["wait_s"])
+        self._answer_record(message, stored)
+
+    def _on_cancel(self, message: Message) -> None:
+        live = self._live(message)
+        stored = None
+        if live is not None:
+            self._service.runner.cancel(live, message.head["text"])
+            stored = Stored(live.execution, live.flow.source)
+        self._answer_record(message, stored)
+
+    async def _on_operate(self, message: Message) -> None:
+        try:
+            result = await self._admin.dispatch(message.head["command"], message.head["arguments"])
+        except WhdError as error:
+            message.answer(error=error.log_detail)
+        except Exception as error:
+            log.exception("a command failed")
+            message.answer(error=f"the daemon could not do this: {error!r}")
+        else:
+            message.answer(json.dumps(result).encode("ascii"))
+
+    async def _on_reload(self, message: Message) -> None:
+        await self._service.reloader.reload(force=True)
+        message.answer()

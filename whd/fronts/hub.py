@@ -1,0 +1,326 @@
+"""The hub: starts the fronts and starts again the one that dies, accepts connections and hands them out, owns state/.
+
+It speaks no HTTP and runs no flow. Should it die, the fronts end with it (front.py); the service manager starts all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ..errors import ConfigError, Overloaded, StateError
+from ..executions.store import FILE_NAME, Store
+from ..handlers.context import problem_response
+from ..http.listeners import Acceptor, open_listeners
+from ..http.server import REFUSED_AT_ONCE, refusal_bytes, refuse
+from ..pool.pool import place_count
+from ..saved import FILE_NAME as SAVED_FILE_NAME
+from ..saved import Saved
+from ..serving import LAST_ANSWERS_S, PHASES, Phase
+from ..settings.model import Snapshot
+from ..settings.reload import Reloader
+from ..state import Paths, StateLock
+from .counters import MAX_CLIENTS, Count, Counters
+from .desk import Desk, Session
+from .leases import PlaceLeases
+from .operations import Operations
+from .process import REFUSE, SERVE, FrontProcess, FrontState
+
+log = logging.getLogger("whd.fronts")
+
+# After a front that ended soon after its start, the next one waits, twice as long each time.
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 5.0
+SOON_S: Final = 10.0
+# Connections that no front takes at the moment are offered again.
+OFFER_AGAIN_S: Final = 0.01
+MAX_UNHANDED: Final = 1_024
+# How often a front is asked whether its loop turns, and after how many questions without an answer it is ended.
+PING_S: Final = 1.0
+MAX_MISSED: Final = 60
+# What the fronts hear of the store's state.
+TELL_STORE_S: Final = 0.1
+# With fewer places than fronts, how long one has them while another waits.
+ROTATE_S: Final = 0.1
+UNIX_MODE: Final = 0o666
+# A front ends by itself once it has drained; one that does not is ended.
+END_PATIENCE_S: Final = 3.0
+
+
+class Hub:
+    """daemon.Body of several fronts."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, fronts: int) -> None:
+        self._loop = loop
+        self.paths = paths
+        self.phase = Phase.STARTING
+        # The first front reads the same files, compiles their flows too, and tells what it finds.
+        logging.getLogger("whd.settings").setLevel(logging.CRITICAL)
+        self.reloader = Reloader(str(paths.config), str(paths.flows))
+        self._lock = StateLock(paths.state)
+        self._counters = Counters.create(fronts)
+        self.fronts = [FrontProcess(number, fronts, paths, self._counters) for number in range(fronts)]
+        self.leases = PlaceLeases(0)
+        self.desk = Desk(loop, self.reloader, self.leases, self.fronts)
+        self.store = self.desk.store = Store(paths.state / FILE_NAME, loop, lambda: self.reloader.snapshot.options)
+        self._saved = self.desk.saved = Saved(
+            paths.state / SAVED_FILE_NAME, loop, lambda: self.reloader.snapshot.options, self.desk
+        )
+        self._operations = Operations(self)
+        self.dispatch = self._operations.dispatch
+        self._acceptors: list[Acceptor] = []
+        self._refusal = refusal_bytes(problem_response(Overloaded("too many connections")))
+        self._unhanded: deque[socket.socket] = deque()
+        self._clients: dict[str, int] = {}
+        self._supervisors: list[asyncio.Task[None]] = []
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._told_store: tuple[str, bool] = ("", False)
+        self._left = 0
+        self._stopping = asyncio.Event()
+
+    def move(self, phase: Phase) -> None:
+        """As Body."""
+        if phase not in PHASES[self.phase]:
+            raise AssertionError(f"{self.phase.name} to {phase.name}")
+        self.phase = phase
+        if phase is Phase.SERVING:
+            for link in self.desk.links():
+                link.tell("go")
+
+    @property
+    def addresses(self) -> list[str]:
+        """As Body."""
+        return [acceptor.listener.address for acceptor in self._acceptors]
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """As Body."""
+        started, running, waiting, live = map(
+            self._counters.total, (Count.STARTED, Count.RUNNING, Count.WAITING, Count.LIVE)
+        )
+        return started, running, waiting, live + self._left
+
+    # ---- the start ---------------------------------------------------------------------------------------------------
+
+    async def start(self, addresses: Callable[[], Sequence[str | socket.socket]]) -> None:
+        """As Body."""
+        self._lock.acquire()
+        await self.reloader.start()
+        wanted = addresses()
+        self.store.open()
+        self._saved.open()
+        self.leases.set_total(place_count(self.reloader.snapshot.options))
+        self._number_clients(self.reloader.snapshot)
+        self.reloader.on_swap.append(self._on_swap)
+        started = [self._loop.create_future() for _front in self.fronts]
+        self._supervisors = [
+            self._loop.create_task(self._supervise(front, ready))
+            for front, ready in zip(self.fronts, started, strict=True)
+        ]
+        await asyncio.gather(*started)
+        # Names are looked up on the loop: nothing is served yet.
+        listeners = open_listeners(wanted, UNIX_MODE)
+        self._acceptors = [
+            Acceptor(self._loop, listener, self._hand_out, lambda sock: refuse(sock, self._refusal))
+            for listener in listeners
+        ]
+        self._ping()
+        self._tell_store()
+        self._rotate()
+        log.info("%d front processes: pid %s", len(self.fronts), ", ".join(str(front.pid) for front in self.fronts))
+
+    async def _supervise(self, front: FrontProcess, first: asyncio.Future[None]) -> None:
+        """Runs a front, and after its end another one, until the daemon stops. `first`: the first one serves."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            began = time.monotonic()
+            session = Session(self.desk, front)
+            problem = ""
+            try:
+                await self._run_once(front, session, first)
+            except (ConfigError, OSError) as error:
+                problem = error.log_detail if isinstance(error, ConfigError) else str(error)
+            except Exception:
+                # A defect of ours; the next front may do better, and a daemon that has lost one should not go on so.
+                problem = "could not be looked after"
+                log.exception("front %d", front.number)
+            how = await front.reap(END_PATIENCE_S)
+            session.close()
+            self._left += self._counters.get(front.number, Count.LIVE)
+            self._counters.clear(front.number, len(self._clients))
+            self.desk.tell_leases(self.leases.leave(front.number))
+            if not first.done():
+                first.set_exception(ConfigError(problem or f"front {front.number} ended {how}"))
+                return
+            if self._is_ending():
+                return
+            self._left = 0
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if time.monotonic() - began < SOON_S else FIRST_PAUSE_S
+            log.error("front %d %s; another one starts in %.1f s", front.number, problem or f"ended {how}", pause_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                return
+            # The next one reads from the disk what the last one left.
+            with contextlib.suppress(StateError):
+                await self.store.flush()
+            if self._is_ending():
+                return
+
+    def _is_ending(self) -> bool:
+        return self.phase in (Phase.DRAINING, Phase.STOPPED)
+
+    async def _run_once(self, front: FrontProcess, session: Session, first: asyncio.Future[None]) -> None:
+        link = await front.start(session.handlers)
+        link.tell("clients", numbers=self._clients)
+        link.tell("store", fault=self._told_store[0], is_full=self._told_store[1])
+        session.greet(link)
+        await front.ready()
+        front.move(FrontState.SERVING)
+        self.desk.tell_leases(self.leases.join(front.number))
+        if self.phase is Phase.SERVING:
+            link.tell("go")
+        if not first.done():
+            first.set_result(None)
+        elif self.phase is Phase.SERVING:
+            log.info("front %d serves again: pid %d", front.number, front.pid)
+        self._hand_waiting()
+        await front.lost.wait()
+
+    # ---- while it serves ---------------------------------------------------------------------------------------------
+
+    def _on_swap(self, _old: Snapshot, new: Snapshot) -> None:
+        self._number_clients(new)
+        self.desk.tell_leases(self.leases.set_total(place_count(new.options)))
+
+    def _number_clients(self, snapshot: Snapshot) -> None:
+        """A client keeps its number as long as the daemon runs."""
+        fresh = [name for name in snapshot.clients if name not in self._clients]
+        room = MAX_CLIENTS - len(self._clients)
+        numbers = {name: len(self._clients) + place for place, name in enumerate(fresh[:room])}
+        if numbers:
+            self._clients.update(numbers)
+            for link in self.desk.links():
+                link.tell("clients", numbers=numbers)
+
+    async def reload(self) -> None:
+        """As Body: done once every front has read all again."""
+        await self.reloader.reload(force=True)
+        # One that starts reads them anyway.
+        links = self.desk.serving_links()
+        await asyncio.gather(*(link.fetch("reload") for link in links), return_exceptions=True)
+
+    def _hand_out(self, sock: socket.socket) -> None:
+        """To the front that has the fewest; past max_connections to be refused there, with care, or here."""
+        count = sum(front.connections for front in self.fronts) + len(self._unhanded)
+        limit = self.reloader.snapshot.options.max_connections
+        if count >= limit + REFUSED_AT_ONCE:
+            refuse(sock, self._refusal)
+        elif not self._hand(sock, SERVE if count < limit else REFUSE):
+            if len(self._unhanded) >= MAX_UNHANDED:
+                refuse(sock, self._refusal)
+                return
+            self._unhanded.append(sock)
+            self._later("hand", OFFER_AGAIN_S, self._hand_waiting)
+
+    def _hand(self, sock: socket.socket, how: bytes) -> bool:
+        serving = [front for front in self.fronts if front.state is FrontState.SERVING]
+        return any(front.hand(sock, how) for front in sorted(serving, key=lambda front: front.connections))
+
+    def _hand_waiting(self) -> None:
+        while self._unhanded and self._hand(self._unhanded[0], SERVE):
+            self._unhanded.popleft()
+        if self._unhanded:
+            self._later("hand", OFFER_AGAIN_S, self._hand_waiting)
+
+    def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
+        timer = self._timers.get(name)
+        if timer is not None:
+            timer.cancel()
+        self._timers[name] = self._loop.call_later(delay_s, call)
+
+    def _ping(self) -> None:
+        """Ends a front whose loop does not turn any more, as the service manager's watchdog ends a daemon."""
+        for front in self.fronts:
+            link = front.link
+            if link is None or front.state is not FrontState.SERVING:
+                continue
+            if front.missed >= MAX_MISSED:
+                log.error("front %d does not answer any more; it is ended", front.number)
+                front.kill()
+            front.missed += 1
+
+            def answered(_head: dict[str, Any] | None, _value: bytes | None, front: FrontProcess = front) -> None:
+                front.missed = 0
+
+            link.ask(answered, "ping")
+        self._later("ping", PING_S, self._ping)
+
+    def _tell_store(self) -> None:
+        state = (self.store.fault, self.store.is_full)
+        if state != self._told_store:
+            self._told_store = state
+            for link in self.desk.links():
+                link.tell("store", fault=state[0], is_full=state[1])
+        self._later("store", TELL_STORE_S, self._tell_store)
+
+    def _rotate(self) -> None:
+        self.desk.tell_leases(self.leases.rotate())
+        self._later("rotate", ROTATE_S, self._rotate)
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+
+    async def drain(self, stop_now: asyncio.Event) -> None:
+        """As Body: every front drains, and ends."""
+        self.move(Phase.DRAINING)
+        self._stopping.set()
+        self._left = 0
+        self._hand_waiting()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for front in self.fronts:
+            if front.state is FrontState.SERVING and front.link is not None:
+                front.move(FrontState.DRAINING)
+                front.link.tell("drain")
+            else:
+                front.kill()
+        patience_s = self.reloader.snapshot.options.drain_s + LAST_ANSWERS_S + END_PATIENCE_S
+        everything = self._loop.create_task(_all(self._supervisors))
+        urgent = self._loop.create_task(stop_now.wait())
+        await asyncio.wait({everything, urgent}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        urgent.cancel()
+        if not everything.done():
+            for link in self.desk.links():
+                link.tell("drain now")
+            await asyncio.wait([everything], timeout=LAST_ANSWERS_S + END_PATIENCE_S)
+        for front in self.fronts:
+            front.kill()
+        await everything
+
+    async def close(self) -> None:
+        """As Body."""
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for timer in self._timers.values():
+            timer.cancel()
+        for sock in self._unhanded:
+            sock.close()
+        for task in self._supervisors:
+            task.cancel()
+        await asyncio.gather(*self._supervisors, return_exceptions=True)
+        for front in self.fronts:
+            await front.reap()
+        self.reloader.close()
+        await self._saved.close()
+        await self.store.close()
+        self._lock.release()
+        self._counters.close()
+        self.move(Phase.STOPPED)
+
+
+async def _all(tasks: list[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks)

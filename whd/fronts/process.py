@@ -1,0 +1,219 @@
+"""One front's process as the hub sees it: started, spoken to, given connections, ended, started again.
+
+A front is executed afresh, not forked: the hub has threads. It inherits its end of the link, its end of the socket over
+which connections are handed to it (a byte and a descriptor each: unix(7), SCM_RIGHTS), and the shared counters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import json
+import logging
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..state import Paths
+from .counters import Count, Counters
+from .link import Handlers, Link, Message
+
+log = logging.getLogger("whd.fronts")
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_CODE = "import sys; sys.path.insert(0, {root!r}); from whd.fronts.front import main; main()"
+
+START_TIMEOUT_S = 60.0
+# What a front does not take of the connections waits in the socket's queue, which is bounded.
+SEND_BUFFER_BYTES = 1_048_576
+
+SERVE, REFUSE = b"s", b"r"
+
+
+class FrontState(enum.Enum):
+    """Where a front stands; MOVES says what may follow what."""
+
+    DOWN = "not running"
+    STARTING = "started, does not serve yet"
+    SERVING = "serves"
+    DRAINING = "answers what is in flight"
+
+
+MOVES: dict[FrontState, frozenset[FrontState]] = {
+    FrontState.DOWN: frozenset({FrontState.STARTING}),
+    FrontState.STARTING: frozenset({FrontState.SERVING, FrontState.DOWN}),
+    FrontState.SERVING: frozenset({FrontState.DRAINING, FrontState.DOWN}),
+    FrontState.DRAINING: frozenset({FrontState.DOWN}),
+}
+
+
+class FrontProcess:
+    """Front number `number`, whatever process it is now. Its owner calls `start`, `ready`, and `reap` once `lost`."""
+
+    def __init__(self, number: int, fronts: int, paths: Paths, counters: Counters) -> None:
+        self.number = number
+        self.state = FrontState.DOWN
+        self.link: Link | None = None
+        # Counts the processes that have had this number.
+        self.life = 0
+        self.handed = 0
+        # Pings in a row that it has not answered.
+        self.missed = 0
+        self.lost = asyncio.Event()
+        self._fronts = fronts
+        self._paths = paths
+        self._counters = counters
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connections: socket.socket | None = None
+        self._ready: asyncio.Future[None] | None = None
+
+    def move(self, state: FrontState) -> None:
+        """Changes the state along MOVES; anything else is a defect."""
+        if state not in MOVES[self.state]:
+            raise AssertionError(f"front {self.number}: {self.state.name} to {state.name}")
+        self.state = state
+
+    @property
+    def pid(self) -> int:
+        """The process, 0 while there is none."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def connections(self) -> int:
+        """How many it has that have not ended."""
+        return self.handed - self._counters.get(self.number, Count.CLOSED)
+
+    async def start(self, handlers: Handlers) -> Link:
+        """Starts the process; `ready` awaits that it serves. `handlers` answer what it says. Raises OSError."""
+        self.move(FrontState.STARTING)
+        self.life += 1
+        self.handed = self.missed = 0
+        self.lost = asyncio.Event()
+        self._ready = asyncio.get_running_loop().create_future()
+        ours, theirs = socket.socketpair()
+        connections, their_connections = socket.socketpair()
+        try:
+            self._spawn(theirs, their_connections)
+        except OSError:
+            ours.close()
+            connections.close()
+            self.move(FrontState.DOWN)
+            raise
+        finally:
+            theirs.close()
+            their_connections.close()
+        connections.setblocking(False)
+        connections.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        self._connections = connections
+        link = self.link = Link({**handlers, "ready": self._on_ready, "failed": self._on_failed}, self._on_lost)
+        await link.connect(ours)
+        return link
+
+    def _spawn(self, theirs: socket.socket, connections: socket.socket) -> None:
+        descriptors = {
+            "link": theirs.fileno(),
+            "connections": connections.fileno(),
+            "counters": self._counters.descriptor,
+        }
+        config = {
+            "front": self.number,
+            "fronts": self._fronts,
+            "config": str(self._paths.config),
+            "flows": str(self._paths.flows),
+            "state": str(self._paths.state),
+            **descriptors,
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _CODE.format(root=str(_ROOT)), json.dumps(config)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=tuple(descriptors.values()),
+            # ^C in a terminal is the hub's to hear.
+            start_new_session=True,
+        )
+
+    async def ready(self) -> None:
+        """Waits until it serves. Raises ConfigError with what keeps it from that."""
+        assert self._ready is not None
+        try:
+            await asyncio.wait_for(asyncio.shield(self._ready), START_TIMEOUT_S)
+        except TimeoutError:
+            raise ConfigError(f"front {self.number} did not start within {START_TIMEOUT_S:g} s") from None
+
+    def _on_ready(self, _message: Message) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
+    def _on_failed(self, message: Message) -> None:
+        self._fail(message.head["text"])
+
+    def _on_lost(self) -> None:
+        self.link = None
+        self._fail(f"front {self.number} ended while it started; its log says why")
+        self.lost.set()
+
+    def _fail(self, text: str) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(ConfigError(text))
+            # Whoever waits hears of it; if nobody does, `lost` is enough.
+            self._ready.exception()
+
+    def hand(self, sock: socket.socket, how: bytes) -> bool:
+        """Hands a connection over and closes it here. False if the front takes none now: it is still the caller's."""
+        if self._connections is None:
+            return False
+        try:
+            socket.send_fds(self._connections, [how], [sock.fileno()])
+        except OSError:
+            return False
+        sock.close()
+        self.handed += 1
+        return True
+
+    def end_connections(self) -> None:
+        """No more connections come: the front sees the end of them."""
+        if self._connections is not None:
+            self._connections.close()
+            self._connections = None
+
+    def kill(self) -> None:
+        """Ends the process at once; its zygote and workers end by themselves."""
+        if self._process is not None:
+            self._process.kill()
+
+    async def reap(self, patience_s: float = 0.0) -> str:
+        """Waits for the process's end, kills it if that takes longer; how it ended, in words."""
+        self.end_connections()
+        if self.link is not None:
+            self.link.close()
+            self.link = None
+        process, self._process = self._process, None
+        status = 0
+        if process is not None:
+            ended = asyncio.get_running_loop().run_in_executor(None, process.wait)
+            await asyncio.wait({ended}, timeout=patience_s)
+            if not ended.done():
+                process.kill()
+            status = await ended
+        if self.state is not FrontState.DOWN:
+            self.move(FrontState.DOWN)
+        self.handed = 0
+        return f"by signal {-status}" if status < 0 else f"with status {status}"
+
+    def describe(self) -> dict[str, Any]:
+        """Of `whd status`."""
+        return {
+            "number": self.number,
+            "pid": self.pid,
+            "state": self.state.name.lower(),
+            "starts": self.life,
+            "connections": self.connections,
+            "executions": {
+                "started": self._counters.get(self.number, Count.STARTED),
+                "live": self._counters.get(self.number, Count.LIVE),
+                "running": self._counters.get(self.number, Count.RUNNING),
+                "waiting": self._counters.get(self.number, Count.WAITING),
+            },
+        }

@@ -1,0 +1,89 @@
+"""Executions between hub and front: many rows (executions/rows.py) in one frame, their JSON as the bytes it is. Pure.
+
+A head's member "rows" has a list for each: the row's short values in their order, then the sizes of input, output,
+response and of each piece of log. The frame's value is all of these one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..auth.permissions import PermissionDenied
+from ..errors import Forbidden, SaveRefused, StateError, WhdError
+from ..executions.queries import Stored
+from ..executions.record import Cause, Status
+from ..executions.rows import Row, take, untake
+
+# In a Row: the status and its cause, the first of the three JSON texts, the log, the size.
+_STATUS, _CAUSE, _TEXTS, _LOG, _SIZE = 8, 9, 21, 24, 25
+
+_STATUSES = {status.value: status for status in Status}
+_CAUSES = {cause.value: cause for cause in Cause}
+
+
+def pack(rows: Iterable[Row]) -> tuple[list[list[Any]], bytes]:
+    """The head's member and the frame's value."""
+    heads: list[list[Any]] = []
+    texts: list[bytes] = []
+    for row in rows:
+        input_json, output_json, response_json, log = row[_TEXTS:_SIZE]
+        texts += (input_json, output_json, response_json, *log)
+        sizes = (len(input_json), len(output_json), len(response_json), list(map(len, log)), row[_SIZE])
+        heads.append([*row[:_TEXTS], *sizes])
+    return heads, b"".join(texts)
+
+
+def unpack(heads: list[list[Any]], value: bytes | None) -> list[Row]:
+    """The rows again."""
+    rows: list[Row] = []
+    texts = value or b""
+    position = 0
+    for head in heads:
+        pieces: list[bytes] = []
+        for size in (*head[_TEXTS:_LOG], *head[_LOG]):
+            pieces.append(texts[position : position + size])
+            position += size
+        head[_STATUS], head[_CAUSE] = _STATUSES[head[_STATUS]], _CAUSES[head[_CAUSE]]
+        rows.append((*head[:_TEXTS], *pieces[:3], tuple(pieces[3:]), head[_SIZE]))
+    return rows
+
+
+def stored_members(stored: Stored | None) -> tuple[dict[str, Any], bytes | None]:
+    """One record, or none, as an answer's members and value."""
+    if stored is None:
+        return {"rows": []}, None
+    heads, value = pack([take(stored.execution)])
+    return {"rows": heads, "script": stored.script}, value
+
+
+def read_stored(head: dict[str, Any], value: bytes | None) -> Stored | None:
+    """The record of such an answer. Raises the error that stands in its place."""
+    if "error" in head:
+        raise read_error(head["error"])
+    if not head["rows"]:
+        return None
+    (row,) = unpack(head["rows"], value)
+    return Stored(untake(row), head["script"])
+
+
+class DeniedInHub(PermissionDenied):
+    """A refusal by permission that was decided in the hub: its text alone came back."""
+
+    def __init__(self, text: str) -> None:
+        Forbidden.__init__(self, text)
+
+
+def error_member(error: WhdError) -> list[str]:
+    """An error as JSON: what it is, its text, the operator's text or the flow_api error's name."""
+    if isinstance(error, SaveRefused):
+        return ["refused", error.detail, error.kind]
+    return ["denied" if isinstance(error, PermissionDenied) else "state", error.detail, error.log_detail]
+
+
+def read_error(member: list[str]) -> WhdError:
+    """The error again."""
+    kind, detail, more = member
+    if kind == "refused":
+        return SaveRefused(more, detail)
+    return DeniedInHub(detail) if kind == "denied" else StateError(detail, log_detail=more)

@@ -1,0 +1,446 @@
+"""What is common to all fronts as one of them sees it: commons.Commons over its link to the hub.
+
+The disk is read here, on connections of our own (SQLite in WAL mode has any number of readers); whatever changes
+something goes through the hub. Records travel there behind the answer, many in one frame, and before every question
+about executions; so what the hub says of them always counts what happened here before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from ..errors import StateError, WhdError
+from ..executions import queries, rows, schema
+from ..executions.reader import Reader
+from ..executions.record import Execution, Status
+from ..executions.store import FILE_NAME, Counters, Done, Records, Stored, Summaries
+from ..locks import Acquired, LockError
+from ..saved import FILE_NAME as SAVED_FILE_NAME
+from ..saved.reading import SavedReading
+from ..saved.saved import Done as SavedDone
+from ..saved.values import file_bytes
+from ..settings.model import SavedSetting
+from ..settings.options import Options
+from ..settings.reload import Reloader
+from ..state import Paths
+from .counters import Count, SharedBudget
+from .counters import Counters as SharedCounters
+from .leases import LeasedScheduler
+from .link import Link, LinkLost
+from .records import pack, read_error, read_stored
+from .shares import front_options, owner
+
+# How long a record that nobody waits for may gather others: a frame for each call would wake the hub for each.
+GATHER_S: Final = 0.02
+# Records beyond this are sent ahead of the loop's turn, so that no frame becomes very large.
+EARLY_BYTES: Final = 4_194_304
+# What the hub does not take waits here; from here on new calls are refused.
+FULL_BYTES: Final = 67_108_864
+# Sources that the hub remembers for us; then both begin anew.
+MAX_SCRIPTS: Final = 1_000
+# A wait for another front's execution is asked in pieces, so that one that nobody waits for any more soon ends.
+WAIT_PIECE_S: Final = 10.0
+# While an execution's front is down: how often it is asked again, and how long a cancel tries.
+ASK_AGAIN_S: Final = 0.1
+CANCEL_TRIES_S: Final = 10.0
+
+
+class FrontStore:
+    """ExecutionStore of one front."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, link: Link) -> None:
+        self._loop = loop
+        self._path = paths.state / FILE_NAME
+        self._link = link
+        self._reader: Reader | None = None
+        self._rows: list[rows.Row] = []
+        self._scripts: set[str] = set()
+        # By its place in `_rows`: who waits for a record to be on disk.
+        self._waiting: dict[int, Done] = {}
+        self._size_bytes = 0
+        # Records that were sent and are waited for.
+        self._accepting: dict[int, Done] = {}
+        self._accepts = 0
+        self._written = 0
+        # Both as the hub told last.
+        self.fault = ""
+        self._is_full = False
+
+    def open(self) -> None:
+        """Begins to read. The hub has made the file. Raises StateError."""
+        self._reader = Reader(schema.open_reader(self._path), self._path, self._loop)
+        self._reader.start()
+
+    async def close(self) -> None:
+        """Has everything written that was saved. Raises StateError."""
+        try:
+            await self.flush()
+        finally:
+            if self._reader is not None:
+                closed = self._loop.create_future()
+                self._reader.stop(lambda _result, _error: closed.set_result(None))
+                await closed
+                self._reader.join()
+                self._reader = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be written that new calls should be refused."""
+        return self._is_full or self._link.unsent_bytes > FULL_BYTES
+
+    def take_state(self, fault: str, *, is_full: bool) -> None:
+        """The hub's word on the disk."""
+        self.fault, self._is_full = fault, is_full
+
+    def counters(self) -> Counters:
+        """What this front has sent; the hub counts what became of it."""
+        return Counters(self._written, len(self._rows), self._size_bytes, 0, 0.0, 0, 0, self.fault)
+
+    # ---- writing -----------------------------------------------------------------------------------------------------
+
+    def accept(self, execution: Execution, script: str | None, done: Done) -> None:
+        """As ExecutionStore."""
+        if self.fault:
+            self._loop.call_soon(done, StateError("the execution store cannot write", log_detail=self.fault))
+            return
+        self._add(rows.take(execution), script, done)
+
+    def save_nowait(self, execution: Execution, script: str | None) -> None:
+        """As ExecutionStore."""
+        self._add(rows.take(execution), script, None)
+
+    def _add(self, row: rows.Row, script: str | None, done: Done | None) -> None:
+        if script is not None and row[rows.SCRIPT_HASH] not in self._scripts:
+            self._tell_script(row[rows.SCRIPT_HASH], script)
+        if done is not None:
+            if not self._waiting:
+                self._loop.call_soon(self.send)
+            self._waiting[len(self._rows)] = done
+        elif not self._rows:
+            self._loop.call_later(GATHER_S, self.send)
+        self._rows.append(row)
+        self._size_bytes += row[rows.SIZE_BYTES]
+        if self._size_bytes > EARLY_BYTES:
+            self.send()
+
+    def _tell_script(self, script_hash: str, script: str) -> None:
+        if len(self._scripts) >= MAX_SCRIPTS:
+            # What gathers names scripts that the hub is about to forget.
+            self.send()
+            self._scripts.clear()
+            self._link.tell("scripts.forget")
+        self._scripts.add(script_hash)
+        self._link.tell("script", hash=script_hash, source=script)
+
+    def send(self) -> None:
+        """Sends what has gathered."""
+        gathered, self._rows = self._rows, []
+        waiting, self._waiting = self._waiting, {}
+        self._size_bytes = 0
+        if not gathered:
+            return
+        self._written += len(gathered)
+        accepts = []
+        for place, done in waiting.items():
+            self._accepts += 1
+            self._accepting[self._accepts] = done
+            accepts.append([place, self._accepts])
+        heads, value = pack(gathered)
+        self._link.tell("save", value, rows=heads, accepts=accepts)
+
+    def take_accepted(self, numbers: list[int], refused: list[Any]) -> None:
+        """The hub's word on records that are waited for: on disk, or ([number, error]) not."""
+        for number in numbers:
+            self._accepting.pop(number)(None)
+        for number, error in refused:
+            self._accepting.pop(number)(read_error(error))
+
+    async def flush(self) -> None:
+        """As ExecutionStore."""
+        self.send()
+        head, _value = await self._link.fetch("flush")
+        if "error" in head:
+            raise read_error(head["error"])
+
+    # ---- reading -----------------------------------------------------------------------------------------------------
+
+    async def get(self, execution_id: str) -> Stored | None:
+        """As ExecutionStore; of another front's execution as it stands there."""
+        raw_id = rows.to_bytes(execution_id)
+        if raw_id is None:
+            return None
+        stored: Stored | None = await self._read(partial(queries.get, raw_id=raw_id))
+        if stored is not None and stored.execution.status.is_ended:
+            return stored  # nothing can change any more
+        self.send()
+        return read_stored(*await self._link.fetch("get", id=execution_id))
+
+    async def list(
+        self,
+        client: str | None = None,
+        status: Status | None = None,
+        webhook: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> Summaries:
+        """As ExecutionStore, but only of what is on disk: the hub lists."""
+        end = rows.to_bytes(before) if before is not None else None
+        found: Summaries = await self._read(
+            partial(queries.list_page, client_name=client, status=status, webhook_name=webhook, limit=limit, before=end)
+        )
+        return found
+
+    async def unfinished(self) -> Records:
+        """As ExecutionStore: what is on disk. The hub has written all that there is before a front starts."""
+        found: Records = await self._read(queries.unfinished)
+        return found
+
+    async def _read(self, job: Callable[[Any], Any]) -> Any:
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def answer(result: Any, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        if self._reader is None:
+            raise StateError("the execution store is closed")
+        self._reader.submit(job, answer)
+        return await future
+
+
+class OtherFronts:
+    """Elsewhere: the executions of the other fronts, through the hub."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, link: Link) -> None:
+        self._loop = loop
+        self._link = link
+
+    async def wait(self, stored: Stored, wait_s: float) -> Stored:
+        """As Elsewhere. While the execution's front is being replaced, its replacement is waited for."""
+        deadline = self._loop.time() + wait_s
+        while not stored.execution.status.is_ended and (left := deadline - self._loop.time()) > 0:
+            try:
+                asked = await self._link.fetch("wait", id=stored.execution.id, wait_s=min(left, WAIT_PIECE_S))
+            except LinkLost:
+                return stored
+            stored = read_stored(*asked) or stored
+            if not asked[0].get("is_live"):
+                await asyncio.sleep(min(left, ASK_AGAIN_S))
+        return stored
+
+    async def cancel(self, stored: Stored, message: str) -> Stored:
+        """As Elsewhere."""
+        deadline = self._loop.time() + CANCEL_TRIES_S
+        while not stored.execution.status.is_ended:
+            asked = await self._link.fetch("cancel", id=stored.execution.id, message=message)
+            stored = read_stored(*asked) or stored
+            if asked[0].get("is_live"):
+                break
+            if self._loop.time() > deadline:
+                raise StateError("the process that runs the execution does not answer")
+            await asyncio.sleep(ASK_AGAIN_S)
+        return stored
+
+
+class FrontSaved(SavedReading):
+    """SavedRecords of one front: it reads, the hub writes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, link: Link, reloader: Reloader) -> None:
+        super().__init__(paths.state / SAVED_FILE_NAME, loop)
+        self._link = link
+        self._reloader = reloader
+        # What came before the settings were read; then each change is live at once.
+        self._early: list[tuple[str, str, SavedSetting | None]] | None = []
+
+    def go_live(self) -> None:
+        """The settings are read: what is saved goes before them."""
+        early, self._early = self._early, None
+        if early:
+            self._reloader.take_saved(early)
+
+    def take_changes(self, changes: list[Any]) -> None:
+        """The hub's word on what is saved: [client, name, None or [value as JSON, saver, saved_ms]] each."""
+        taken = [(client, name, _setting(client, name, entry)) for client, name, entry in changes]
+        if self._early is not None:
+            self._early += taken
+        else:
+            self._reloader.take_saved(taken)
+
+    def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
+        """As Saved."""
+        self._change(done, value_json, "setting_save", client_name, name, saver)
+
+    def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
+        """As Saved."""
+        self._change(done, None, "setting_delete", client_name, name)
+
+    def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
+        """As Saved."""
+        self._change(done, item_json, "setting_list_append", client_name, name, saver)
+
+    def file_save(
+        self, client_name: str, name: str, content: bytes | str, saver: str, done: SavedDone, *, is_text: bool = False
+    ) -> None:
+        """As Saved."""
+        is_text = is_text or isinstance(content, str)
+        data = file_bytes(name, content)
+        self._change(done, data, "file_save", client_name, name, saver, is_text=is_text)
+
+    def file_delete(self, client_name: str, name: str, done: SavedDone) -> None:
+        """As Saved."""
+        self._change(done, None, "file_delete", client_name, name)
+
+    def _change(
+        self,
+        done: SavedDone,
+        value: bytes | None,
+        what: str,
+        client_name: str,
+        name: str,
+        saver: str = "",
+        *,
+        is_text: bool = False,
+    ) -> None:
+        def answered(head: dict[str, Any] | None, _value: bytes | None) -> None:
+            error: WhdError | None = None
+            if head is None:
+                error = LinkLost("the daemon is stopping")
+            elif "error" in head:
+                error = read_error(head["error"])
+            done(error)
+
+        self._link.ask(answered, "saved", value, what=what, client=client_name, name=name, saver=saver, is_text=is_text)
+
+
+def _setting(client_name: str, name: str, entry: list[Any] | None) -> SavedSetting | None:
+    if entry is None:
+        return None
+    value_json, saver, saved_ms = entry
+    return SavedSetting(client_name, name, json.loads(value_json), value_json.encode(), saver, saved_ms)
+
+
+class FrontLocks:
+    """LockTable of one front; a holder is a Job, which the hub knows by its number."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._holders: set[int] = set()
+
+    def acquire(self, client_name: str, name: str, holder: Any, timeout_s: float | None, callback: Acquired) -> None:
+        """As Locks."""
+
+        def answered(head: dict[str, Any] | None, _value: bytes | None) -> None:
+            if holder.number not in self._holders:
+                return  # it ended meanwhile
+            if head is None:
+                callback(LockError("CloudomationException", "the daemon is stopping"))
+            elif "error" in head:
+                callback(LockError(*head["error"]))
+            else:
+                callback(None)
+
+        self._holders.add(holder.number)
+        self._link.ask(answered, "lock", client=client_name, name=name, holder=holder.number, timeout_s=timeout_s)
+
+    def release(self, client_name: str, name: str, holder: Any) -> None:
+        """As Locks."""
+        self._link.tell("unlock", client=client_name, name=name, holder=holder.number)
+
+    def release_all(self, holder: Any) -> None:
+        """As Locks; says nothing of one that never asked for a lock."""
+        if holder.number in self._holders:
+            self._holders.discard(holder.number)
+            self._link.tell("unlock", holder=holder.number)
+
+
+class RemoteCommons:
+    """Commons of one front among `fronts`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        paths: Paths,
+        reloader: Reloader,
+        *,
+        link: Link,
+        counters: SharedCounters,
+        front: int,
+        fronts: int,
+    ) -> None:
+        self._link = link
+        self._counters = counters
+        self._front = front
+        self._fronts = fronts
+        self.is_first = front == 0
+        own = Options()
+        self._divided = own, front_options(own, front, fronts)
+        self._told_all = asyncio.Event()
+        self.client_numbers: dict[str, int] = {}
+        self.store = FrontStore(loop, paths, link)
+        self.saved = FrontSaved(loop, paths, link, reloader)
+        self.locks = FrontLocks(link)
+        self.budget = SharedBudget(lambda: reloader.snapshot.options, counters, front)
+        self.elsewhere = OtherFronts(loop, link)
+        self.scheduler = LeasedScheduler(self, loop.call_later, counters, front, self.client_numbers)
+
+    def share_worker_count(self, count: int) -> int:
+        """As Commons."""
+        self._counters.set(self._front, Count.WORKERS, count)
+        return self._counters.elsewhere(self._front, Count.WORKERS)
+
+    def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
+        """As Commons."""
+
+        def divided() -> Options:
+            present = options()
+            if self._divided[0] is not present:
+                self._divided = present, front_options(present, self._front, self._fronts)
+            return self._divided[1]
+
+        return divided
+
+    def enter(self) -> None:
+        """The hub has taken state/."""
+
+    async def open(self) -> None:
+        """As Commons."""
+        await self._told_all.wait()
+        self.store.open()
+        self.saved.open_reading()
+        self.saved.go_live()
+
+    async def unfinished(self) -> list[Stored]:
+        """Those that belong to this front."""
+        found = await self.store.unfinished()
+        return [stored for stored in found if owner(stored.execution.id, self._fronts) == self._front]
+
+    async def close(self) -> None:
+        """As Commons."""
+        await self.saved.close_reading()
+        await self.store.close()
+
+    def on_told_all(self) -> None:
+        """The hub has said all that a front must know before it serves."""
+        self._told_all.set()
+
+    # ---- of PlaceOffice ----------------------------------------------------------------------------------------------
+
+    def report_places(self, *, wants: int, held: int, number: int) -> None:
+        """As PlaceOffice."""
+        self._link.tell("places", wants=wants, held=held, number=number)
+
+    def ask_permit(self, client_name: str, running: int, answered: Callable[[bool], None]) -> None:
+        """As PlaceOffice."""
+
+        def permitted(head: dict[str, Any] | None, _value: bytes | None) -> None:
+            answered(head is not None and head["may"])
+
+        self._link.ask(permitted, "permit", client=client_name, running=running)

@@ -1,0 +1,86 @@
+"""Reads of what flows saved, in a thread with a connection of its own; any number of processes may read at once."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from ..errors import SaveRefused, StateError, WhdError
+from . import database
+from .ledger import SavedFile
+from .thread import DatabaseThread
+from .values import check_file_name
+
+FileFound = Callable[[SavedFile | None, StateError | None], None]
+NamesFound = Callable[[list[str] | None, StateError | SaveRefused | None], None]
+ExistsFound = Callable[[bool, WhdError | None], None]
+
+
+class SavedReading:
+    """What is on disk: whoever was told that something is saved finds it here."""
+
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self.path = path
+        self._loop = loop
+        self._reader: DatabaseThread | None = None
+        self._is_closed = True
+
+    def open_reading(self) -> None:
+        """Opens the file, which is there. Raises StateError."""
+        self._reader = DatabaseThread(database.open_reader(self.path), self.path, self._loop, "whd-saved-reader")
+        self._reader.start()
+        self._is_closed = False
+
+    async def close_reading(self) -> None:
+        """Does the reads that are queued, then ends the thread. Harmless without `open_reading`."""
+        self._is_closed = True
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            read: asyncio.Future[None] = self._loop.create_future()
+            reader.submit(lambda _: None, lambda *_: read.set_result(None))
+            await read
+            reader.stop()
+            reader.join()
+
+    def file_get(self, client_name: str, name: str, found: FileFound) -> None:
+        """Reads a file: `found(file or None, None)`, or `found(None, error)`."""
+        check_file_name(name)
+        self._read(partial(database.file, client_name=client_name, name=name), found)
+
+    def file_find(self, client_name: str, name: str, found: ExistsFound) -> None:
+        """Whether there is such a file: `found(whether, None)`, or `found(False, error)`."""
+        check_file_name(name)
+        self._read(
+            partial(database.has_file, client_name=client_name, name=name),
+            lambda exists, error: found(bool(exists), error),
+        )
+
+    def file_list(
+        self, client_name: str, found: NamesFound, *, prefix: str = "", is_wanted: Callable[[str], bool] | None = None
+    ) -> None:
+        """The files' names, sorted, that start with `prefix` and that `is_wanted`, which runs in another thread, wants.
+
+        More than MAX_LISTED are an error, given to `found`.
+        """
+
+        def answer(names: list[str] | None, error: StateError | None) -> None:
+            if names is None and error is None:
+                text = f"more than {database.MAX_LISTED} files match; ask for fewer at once"
+                found(None, SaveRefused("CloudomationException", text))
+            else:
+                found(names, error)
+
+        wanted = is_wanted or (lambda name: True)
+        self._read(partial(database.file_names, client_name=client_name, prefix=prefix, is_wanted=wanted), answer)
+
+    def _read(self, job: Callable[[sqlite3.Connection], object], answer: Callable[..., None]) -> None:
+        self._check_open()
+        assert self._reader is not None
+        self._reader.submit(job, answer)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise SaveRefused("CloudomationException", f"{database.WHAT} is closed")
