@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from .places import is_ignored
@@ -29,13 +30,24 @@ _LARGE: Final = 500
 _Signature = tuple[int, ...]
 
 
+@dataclass(slots=True)
+class _Look:
+    """A folder at one moment: its entries, None if it cannot be read, and what differs once an entry comes or goes.
+
+    `stamp` is None when that happened just now: two changes in one tick of the file system's clock leave the same.
+    """
+
+    stamp: _Signature | None = None
+    entries: dict[str, _Signature] | None = field(default_factory=dict)
+
+
 class PollingWatcher:
     """A Watcher (see watch.py) that looks every INTERVAL_S."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[], None], *, roots: Iterable[str]) -> None:
         self.failure = ""
         self._dirty = DirtyPaths(loop, on_change)
-        self._folders: dict[str, dict[str, _Signature] | None] = {}
+        self._folders: dict[str, _Look] = {}
         self._moving: dict[str, tuple[_Signature, float]] = {}
         for root in roots:
             self.cover_folder(root)
@@ -58,10 +70,14 @@ class PollingWatcher:
     def cover_folder(self, path: str) -> None:
         """From here on differences to what stands in the folder now are reported."""
         if path not in self._folders:
-            self._folders[path] = _listing(path)
+            self._folders[path] = _look_at(path)
 
     def cover_file(self, path: str, *, is_link: bool) -> None:
-        """Nothing to do: looking at a file goes through all links anyway."""
+        """From here on differences to what the path leads to now are reported."""
+        folder, name = os.path.split(path)
+        look = self._folders.get(folder)
+        if is_link and look is not None and look.entries is not None:
+            look.entries[name] = _followed(path)
 
     def forget(self, path: str) -> None:
         """Looks at this folder no more."""
@@ -102,13 +118,13 @@ class PollingWatcher:
         slice_start = loop.time()
         for folder in list(self._folders):
             before = self._folders.get(folder)
-            if before is not None and len(before) > _LARGE:
-                listing = await loop.run_in_executor(None, _listing, folder)
+            if before is not None and before.entries is not None and len(before.entries) > _LARGE:
+                now = await loop.run_in_executor(None, _look_at, folder)
             else:
-                listing = _listing(folder)
-            self._compare(folder, listing)
-            if (now := loop.time()) - slice_start > _SLICE_S:
-                taken += now - slice_start
+                now = _look_at(folder)
+            self._compare(folder, now)
+            if (elapsed := loop.time() - slice_start) > _SLICE_S:
+                taken += elapsed
                 await asyncio.sleep(0)
                 slice_start = loop.time()
         return taken + loop.time() - slice_start
@@ -127,17 +143,21 @@ class PollingWatcher:
         if rested:
             self._dirty.add(*rested)
 
-    def _compare(self, folder: str, now: dict[str, _Signature] | None) -> None:
+    def _compare(self, folder: str, look: _Look) -> None:
         if folder not in self._folders:
             return
-        before = self._folders[folder]
-        self._folders[folder] = now
+        last, self._folders[folder] = self._folders[folder], look
+        before, now = last.entries, look.entries
         if before is None or now is None:
             if before is not now:
                 self._dirty.add(folder)
             return
         gone = [os.path.join(folder, name) for name in before.keys() - now.keys()]
         changed = list(gone)
+        if last.stamp is None or last.stamp != look.stamp:
+            # Whoever read it between the two looks may have met what both of them missed, as an entry that was there
+            # for a moment, or one that was away.
+            changed.append(folder)
         for path in gone:
             self._moving.pop(path, None)
         for name, signature in now.items():
@@ -168,20 +188,26 @@ class PollingWatcher:
         return True
 
 
-def _listing(folder: str) -> dict[str, _Signature] | None:
-    """Every entry that is not ignored, with what would differ if it changed; None for a folder that cannot be read."""
-    listing: dict[str, _Signature] = {}
+def _look_at(folder: str) -> _Look:
+    """Every entry that is not ignored, with what would differ if it changed."""
+    entries: dict[str, _Signature] = {}
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
+        status = os.stat(folder)
+        with os.scandir(folder) as found:
+            for entry in found:
                 if not is_ignored(entry.name):
-                    try:
-                        listing[entry.name] = _signature(entry.stat())
-                    except OSError as error:
-                        listing[entry.name] = (-(error.errno or 1),)
+                    entries[entry.name] = _followed(entry.path)
     except OSError:
-        return None
-    return listing
+        return _Look(entries=None)
+    stamp = None if is_recent(status) else (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+    return _Look(stamp, entries)
+
+
+def _followed(path: str) -> _Signature:
+    try:
+        return _signature(os.stat(path))
+    except OSError as error:
+        return (-(error.errno or 1),)
 
 
 def _signature(status: os.stat_result) -> _Signature:
