@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import fields, replace
 
 import pytest
 
+from whd.sandbox.isolation import REQUIRABLE
 from whd.settings.document import load
 from whd.settings.model import Fault, User, Webhook
 from whd.settings.options import LIMIT_NAMES, Limits, Options, option_fields
@@ -72,6 +74,12 @@ class TestOptions:
             ("log_level: Info\n", "whd.yaml:1: log_level: is the text 'Info'; expected debug or info or warning"
              " or error - did you mean info?"),
             ("sandbox_require: seccomp\n", "whd.yaml:1: sandbox_require: is text; expected a list, as in ['seccomp']"),
+            ("sandbox_require:\n- seccomp\n- landlok\n",
+             "whd.yaml:3: sandbox_require: is the text 'landlok'; expected empty_environment or closed_fds or cgroup"
+             " or namespaces or empty_root or capabilities or user or no_new_privs or landlock or rlimits or mdwe"
+             " or dumpable or seccomp or parent_death - did you mean landlock?"),
+            ("sandbox_require: [1]\n",
+             "whd.yaml:1: sandbox_require: is a whole number; expected text; quote it: \"1\""),
             ("listen: []\n",
              "whd.yaml:1: listen: is an empty list; expected at least one HOST:PORT or unix:/path"),
             ("listen: 8080\n", "whd.yaml:1: listen: is a whole number; expected text; quote it: \"8080\""),
@@ -90,6 +98,13 @@ class TestOptions:
         options, faults = parse_options(text, "whd.yaml")
         assert options is None
         assert [str(fault) for fault in faults] == [fault]
+
+    def test_sandbox_require_knows_the_layers_of_the_wall(self) -> None:
+        options, faults = parse_options(f"sandbox_require: {json.dumps(REQUIRABLE)}\n", "whd.yaml")
+        assert faults == ()
+        assert options is not None
+        assert options.sandbox_require == REQUIRABLE
+        assert Options.__dataclass_fields__["sandbox_require"].metadata["choices"] == REQUIRABLE
 
     def test_all_faults_of_a_file_come_at_once_and_in_its_order(self) -> None:
         _, faults = parse_options("workers: x\nwrkers: 1\ntimeout_s: y\n", "whd.yaml")

@@ -146,6 +146,15 @@ def read_choice(node: Node, line: int, field: str, report: Report, choices: tupl
     return None
 
 
+def read_choices(node: Node, line: int, field: str, report: Report, choices: tuple[str, ...]) -> tuple[str, ...] | None:
+    """A list, which may be empty, of texts in `choices`; a fault for each other one, at its own line."""
+    if read_texts(node, line, field, report) is None:
+        return None
+    names = [read_choice(item, item.line, field, report, choices) for item in node.items]
+    good = tuple(name for name in names if name is not None)
+    return good if len(good) == len(names) else None
+
+
 def read_number(node: Node, line: int, field: str, report: Report, option: Field[Any]) -> float | None:
     """A number within the option's range; a whole one where the option is one. A bool is no number here."""
     whole = option.type == "int"

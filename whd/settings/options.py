@@ -61,8 +61,15 @@ class Options(Limits):
         "user", "user: executions of one user share processes; execution: a process each", choices=("user", "execution")
     )
     sandbox_require: tuple[str, ...] = _option(
-        ("seccomp", "no_new_privs", "rlimits"), "layers without which the daemon refuses to serve", live=False
-    )
+        ("seccomp", "no_new_privs", "rlimits"),
+        "layers without which the daemon refuses to serve",
+        # The wall's own list (sandbox/isolation/layers.py) needs its mechanisms; a test holds the two together.
+        choices=(
+            "empty_environment", "closed_fds", "cgroup", "namespaces", "empty_root", "capabilities", "user",
+            "no_new_privs", "landlock", "rlimits", "mdwe", "dumpable", "seccomp", "parent_death",
+        ),
+        live=False,
+    )  # fmt: skip
     max_queue: int = _option(1_000, "waiting calls per client", minimum=1)
     max_buffered_bytes: int = _option(536_870_912, "bodies being read and queued payloads in all", minimum=1)
     max_saved_bytes: int = _option(104_857_600, "settings and files that flows saved, per client")

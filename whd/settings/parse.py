@@ -23,6 +23,7 @@ from .fields import (
     known_fields,
     read_bool,
     read_choice,
+    read_choices,
     read_mapping,
     read_number,
     read_text,
@@ -66,9 +67,10 @@ def _read_option(option: Field[Any], node: Node, line: int, report: Report) -> A
         return read_bool(node, line, name, report)
     if option.type in ("int", "float"):
         return read_number(node, line, name, report, option)
-    if option.metadata["choices"]:
-        return read_choice(node, line, name, report, option.metadata["choices"])
-    return read_texts(node, line, name, report)
+    choices = option.metadata["choices"]
+    if option.type == "str":
+        return read_choice(node, line, name, report, choices)
+    return read_choices(node, line, name, report, choices)
 
 
 def _read_listen(node: Node, line: int, report: Report) -> tuple[str, ...] | None:
