@@ -273,6 +273,20 @@ def running(project: Project, **kwargs: Any) -> Iterator[RunningDaemon]:
         wait_for(lambda: not any(map(is_alive, pids)), "the daemon's processes to end")
 
 
+def withheld_s(*pids: int) -> float:
+    """How long threads of these processes, or of this one, were ready to run and got no CPU so far, in seconds.
+
+    From /proc/<pid>/task/<tid>/schedstat (Linux, Documentation/scheduler/sched-stats); next to nothing on a machine
+    with CPU to spare. What a bound on time has to leave out, lest it measure what else the machine does.
+    """
+    total_ns = 0
+    for pid in pids or (os.getpid(),):
+        for statistics in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError, IndexError):  # the thread ended, or the kernel does not count
+                total_ns += int(statistics.read_text().split()[1])
+    return total_ns / 1e9
+
+
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
