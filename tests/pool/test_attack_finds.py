@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import Answer, Project, RunningDaemon, is_alive, simple_project, wait_for, withheld_s
+from tests.running import Answer, Project, RunningDaemon, Stopwatch, is_alive, simple_project, wait_for
 
 from .hostile import hostile_daemon
 
@@ -80,23 +80,23 @@ def bystander(daemon: RunningDaemon) -> Iterator[Callable[[], float]]:
     assert daemon.post(path, {}).json["message"] == "fine"
     waits: list[float] = [0.0]
     pids = (os.getpid(), daemon.process.pid)
-    begun = [time.monotonic() - withheld_s(*pids)]
+    begun = [Stopwatch(*pids)]
     over = threading.Event()
 
     def call() -> None:
         connection = daemon.connect(60)
         while not over.is_set():
-            begun[0] = time.monotonic() - withheld_s(*pids)
+            begun[0] = Stopwatch(*pids)
             assert daemon.post(path, {}, connection=connection).status == 200
-            waits.append(time.monotonic() - withheld_s(*pids) - begun[0])
-            begun[0] = time.monotonic() - withheld_s(*pids)
+            waits.append(begun[0].elapsed_s())
+            begun[0] = Stopwatch(*pids)
             over.wait(0.005)
         connection.close()
 
     caller = threading.Thread(target=call)
     caller.start()
     try:
-        yield lambda: max(*waits, time.monotonic() - withheld_s(*pids) - begun[0])
+        yield lambda: max(*waits, begun[0].elapsed_s())
     finally:
         over.set()
         caller.join()
