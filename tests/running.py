@@ -277,8 +277,8 @@ class Stopwatch:
     """Time since it was made, in seconds, less what threads of these processes waited for a CPU meanwhile.
 
     Without pids: of this process. What they waited is in /proc/<pid>/task/<tid>/schedstat (Linux,
-    Documentation/scheduler/sched-stats), next to nothing on a machine with CPU to spare; a bound on time has to leave it
-    out, lest it measure what else the machine does.
+    Documentation/scheduler/sched-stats), next to nothing on a machine with CPU to spare; a bound on time has to leave
+    it out, lest it measure what else the machine does.
     """
 
     def __init__(self, *pids: int) -> None:
