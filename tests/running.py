@@ -280,6 +280,33 @@ def running(project: Project, **kwargs: Any) -> Iterator[RunningDaemon]:
         wait_for(lambda: not any(map(is_alive, pids)), "the daemon's processes to end")
 
 
+class Stopwatch:
+    """Time since it was made, in seconds, less what threads of these processes waited for a CPU meanwhile.
+
+    Without pids: of this process. What they waited is in /proc/<pid>/task/<tid>/schedstat (Linux,
+    Documentation/scheduler/sched-stats), next to nothing on a machine with CPU to spare; a bound on time has to leave
+    it out, lest it measure what else the machine does.
+    """
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids or (os.getpid(),)
+        self._waited_ns = self._read()
+        self._started = time.monotonic()
+
+    def elapsed_s(self) -> float:
+        """The time so far. What a thread waited that has ended by now is not left out."""
+        elapsed_s = time.monotonic() - self._started
+        return elapsed_s - sum(ns - self._waited_ns.get(tid, 0) for tid, ns in self._read().items()) / 1e9
+
+    def _read(self) -> dict[str, int]:
+        waited_ns = {}
+        for pid in self._pids:
+            for statistics in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError, IndexError):  # the thread ended, or the kernel does not count
+                    waited_ns[statistics.parent.name] = int(statistics.read_text().split()[1])
+        return waited_ns
+
+
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -390,3 +390,61 @@ def test_refusals_are_counted_and_logged(doubling: Project) -> None:
         assert len(said) == 10
         assert record["id"] in said[0]
         assert "acme" in said[0]
+
+
+def test_a_malformed_listen_is_wrong_usage(project: Project) -> None:
+    for address in ("127.0.0.1", ":8080", "127.0.0.1:99999", "unix:relative", "::1:80", ""):
+        result = whd(project, "serve", "--listen", address)
+        assert result.returncode == 2, address
+        assert f"argument --listen: {address!r} has no " in result.stderr or "brackets" in result.stderr
+    assert not project.state.exists()
+
+
+def test_without_a_daemon_status_says_how_to_get_one(project: Project) -> None:
+    result = whd(project, "status")
+    assert result.returncode == 1
+    assert str(project.state / "control.sock") in result.stderr
+    assert "`whd serve` starts one, --state names its folder" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+@pytest.mark.parametrize("command", [("executions", "list"), ("settings", "list")])
+def test_a_closed_state_folder_is_named_with_the_way_out(project: Project, command: tuple[str, ...]) -> None:
+    closed = project.folder / "closed"
+    project.state = closed / "state"
+    project.state.mkdir(parents=True)
+    closed.chmod(0)
+    try:
+        result = whd(project, *command)
+    finally:
+        closed.chmod(0o700)
+    assert result.returncode == 1
+    assert f"{project.state}: cannot be used as the state folder: Permission denied; --state names" in result.stderr
+
+
+def test_an_unknown_sandbox_layer_is_a_fault_of_its_line(project: Project) -> None:
+    project.write("config/whd.yaml", "workers: 1\nsandbox_require:\n- rlimits\n- secomp\n")
+    for command in ("check", "serve"):
+        result = whd(project, command)
+        assert result.returncode == 1
+        assert "whd.yaml:4: sandbox_require: is the text 'secomp'; expected " in result.stdout + result.stderr
+        assert "did you mean seccomp?" in result.stdout + result.stderr
+
+
+def test_an_interpreter_that_cannot_be_started_is_told_without_a_traceback(project: Project) -> None:
+    # As after an upgrade of Python that took the old one away from under a virtual environment.
+    project.endpoint("echo")
+    program = "import sys; from whd import cli; sys.executable = '/gone/python'; sys.exit(cli.main(sys.argv[1:]))"
+    folders = [f"--{name}={getattr(project, name)}" for name in ("config", "flows", "state")]
+    for command in (["serve", "--listen", "127.0.0.1:0"], ["run", "acme", "echo", "--user", "kevin"], ["check"]):
+        result = subprocess.run(
+            [sys.executable, "-c", program, *command, *folders],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert result.returncode == 1, command
+        assert "Traceback" not in result.stderr
+        assert "/gone/python cannot be started: No such file or directory" in result.stdout + result.stderr

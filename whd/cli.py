@@ -17,6 +17,7 @@ from .errors import UsageError, WhdError
 from .executions.record import Status
 from .service import Paths
 from .settings.options import LIMIT_NAMES, Options, option_fields
+from .settings.parse import listen_fault
 
 FAULT, USAGE = 1, 2
 
@@ -90,10 +91,17 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--listen",
         action="append",
+        type=_address,
         metavar="HOST:PORT|unix:PATH",
         help="instead of the option `listen`; may be given more than once; port 0 takes a free one",
     )
     parser.epilog = options_help()
+
+
+def _address(text: str) -> str:
+    if fault := listen_fault(text):
+        raise argparse.ArgumentTypeError(f"{text!r} {fault}; it takes HOST:PORT, [IPV6]:PORT or unix:/path")
+    return text
 
 
 def options_help() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -351,7 +352,8 @@ def units(paths: Paths, given: argparse.Namespace) -> int:
 
 def _operate(paths: Paths, operation: str, arguments: dict[str, Any], *, alone: dict[str, Any] | None = None) -> Any:
     """Asks the daemon, or does it here when none runs. `alone`: arguments for the latter only. Raises WhdError."""
-    if (paths.state / control.SOCKET_NAME).exists():
+    # os.path and not Path: a folder that is closed to us is told by StateLock, which knows what to do about it.
+    if os.path.exists(paths.state / control.SOCKET_NAME):
         try:
             return control.ask(paths.state, operation, arguments)
         except StateError:

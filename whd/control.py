@@ -85,7 +85,11 @@ def ask(state: Path, command: str, arguments: dict[str, Any]) -> Any:
             with _short_path(state / SOCKET_NAME) as name:
                 connection.connect(name)
         except OSError as error:
-            raise StateError(f"no daemon answers on {state / SOCKET_NAME}: {error.strerror}") from None
+            is_denied = isinstance(error, PermissionError)
+            way_out = (
+                "ask as the daemon's own user" if is_denied else "`whd serve` starts one, --state names its folder"
+            )
+            raise StateError(f"no daemon answers on {state / SOCKET_NAME}: {error.strerror}; {way_out}") from None
         connection.sendall(json.dumps({"command": command, "arguments": arguments}).encode("ascii") + b"\n")
         parts = []
         while part := connection.recv(1_048_576):

@@ -44,7 +44,9 @@ class StateLock:
             pid = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
             self._file = -1
-            raise StateError(f"{self.state} is in use by the whd process with pid {pid}") from None
+            raise StateError(
+                f"{self.state} is in use by the whd process with pid {pid}; end it, or --state names another folder"
+            ) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode("ascii"), 0)
 

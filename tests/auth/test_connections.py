@@ -490,7 +490,7 @@ def test_what_is_no_address_may_never_be_connected_to(address: str) -> None:
     ids=lambda url: url[:40],
 )
 def test_no_url_takes_long(url: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()  # of this thread alone: what else the machine does is not counted
     with contextlib.suppress(BadUrl, PermissionDenied):
         check_url(KEVIN, "REST", url)
-    assert time.perf_counter() - started < 0.2
+    assert time.thread_time() - started < 0.2

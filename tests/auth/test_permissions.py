@@ -137,20 +137,20 @@ def test_globs_agree_with_the_plain_definition() -> None:
 
 @pytest.mark.parametrize("glob", ["*a" * 60 + "b", "*?" * 60 + "b", "a*" * 60 + "b", "*" * 500 + "b"])
 def test_no_glob_takes_long(glob: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()  # of this thread alone: what else the machine does is not counted
     for length in (100, 10_000):
         assert not matches(glob, "a" * length)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_a_question_that_was_asked_before_is_answered_at_once() -> None:
     def best_of(action: Action, name: str) -> float:
         times = []
         for _ in range(20):
-            started = time.perf_counter()
+            started = time.thread_time()
             for _ in range(1000):
                 may(KEVIN, action, name)
-            times.append((time.perf_counter() - started) / 1000)
+            times.append((time.thread_time() - started) / 1000)
         return min(times)
 
     # About half a microsecond on an idle machine; the bound leaves room for a busy one.

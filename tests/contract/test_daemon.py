@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import KEY, ROOT, Project, RunningDaemon, descendants, is_alive, running, wait_for
+from tests.running import KEY, ROOT, Project, RunningDaemon, Stopwatch, descendants, is_alive, running, wait_for
 
 OK_FLOW = "def handler(system, this):\n    return this.success('{}')\n"
 SLEEP_FLOW = """
@@ -56,15 +56,16 @@ def test_an_edit_is_live_within_a_second_without_a_failed_call(project: Project)
             caller.start()
         try:
             slowest = 0.0
+            pids = (os.getpid(), daemon.process.pid, *daemon.processes())
             for number in range(1, 11):
                 message = f"version {number}"
-                written = time.monotonic()
+                since_written = Stopwatch(*pids)
                 # In turn: the flow's text changes; the setting names another flow.
                 name = "edited" if number % 2 else f"edited-{number}"
                 project.flow("acme", name, OK_FLOW.format(message))
                 project.webhook("acme", "edited", flow_name=name)
                 wait_for(lambda message=message: daemon.get(path).json["message"] == message, message)
-                slowest = max(slowest, time.monotonic() - written)
+                slowest = max(slowest, since_written.elapsed_s())
         finally:
             stop.set()
             for caller in callers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -65,16 +64,16 @@ def _call_all(daemon: RunningDaemon, path: str, modes: list[str]) -> list[tuple[
 
 def test_a_short_call_behind_a_long_one_is_answered_before_it(project: Project) -> None:
     project.options(workers=2)
-    path = project.endpoint("mixed", FLOW, timeout_s=3)
+    path = project.endpoint("mixed", FLOW)
     with running(project) as daemon, ThreadPoolExecutor(32) as pool:
         _call_all(daemon, path, ["short"] * 100)
         long = pool.submit(daemon.post, path, {"mode": "loop"})
         wait_for(lambda: daemon.ask("status")["executions"]["running"], "the long one")
-        started = time.monotonic()
         answers = list(pool.map(lambda _: daemon.post(path, {"mode": "short"}), range(60)))
         assert {answer.status for answer in answers} == {200}
-        assert time.monotonic() - started < 2.5
-        assert long.result().status == 504
+        (running_still,) = daemon.ask("executions.list", status="RUNNING", limit=10)
+        daemon.ask("executions.cancel", id=running_still["id"])
+        assert long.result().json["id"] == running_still["id"]
 
 
 def test_cancelling_one_that_waits_with_a_process_runs_nothing(project: Project) -> None:

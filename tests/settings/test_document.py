@@ -149,9 +149,9 @@ def test_half_of_a_surrogate_pair_is_no_text() -> None:
     ids=["lists", "mappings", "long text", "merges"],
 )
 def test_aliases_cannot_stand_for_more_than_a_bounded_size(bomb: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()  # of this thread alone: what else the machine does is not counted
     assert "expands to more than" in fault_of(bomb)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])

@@ -259,9 +259,9 @@ class TestReferences:
             tree.write(
                 f"config/acme/settings/client.webhook.w{i}.yaml", f"flow_name: flow-nmber-{i}\nuser_name: kevin\n"
             )
-        started = time.perf_counter()
+        started = time.process_time()  # CPU time: neither a slow disk nor what else the machine does is counted
         assert len(load(tree).faults) == 1000
-        assert time.perf_counter() - started < 5
+        assert time.process_time() - started < 5
 
 
 class TestLastGoodVersion:
@@ -491,14 +491,15 @@ class TestSharing:
         gc.collect()
         size_bytes, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        started = time.perf_counter()
+        # CPU time: neither a slow disk nor what else the machine does is counted.
+        started = time.process_time()
         index = index_of(tree)
         snapshot = index.load()
-        load_s = time.perf_counter() - started
+        load_s = time.process_time() - started
         path = tree.webhook("hook7", key="new", client="client50")
-        started = time.perf_counter()
+        started = time.process_time()
         update(index, path)
-        change_s = time.perf_counter() - started
+        change_s = time.process_time() - started
         record_property("load_s", load_s)
         record_property("change_s", change_s)
         assert sum(len(client.webhooks) for client in snapshot.clients.values()) == 10_000

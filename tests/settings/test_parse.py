@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import fields, replace
 
 import pytest
 
+from whd.sandbox.isolation import REQUIRABLE
 from whd.settings.document import load
 from whd.settings.model import Fault, User, Webhook
 from whd.settings.options import LIMIT_NAMES, SANDBOX_LAYERS, Limits, Options, option_fields
@@ -62,7 +64,8 @@ class TestOptions:
             ("workers: true\n", "whd.yaml:1: workers: is true; expected a whole number"),
             ("workers: -1\n", "whd.yaml:1: workers: is -1; expected at least 0"),
             ("max_workers: 1\n", "whd.yaml:1: max_workers: is 1; expected at least 2"),
-            ("memory_bytes: 1e9\n", "whd.yaml:1: memory_bytes: is the text '1e9'; expected a whole number"),
+            ("memory_bytes: 1e9\n", "whd.yaml:1: memory_bytes: is the text '1e9'; expected a whole number"
+             " written out, as in 1000000000"),
             ("memory_bytes: 99999999999999999999\n",
              "whd.yaml:1: memory_bytes: is 99999999999999999999; expected at most 9007199254740992"),
             ("timeout_s: 1.0e+300\n", "whd.yaml:1: timeout_s: is 1e+300; expected at most 1000000000"),
@@ -74,6 +77,8 @@ class TestOptions:
             ("sandbox_require: seccomp\n", "whd.yaml:1: sandbox_require: is text; expected a list, as in ['seccomp']"),
             ("sandbox_require:\n- seccomp\n- landlok\n", "whd.yaml:3: sandbox_require: is the text 'landlok'; expected "
              f"{' or '.join(SANDBOX_LAYERS)} - did you mean landlock?"),
+            ("sandbox_require: [1]\n",
+             "whd.yaml:1: sandbox_require: is a whole number; expected text; quote it: \"1\""),
             ("listen: []\n",
              "whd.yaml:1: listen: is an empty list; expected at least one HOST:PORT or unix:/path"),
             ("listen: 8080\n", "whd.yaml:1: listen: is a whole number; expected text; quote it: \"8080\""),
@@ -92,6 +97,13 @@ class TestOptions:
         options, faults = parse_options(text, "whd.yaml")
         assert options is None
         assert [str(fault) for fault in faults] == [fault]
+
+    def test_sandbox_require_knows_the_layers_of_the_wall(self) -> None:
+        options, faults = parse_options(f"sandbox_require: {json.dumps(REQUIRABLE)}\n", "whd.yaml")
+        assert faults == ()
+        assert options is not None
+        assert options.sandbox_require == REQUIRABLE
+        assert Options.__dataclass_fields__["sandbox_require"].metadata["choices"] == REQUIRABLE
 
     def test_all_faults_of_a_file_come_at_once_and_in_its_order(self) -> None:
         _, faults = parse_options("workers: x\nwrkers: 1\ntimeout_s: y\n", "whd.yaml")
@@ -133,6 +145,12 @@ class TestWebhook:
         for fault in webhook_faults(f"{MINIMAL}key: {key}\n"):
             assert not any(part in fault for part in ("123456", "s3cret", "secret", "2026", "1.2"))
 
+    def test_an_unknown_field_is_named_if_it_is_written_as_fields_are(self) -> None:
+        for name in ("colour", "retry_after_s", "listen"):
+            assert webhook_faults(f"{MINIMAL}{name}: 3\n")[0].startswith(f"w.yaml:3: {name}: unknown field; expected")
+        for name in ("my-secret-api-key", "s3cret", "Qwertz", "abcdefghijklmnopqrstuvwxyz"):
+            assert webhook_faults(f"{MINIMAL}{name}: 3\n")[0].startswith("w.yaml:3: unknown field; expected")
+
     def test_a_key_without_a_space_behind_its_colon_is_not_repeated(self) -> None:
         for text in ("{flow_name: a, user_name: b, key:s3cret}", MINIMAL + "key:s3cret\n", MINIMAL + "? key:s3cret\n"):
             assert "s3cret" not in str(webhook_faults(text))
@@ -150,7 +168,7 @@ class TestWebhook:
             ("flwo_name: x", "flwo_name: unknown field; expected a field that the documentation lists"
              " - did you mean flow_name?"),
             ("Key: x", "Key: unknown field; expected a field that the documentation lists - did you mean key?"),
-            ("workers: 3", "unknown field; expected a field that the documentation lists"),
+            ("workers: 3", "workers: unknown field; expected a field that the documentation lists"),
             ("enabled: 'no'", "enabled: is the text 'no'; expected true or false, without quotes"),
             ("methods: POST", "methods: is text; expected a list, as in ['POST']"),
             ("methods: []", "methods: is an empty list; expected GET, POST or both;"

@@ -119,7 +119,7 @@ class Pool:
     def _check_required(self) -> None:
         layers = {layer["name"]: layer for layer in self.processes.layers}
         for name in self._options().sandbox_require:
-            layer = layers[name]
+            layer = layers[name]  # settings/parse.py lets no other names through
             if not layer["engaged"]:
                 raise ConfigError(
                     f"the sandbox layer {name!r} of sandbox_require does not engage here: {layer['reason']}; "

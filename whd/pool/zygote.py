@@ -7,11 +7,12 @@ ride along as SCM_RIGHTS. The zygote is trusted (it runs nothing of a flow) but 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections import deque
 from typing import Any, Protocol
 
@@ -49,6 +50,7 @@ class Zygote:
         self._config = config
         self._listener = listener
         self._socket: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._waiting: deque[tuple[int, socket.socket]] = deque()
         self._in_flight = 0
         self._ready: asyncio.Future[None] = loop.create_future()
@@ -58,7 +60,11 @@ class Zygote:
 
     async def start(self, timeout_s: float = 30.0) -> None:
         """Starts the process and waits until it serves. Raises ConfigError."""
-        process, self._socket = start_zygote(self._config)
+        try:
+            process, self._socket = start_zygote(self._config)
+        except OSError as error:
+            what = f"{sys.executable} cannot be started: {error.strerror}"
+            raise ConfigError(f"the sandbox's zygote did not start: {what}") from None
         self.pid = process.pid
         self._process = process
         self._socket.setblocking(False)
@@ -136,13 +142,13 @@ class Zygote:
         for _worker, theirs in self._waiting:
             theirs.close()
         self._waiting.clear()
-        with contextlib.suppress(ProcessLookupError):
+        if self._process is not None:
             self._process.poll()
 
     async def wait_closed(self, timeout_s: float = 5.0) -> None:
         """Waits for the process after `close`, and kills it when it will not go."""
         deadline = self._loop.time() + timeout_s
-        while self._process.poll() is None:
+        while self._process is not None and self._process.poll() is None:
             if self._loop.time() > deadline:
                 self._process.kill()
             await asyncio.sleep(0.01)

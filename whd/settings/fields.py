@@ -18,6 +18,9 @@ from .suggest import closest
 LARGEST_INT: Final = 2**53
 LARGEST_FLOAT: Final = 1e9
 
+_LIKE_A_FIELD = re.compile(r"[a-z]{1,16}(_[a-z]{1,16}){0,3}")
+_EXPONENT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?[eE]\+?[0-9]{1,2}")
+
 
 class Report:
     """Collects the faults of one file."""
@@ -62,14 +65,15 @@ def known_fields(
 ) -> Mapping[str, tuple[int, Node]]:
     """The fields of a mapping that are known; each other one is a fault.
 
-    `secret`: a name is repeated only if it is much like a known one: it may be a key that slipped to the left.
+    `secret`: a name is repeated only if it is much like a known one or written as fields are, in lower-case words: any
+    other may be a key that slipped to the left.
     """
     names = frozenset(known)
     fields: dict[str, tuple[int, Node]] = node.items
     for name, (line, _) in fields.items():
         if name not in names:
             meant = closest(name, names)
-            can_be_shown = name.isprintable() and (meant or not secret)
+            can_be_shown = name.isprintable() and (meant or not secret or _LIKE_A_FIELD.fullmatch(name) is not None)
             report.fault(
                 line,
                 f"{within}.{name[:60]}".strip(".") if can_be_shown else within,
@@ -146,13 +150,21 @@ def read_choice(node: Node, line: int, field: str, report: Report, choices: tupl
     return None
 
 
+def read_choices(node: Node, line: int, field: str, report: Report, choices: tuple[str, ...]) -> tuple[str, ...] | None:
+    """A list, which may be empty, of texts in `choices`; a fault for each other one, at its own line."""
+    if read_texts(node, line, field, report) is None:
+        return None
+    names = [read_choice(item, item.line, field, report, choices) for item in node.items]
+    good = tuple(name for name in names if name is not None)
+    return good if len(good) == len(names) else None
+
+
 def read_number(node: Node, line: int, field: str, report: Report, option: Field[Any]) -> float | None:
     """A number within the option's range; a whole one where the option is one. A bool is no number here."""
     whole = option.type == "int"
     if node.kind != INT and (whole or node.kind != FLOAT):
         word = "a whole number" if whole else "a number"
-        hint = ", without quotes" if node.kind == TEXT and _looks_like_number(node.text) else ""
-        report.fault(line, field, f"is {_described(node)}", word + hint)
+        report.fault(line, field, f"is {_described(node)}", word + _hint(node))
         return None
     minimum, largest = option.metadata["minimum"], LARGEST_INT if whole else LARGEST_FLOAT
     if not minimum <= node.value <= largest:
@@ -166,8 +178,13 @@ def _plain(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 
-def _looks_like_number(text: str) -> bool:
-    return bool(re.fullmatch(r"[0-9][0-9_]*(\.[0-9]+)?", text))
+def _hint(node: Node) -> str:
+    if node.kind != TEXT:
+        return ""
+    if _EXPONENT.fullmatch(node.text) and float(node.text) <= LARGEST_INT:
+        # YAML 1.1 takes 1e9 for a text; only 1.0e+9 is a number to it.
+        return f" written out, as in {float(node.text):.16g}"
+    return ", without quotes" if re.fullmatch(r"[0-9][0-9_]*(\.[0-9]+)?", node.text) else ""
 
 
 def _described(node: Node) -> str:

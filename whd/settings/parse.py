@@ -23,6 +23,7 @@ from .fields import (
     known_fields,
     read_bool,
     read_choice,
+    read_choices,
     read_mapping,
     read_number,
     read_text,
@@ -67,13 +68,9 @@ def _read_option(option: Field[Any], node: Node, line: int, report: Report) -> A
     if option.type in ("int", "float"):
         return read_number(node, line, name, report, option)
     choices = option.metadata["choices"]
-    if choices and option.type == "str":
+    if option.type == "str":
         return read_choice(node, line, name, report, choices)
-    texts = read_texts(node, line, name, report)
-    if choices and texts is not None:
-        for item in node.items:
-            read_choice(item, item.line, name, report, choices)
-    return texts
+    return read_choices(node, line, name, report, choices)
 
 
 def _read_listen(node: Node, line: int, report: Report) -> tuple[str, ...] | None:
