@@ -22,8 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 
-# Runs every test's daemon with so many front processes, where the test itself says nothing else (docs/processes.md).
-PROCESSES = int(os.environ.get("WHD_TEST_PROCESSES", "0"))
+# Runs every test's daemon with so many front processes, where the test itself says nothing else (docs/processes.md):
+# one, lest it be the machine's cores that decide.
+PROCESSES = int(os.environ.get("WHD_TEST_PROCESSES", "1"))
 
 KEY = "my-secret-api-key"
 
@@ -68,12 +69,10 @@ class Project:
         self.state = folder / "state"
         self.config.mkdir(exist_ok=True)
         self.flows.mkdir(exist_ok=True)
-        if PROCESSES:
-            self.options()
+        self.options()
 
     def options(self, **options: object) -> None:
-        if PROCESSES:
-            options.setdefault("processes", PROCESSES)
+        options.setdefault("processes", PROCESSES)
         self.write("config/whd.yaml", json.dumps(options))
 
     def write(self, name: str, text: str) -> Path:

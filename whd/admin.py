@@ -64,6 +64,7 @@ class Admin:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "state": "draining" if service.runner.is_draining else "serving",
             "addresses": self._addresses(),
+            "processes": 1,
             "config": str(service.paths.config),
             "flows": str(service.paths.flows),
             "state_folder": str(service.paths.state),

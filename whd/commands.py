@@ -288,7 +288,7 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
     executions, workers = document["executions"], document["workers"]
     lines = [
         f"whd {document['version']}, pid {document['pid']}, {document['state']} for {document['uptime_s']} s",
-        f"listens on {', '.join(document['addresses'])}",
+        f"listens on {', '.join(document['addresses'])}, {_fronts(document['processes'])}",
         f"{document['clients']} clients, {document['webhooks']} webhooks, settings snapshot {document['snapshot']}",
         f"executions: {executions['running']} running on {executions['places']} places, "
         f"{executions['waiting']} waiting, {executions['started']} started",
@@ -307,6 +307,10 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
     lines += [f"fault: {fault}" for fault in document["faults"]]
     print("\n".join(lines))
     return OK
+
+
+def _fronts(processes: int) -> str:
+    return "1 front process" if processes == 1 else f"{processes} front processes"
 
 
 def _missing(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:

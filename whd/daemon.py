@@ -22,6 +22,7 @@ from .admin import Admin
 from .control import ControlServer
 from .fronts.hub import Hub
 from .fronts.shares import front_count
+from .pool.pool import core_count
 from .service import Paths, Service
 from .serving import Phase, Serving, raise_descriptor_limit
 from .settings.model import Snapshot
@@ -123,7 +124,7 @@ class Daemon:
             loop.add_signal_handler(number, self._on_stop)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         raise_descriptor_limit()
-        fronts = front_count(_options(self._paths.config))
+        fronts = front_count(_options(self._paths.config), core_count())
         if fronts > 1:
             self._body: Body = Hub(loop, self._paths, fronts)
         else:

@@ -151,6 +151,7 @@ def test_the_commands_speak_for_all_fronts(project: Project) -> None:
         status = daemon.ask("status")
         assert (status["executions"]["started"], status["executions"]["live"]) == (4, 4)
         assert [row["state"] for row in status["fronts"]] == ["serving", "serving"]
+        assert status["processes"] == 2
         for execution_id in ids:
             assert daemon.ask("executions.cancel", id=execution_id)["status"] == "ENDED_CANCELLED"
         replays = [daemon.ask("executions.replay", id=execution_id)["id"] for execution_id in ids]

@@ -66,11 +66,16 @@ def test_errors_come_back_as_what_they_were(error: WhdError, kind: type[WhdError
 
 
 def test_how_many_fronts_there_are() -> None:
-    assert front_count(Options()) == 1
-    assert front_count(Options(processes=3)) == 3
-    assert front_count(Options(processes=1_000)) == MAX_FRONTS
-    assert front_count(Options(processes=8, max_workers=9)) == 2
-    assert front_count(Options(processes=8, max_workers=2)) == 1
+    # By cores: one for every two, at least one, at most eight.
+    for cores, fronts in ((1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (15, 7), (16, 8), (18, 8), (256, 8)):
+        assert front_count(Options(), cores) == front_count(Options(processes=0), cores) == fronts
+    assert front_count(Options(max_workers=9), 64) == 2
+    for cores in (1, 64):
+        assert front_count(Options(processes=1), cores) == 1
+        assert front_count(Options(processes=3), cores) == 3
+        assert front_count(Options(processes=1_000), cores) == MAX_FRONTS
+        assert front_count(Options(processes=8, max_workers=9), cores) == 2
+        assert front_count(Options(processes=8, max_workers=2), cores) == 1
 
 
 def test_shares_add_up() -> None:

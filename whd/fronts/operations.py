@@ -79,6 +79,7 @@ class Operations:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "state": hub.phase.value,
             "addresses": hub.addresses,
+            "processes": len(hub.fronts),
             "config": str(hub.paths.config),
             "flows": str(hub.paths.flows),
             "state_folder": str(hub.paths.state),

@@ -17,11 +17,15 @@ from ..settings.options import Options
 MAX_FRONTS: Final = 64
 # A front with fewer could not keep a quarter for children beside a spare and an idle worker.
 LEAST_WORKERS: Final = 4
+# What `processes: 0` means: a front and its workers fill about two cores. Both numbers: docs/processes.md.
+CORES_PER_FRONT: Final = 2
+MOST_BY_CORES: Final = 8
 
 
-def front_count(options: Options) -> int:
-    """How many fronts `processes` asks for: 0 means one. Never so many that one has fewer than four workers."""
-    return max(1, min(options.processes, MAX_FRONTS, options.max_workers // LEAST_WORKERS))
+def front_count(options: Options, cores: int) -> int:
+    """How many fronts `processes` asks for on so many cores. Never so many that one has fewer than four workers."""
+    wanted = options.processes or min(cores // CORES_PER_FRONT, MOST_BY_CORES)
+    return max(1, min(wanted, MAX_FRONTS, options.max_workers // LEAST_WORKERS))
 
 
 def owner(execution_id: str, fronts: int) -> int:

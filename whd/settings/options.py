@@ -56,7 +56,9 @@ class Options(Limits):
     """whd.yaml with its defaults filled in. An Options is also the widest Limits that any webhook has."""
 
     listen: tuple[str, ...] = _option(("127.0.0.1:8080",), "where to listen: HOST:PORT or unix:/path", live=False)
-    processes: int = _option(0, "front processes on one address, see docs/processes.md; 0: one", live=False)
+    processes: int = _option(
+        0, "front processes on one address, see docs/processes.md; 0: one for every two cores, at most 8", live=False
+    )
     workers: int = _option(0, "flows that run at once, over all fronts; 0: twice the cores")
     max_workers: int = _option(
         2_048, "worker processes in all, parked ones included; a quarter is kept for child executions", minimum=2
