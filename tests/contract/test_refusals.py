@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import Project, RunningDaemon, running
+from tests.running import Project, RunningDaemon, running, wait_for
 
 from .outside import serve_outside
 from .test_flows import Caller
@@ -75,7 +75,8 @@ def test_a_refusal_is_named_logged_and_counted(call: Caller, daemon: RunningDaem
         assert refused(daemon) == before  # nobody had to be asked
         return
     assert refused(daemon) == before + 1
-    assert words.removeprefix("PermissionDenied: ") in daemon.log
+    # The log is written by a thread of its own, behind the answer.
+    wait_for(lambda: words.removeprefix("PermissionDenied: ") in daemon.log, "the refusal in the log")
 
 
 def test_an_address_that_is_refused_says_which_and_what_would_allow_it(call: Caller, outside: str) -> None:

@@ -96,7 +96,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a user that is a list": (saves("k-a", {"flow_name": "who", "user_name": ["admin"]}), "InvalidInputError: client."),
     "an empty key": (saves("k-a", hook("kevin", key="")), "InvalidInputError: client.webhook.k-a: key: is empty"),
     "a key that is no text": (saves("k-a", hook("kevin", key=7)), "InvalidInputError: client.webhook.k-a: key: is a"),
-    "a field more": (saves("k-a", hook("kevin", saver="admin")), "InvalidInputError: client.webhook.k-a: unknown"),
+    "a field more": (saves("k-a", hook("kevin", saver="admin")), "InvalidInputError: client.webhook.k-a: saver: "),
     "an isolation that there is not": (saves("k-a", hook("kevin", isolation="none")), "InvalidInputError: client."),
     "a name past the pattern": (saves("k-a b", hook("kevin")), "InvalidInputError: the setting's name "),
     "a path in the name": (saves("k-/../file", hook("kevin")), "InvalidInputError: the setting's name "),
