@@ -297,11 +297,7 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
         f"store: {document['store']['written']} written, {document['store']['waiting']} waiting, "
         f"{document['store']['file_bytes'] / 1_048_576:.1f} MiB",
     ]
-    lines += [
-        f"front {front['number']}: {front['state']}, pid {front['pid']}, {front['connections']} connections, "
-        f"{front['executions']['running']} running, {front['executions']['waiting']} waiting"
-        for front in document.get("fronts", [])
-    ]
+    lines += [_front_line(front) for front in document.get("fronts", [])]
     lines += [f"sandbox: {layer['name']} is missing: {layer['reason']}" for layer in _missing(document["sandbox"])]
     lines += [f"fault: {document['store']['fault']}"] if document["store"]["fault"] else []
     lines += [f"fault: {fault}" for fault in document["faults"]]
@@ -311,6 +307,15 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
 
 def _fronts(processes: int) -> str:
     return "1 front process" if processes == 1 else f"{processes} front processes"
+
+
+def _front_line(front: dict[str, Any]) -> str:
+    state = front["state"] + ("" if front["answers"] else " but does not answer")
+    executions = front["executions"]
+    return (
+        f"front {front['number']}: {state}, pid {front['pid']}, {front['connections']} connections, "
+        f"{executions['running']} running, {executions['waiting']} waiting"
+    )
 
 
 def _missing(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -88,10 +88,7 @@ class Serving:
         urgent = loop.create_task(stop_now.wait())
         everything = loop.create_task(_all(drained, idle))
         await asyncio.wait([everything, urgent], timeout=service.options.drain_s, return_when=asyncio.FIRST_COMPLETED)
-        for live in service.runner.lives():
-            if live.stop_waiting is not None:
-                live.stop_waiting(live)
-            live.release_waiters()
+        service.runner.release_waiters()
         # The last answers are on their way; their readers get a moment.
         await asyncio.wait([drained], timeout=LAST_ANSWERS_S)
         urgent.cancel()

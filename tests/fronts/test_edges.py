@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import json
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,63 @@ def test_the_hubs_end_ends_every_process_even_a_stopped_one(project: Project) ->
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the fronts' end", 30)
 
 
+def test_a_wait_for_the_other_fronts_execution_is_answered_when_the_drain_ends(project: Project) -> None:
+    project.options(processes=2, drain_s=2)
+    echo, path = project.endpoint("echo"), project.endpoint("sleeper", SLEEPER)
+    with running(project) as daemon:
+        location = daemon.request("POST", f"{path}?async", {"s": 600}).headers["location"]
+        wait_for(lambda: daemon.get(location).json["status"] == "RUNNING", "it to run")
+        connections = [connection_to(daemon, number, echo) for number in range(2)]
+        for connection in connections:
+            # Once the first of two in one write is answered, the second has been read as well.
+            asked = [f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n" for target in ("/healthz", f"{location}?wait=600")]
+            connection.sock.sendall("".join(asked).encode())
+            assert next_answer(connection)[0] == 200
+        daemon.signal(signal.SIGTERM)
+        for connection in connections:
+            status, body = next_answer(connection)
+            assert (status, json.loads(body)["status"]) == (200, "RUNNING")
+            connection.close()
+        assert daemon.process.wait(60) == 0
+
+
+def next_answer(connection: http.client.HTTPConnection) -> tuple[int, bytes]:
+    """Reads one answer to what was written to the socket itself."""
+    with http.client.HTTPResponse(connection.sock) as response:
+        response.begin()
+        return response.status, response.read()
+
+
+def test_a_front_that_hangs_holds_up_neither_commands_nor_the_others(project: Project) -> None:
+    project.options(processes=2)
+    echo, save = project.endpoint("echo"), project.endpoint("save", SAVE)
+    project.users("acme", {"kevin": {"flows": ["*"], "settings": {"read": ["app.*"], "write": ["app.*"]}}})
+    with (
+        running(project) as daemon,
+        ThreadPoolExecutor() as pool,
+        contextlib.closing(connection_to(daemon, 1, echo)) as other,
+    ):
+        pid = fronts(daemon)[0]["pid"]
+        stop(pid)
+        try:
+            saving = pool.submit(daemon.get, save, connection=other)
+            wait_for(lambda: not fronts(daemon)[0]["answers"], "the front to count as stuck", 60)
+            assert saving.result().json["message"] == "saved"
+            assert {row["flow_name"] for row in daemon.ask("executions.list")} >= {"save"}
+            for _ in range(4):
+                # In turn over all fronts, were none stuck; and to that with the fewest connections.
+                assert daemon.ask("settings.show", client="acme", name="app.saved")["value"] == 1
+                assert daemon.request("POST", echo, {}).status == 200
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: fronts(daemon)[0]["answers"], "the front to answer again", 60)
+
+
+SAVE = """
+def handler(system, this):
+    system.setting('app.saved').save(value=1)
+    return this.success('saved')
+"""
 PARENT = """
 def handler(system, this):
     number = this.get('input_value')['json']['children']

@@ -100,6 +100,9 @@ class Elsewhere(Protocol):
     async def cancel(self, stored: Stored, message: str) -> Stored:
         """Ends it."""
 
+    def release_waiters(self) -> None:
+        """Tells everybody who waits how it stands, now and from now on: the daemon stops."""
+
 
 def now_ms() -> int:
     """Milliseconds since 1970 UTC."""
@@ -195,7 +198,13 @@ class Runner:
                 return
             live.saved = Status.PENDING
             done(None)
-            if not execution.status.is_ended and not self.is_draining:
+            if execution.status.is_ended:
+                return
+            if self.is_draining:
+                # On disk, like what waits for a place when the drain begins: the next start runs it.
+                self._forget(live)
+                live.release_waiters()
+            else:
                 self._submit(live, is_first=False)
 
         self._store.accept(execution, live.flow.source, accepted)
@@ -539,8 +548,17 @@ class Runner:
             await future
 
     def lives(self) -> list[Live]:
-        """Everything that has not ended, for the drain's end."""
+        """Everything that has not ended."""
         return list(self._live.values())
+
+    def release_waiters(self) -> None:
+        """The drain's end: sync callers get a 202, and whoever waits for an end, here or elsewhere, what there is."""
+        for live in self.lives():
+            if live.stop_waiting is not None:
+                live.stop_waiting(live)
+            live.release_waiters()
+        if self._elsewhere is not None:
+            self._elsewhere.release_waiters()
 
     def close(self) -> None:
         """Stops the timer; the pool and the store are closed by their owner."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,14 @@ from .records import error_member, stored_members, unpack
 from .shares import owner
 
 log = logging.getLogger("whd.fronts")
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    """Pings to all fronts: those that have not answered, and what to call once all have."""
+
+    open: set[Link]
+    settling: list[Callable[[], None]]
 
 
 class Desk:
@@ -45,6 +54,7 @@ class Desk:
         self._reloader = reloader
         self._tasks: set[asyncio.Task[None]] = set()
         self._settling: list[Callable[[], None]] = []
+        self._rounds: list[_Round] = []
         self.permits = PermitDesk(self._ask_others, lambda: leases.total)
 
     # ---- of saved.Overlay: what is saved is live in every front ------------------------------------------------------
@@ -66,27 +76,34 @@ class Desk:
         self._reloader.check_saved_webhook(record)
 
     def settle(self, done: Callable[[], None]) -> None:
-        """Calls `done` once every front has taken in what it was told by now."""
+        """Calls `done` once every front that is not stuck has taken in what it was told by now."""
         if not self._settling:
             self.loop.call_soon(self._ask_all)
         self._settling.append(done)
 
     def _ask_all(self) -> None:
         settling, self._settling = self._settling, []
-        links = self.links()
-        left = len(links)
-
-        def answered(_head: dict[str, Any] | None, _value: bytes | None) -> None:
-            nonlocal left
-            left -= 1
-            if left <= 0:
-                for done in settling:
-                    done()
-
+        links = [front.link for front in self.fronts if front.link is not None and front.answers]
         if not links:
-            answered(None, None)
+            _call(settling)
+            return
+        asked = _Round(set(links), settling)
+        self._rounds.append(asked)
         for link in links:
-            link.ask(answered, "ping")
+            link.ask(partial(self._settled, asked, link), "ping")
+
+    def _settled(
+        self, asked: _Round, link: Link, _head: dict[str, Any] | None = None, _value: bytes | None = None
+    ) -> None:
+        asked.open.discard(link)
+        if not asked.open and asked in self._rounds:
+            self._rounds.remove(asked)
+            _call(asked.settling)
+
+    def pass_over(self, link: Link) -> None:
+        """A front is stuck: what others save waits for it no longer. What it was told it takes in once it goes on."""
+        for asked in list(self._rounds):
+            self._settled(asked, link)
 
     # ---- the fronts --------------------------------------------------------------------------------------------------
 
@@ -215,7 +232,8 @@ class Session:
         """An execution as it stands with the front that runs it, or else in the store."""
         execution_id = message.head["id"]
         front = self._desk.fronts[owner(execution_id, len(self._desk.fronts))]
-        if front is not self._front and front.link is not None:
+        # Of a front that is stuck, what is on disk is better than nothing; but nobody else can cancel.
+        if front is not self._front and front.link is not None and (front.answers or op == "cancel"):
             try:
                 head, value = await front.link.fetch(op, id=execution_id, **members)
             except LinkLost:
@@ -293,6 +311,11 @@ class Session:
         self._desk.tell_leases(
             self._desk.leases.report(self._front.number, wants=head["wants"], held=head["held"], number=head["number"])
         )
+
+
+def _call(settling: list[Callable[[], None]]) -> None:
+    for done in settling:
+        done()
 
 
 def _known(error: Exception) -> WhdError:

@@ -229,7 +229,8 @@ class Hub:
 
     def _hand(self, sock: socket.socket, how: bytes) -> bool:
         serving = [front for front in self.fronts if front.state is FrontState.SERVING]
-        return any(front.hand(sock, how) for front in sorted(serving, key=lambda front: front.connections))
+        serving.sort(key=lambda front: (not front.answers, front.connections))
+        return any(front.hand(sock, how) for front in serving)
 
     def _hand_waiting(self) -> None:
         while self._unhanded and self._hand(self._unhanded[0], SERVE):
@@ -252,6 +253,8 @@ class Hub:
             if front.missed >= MAX_MISSED:
                 log.error("front %d does not answer any more; it is ended", front.number)
                 front.kill()
+            elif not front.answers:
+                self.desk.pass_over(link)
             front.missed += 1
 
             def answered(_head: dict[str, Any] | None, _value: bytes | None, front: FrontProcess = front) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import __version__
 from ..admin import list_executions
@@ -18,6 +18,10 @@ from .shares import owner
 
 if TYPE_CHECKING:
     from .hub import Hub
+
+
+# How long a front may take for its part of what is summed up over all; one that hangs is left out.
+PART_S: Final = 2.0
 
 
 class Operations:
@@ -37,12 +41,13 @@ class Operations:
         return await self._ask_front(self._link_for(arguments), command, arguments)
 
     def _link_for(self, arguments: dict[str, Any]) -> Link:
-        """The front of the execution that is named, else each in turn."""
+        """The front of the execution that is named, else each in turn; another one if that does not answer."""
         hub = self._hub
         self._turn += 1
-        first = owner(str(arguments["id"]), len(hub.fronts)) if "id" in arguments else self._turn
-        for place in range(len(hub.fronts)):
-            front = hub.fronts[(first + place) % len(hub.fronts)]
+        count = len(hub.fronts)
+        first = owner(str(arguments["id"]), count) if "id" in arguments else self._turn
+        in_turn = [hub.fronts[(first + place) % count] for place in range(count)]
+        for front in sorted(in_turn, key=lambda front: not front.answers):
             if front.link is not None and front.state in (FrontState.SERVING, FrontState.DRAINING):
                 return front.link
         raise WhdError("no front process serves at the moment; the daemon starts another one")
@@ -55,20 +60,22 @@ class Operations:
 
     async def _lives(self) -> list[dict[str, Any]]:
         answers = await asyncio.gather(
-            *(link.fetch("lives") for link in self._hub.desk.serving_links()), return_exceptions=True
+            *(asyncio.wait_for(link.fetch("lives"), PART_S) for link in self._hub.desk.serving_links()),
+            return_exceptions=True,
         )
         return [row for answer in answers if not isinstance(answer, BaseException) for row in answer[0]["rows"]]
 
     async def _status(self) -> Any:
         hub = self._hub
         asked = await asyncio.gather(
-            *(self._ask_front(link, "status", {}) for link in hub.desk.serving_links()), return_exceptions=True
+            *(asyncio.wait_for(self._ask_front(link, "status", {}), PART_S) for link in hub.desk.serving_links()),
+            return_exceptions=True,
         )
         told: list[dict[str, Any]] = []
         for answer in asked:
             if isinstance(answer, dict):
                 told.append(answer)
-            elif not isinstance(answer, LinkLost):
+            elif not isinstance(answer, (LinkLost, TimeoutError)):
                 raise WhdError(f"a front process did not say how it is: {answer}")
         snapshot = hub.reloader.snapshot
         faults = [str(fault) for fault in snapshot.faults if not fault.is_warning]

@@ -30,6 +30,9 @@ START_TIMEOUT_S = 60.0
 # What a front does not take of the connections waits in the socket's queue, which is bounded.
 SEND_BUFFER_BYTES = 1_048_576
 
+# After so many pings in a row without an answer, one a second, a front counts as stuck: others go before it.
+STUCK_AFTER = 5
+
 SERVE, REFUSE = b"s", b"r"
 
 
@@ -80,6 +83,11 @@ class FrontProcess:
     def pid(self) -> int:
         """The process, 0 while there is none."""
         return self._process.pid if self._process is not None else 0
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is not stuck, as far as the pings tell."""
+        return self.missed < STUCK_AFTER
 
     @property
     def connections(self) -> int:
@@ -208,6 +216,7 @@ class FrontProcess:
             "number": self.number,
             "pid": self.pid,
             "state": self.state.name.lower(),
+            "answers": self.answers,
             "starts": self.life,
             "connections": self.connections,
             "executions": {

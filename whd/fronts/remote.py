@@ -222,9 +222,18 @@ class OtherFronts:
     def __init__(self, loop: asyncio.AbstractEventLoop, link: Link) -> None:
         self._loop = loop
         self._link = link
+        self._released: asyncio.Future[None] = loop.create_future()
 
     async def wait(self, stored: Stored, wait_s: float) -> Stored:
         """As Elsewhere. While the execution's front is being replaced, its replacement is waited for."""
+        waiting = self._loop.create_task(self._wait(stored, wait_s))
+        try:
+            await asyncio.wait((waiting, self._released), return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else stored
+        finally:
+            waiting.cancel()
+
+    async def _wait(self, stored: Stored, wait_s: float) -> Stored:
         deadline = self._loop.time() + wait_s
         while not stored.execution.status.is_ended and (left := deadline - self._loop.time()) > 0:
             try:
@@ -236,6 +245,11 @@ class OtherFronts:
                 await asyncio.sleep(min(left, ASK_AGAIN_S))
         return stored
 
+    def release_waiters(self) -> None:
+        """As Elsewhere."""
+        if not self._released.done():
+            self._released.set_result(None)
+
     async def cancel(self, stored: Stored, message: str) -> Stored:
         """As Elsewhere."""
         deadline = self._loop.time() + CANCEL_TRIES_S
@@ -244,7 +258,7 @@ class OtherFronts:
             stored = read_stored(*asked) or stored
             if asked[0].get("is_live"):
                 break
-            if self._loop.time() > deadline:
+            if self._loop.time() > deadline or self._released.done():
                 raise StateError("the process that runs the execution does not answer")
             await asyncio.sleep(ASK_AGAIN_S)
         return stored

@@ -1,0 +1,72 @@
+"""A drain that begins while an async execution is being written down does not wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from whd.executions.record import Execution
+from whd.executions.runner import Runner
+from whd.http.budget import BufferBudget
+from whd.settings.model import Flow
+from whd.settings.options import Options
+
+
+class Scheduler:
+    """One without a queue."""
+
+    def check_queue(self, _client_name: str, _more: int) -> None:
+        return
+
+    def waiting_jobs(self) -> list[Any]:
+        return []
+
+
+class Pool:
+    """One that must not be asked for anything."""
+
+    scheduler = Scheduler()
+
+    def submit(self, _job: Any) -> None:
+        raise AssertionError("it was started")
+
+
+class SlowStore:
+    """Keeps whom to tell until the disk is done."""
+
+    is_full = False
+    fault = ""
+
+    def __init__(self) -> None:
+        self.waiting: list[Any] = []
+
+    def accept(self, _execution: Execution, _script: str | None, done: Any) -> None:
+        self.waiting.append(done)
+
+
+def test_an_accept_that_is_written_while_the_drain_begins_is_left_for_the_next_start() -> None:
+    async def run() -> None:
+        store, options = SlowStore(), Options()
+        runner = Runner(
+            asyncio.get_running_loop(),
+            cast(Any, Pool()),
+            cast(Any, store),
+            cast(Any, None),
+            cast(Any, None),
+            BufferBudget(lambda: options.max_buffered_bytes),
+        )
+        answers: list[Exception | None] = []
+        flow = Flow("acme", "fine", "source", "hash", "fine.py")
+        live = runner.prepare(Execution("", "acme", "fine", "kevin", "", b"{}"), flow, options, "user")
+        runner.start_async(live, answers.append)
+        runner.begin_drain()
+        assert runner.lives() == [live]
+        (done,) = store.waiting
+        done(None)
+        # The caller has its 202, and nothing is left to wait for.
+        assert answers == [None]
+        assert runner.lives() == []
+        await runner.wait_idle()
+        runner.close()
+
+    asyncio.run(run())
