@@ -56,6 +56,9 @@ class Commons(Protocol):
     def share_worker_count(self, count: int) -> int:
         """Tells how many workers this process has; how many others have that count against max_workers too."""
 
+    def has_idle_elsewhere(self) -> bool:
+        """Whether other processes have idle workers, which they end where there is no room for children."""
+
     def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
         """The present options with this process's part of what the pool keeps ahead."""
 
@@ -91,6 +94,10 @@ class OwnCommons:
     def share_worker_count(self, count: int) -> int:
         """None."""
         return 0
+
+    def has_idle_elsewhere(self) -> bool:
+        """No."""
+        return False
 
     def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
         """All of it."""

@@ -71,6 +71,7 @@ class Service:
             self.budget,
             scheduler=commons.scheduler,
             share_worker_count=commons.share_worker_count,
+            has_idle_elsewhere=commons.has_idle_elsewhere,
         )
         self.broker = Broker(self.loop, lambda: self.snapshot, self.pool, self.budget)
         settings = SettingCalls(self.broker, self.saved, commons.locks)

@@ -33,6 +33,7 @@ class Count(enum.IntEnum):
     STARTED = 5
     WORKERS = 6  # against max_workers
     STARVED = 7  # 1: jobs wait because all together have max_workers
+    IDLE = 8  # 1: it has workers without a job, which it may end for others' sake
 
 
 class Counters:

@@ -114,6 +114,8 @@ class Front:
         scheduler = self._commons.scheduler
         scheduler.look_again = service.pool.look_again
         scheduler.accepting = service.runner.accepting_of
+        # At once, for children of other fronts; that there is none any more, in time.
+        service.pool.processes.on_idle = lambda: self._counters.set(self._number, Count.IDLE, 1)
         self._publish()
         self._connections.setblocking(False)
         self._loop.add_reader(self._connections, self._adopt)
@@ -212,6 +214,7 @@ class Front:
         counters.set(number, Count.LIVE, len(service.runner.lives()))
         counters.set(number, Count.STARTED, service.runner.started_total)
         counters.set(number, Count.WORKERS, service.pool.processes.total)
+        counters.set(number, Count.IDLE, int(service.pool.processes.has_idle))
         counters.set(number, Count.STARVED, int(service.pool.is_starved))
 
     # ---- what the hub says -------------------------------------------------------------------------------------------

@@ -410,6 +410,10 @@ class RemoteCommons:
         self._counters.set(self._front, Count.WORKERS, count)
         return self._counters.elsewhere(self._front, Count.WORKERS)
 
+    def has_idle_elsewhere(self) -> bool:
+        """As Commons."""
+        return self._counters.elsewhere(self._front, Count.IDLE) > 0
+
     def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
         """As Commons."""
 

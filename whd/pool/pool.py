@@ -53,6 +53,14 @@ ANSWER_PATIENCE_S = 1.0
 
 # A limit is noticed at most this much late; a runaway is to be over within 250 ms of its limit.
 SWEEP_INTERVAL_S = 0.04
+# A child that finds no process tries again so often and so long, while other pools have idle ones that they may end.
+CHILD_RETRY_S = 0.01
+CHILD_PATIENCE_S = 1.0
+
+
+def no_idle_elsewhere() -> bool:
+    """Of a pool that has max_workers to itself."""
+    return False
 
 
 def place_count(options: Options) -> int:
@@ -76,14 +84,16 @@ class Pool:
         *,
         scheduler: Scheduler | None = None,
         share_worker_count: Callable[[int], int] = nobody_else,
+        has_idle_elsewhere: Callable[[], bool] = no_idle_elsewhere,
     ) -> None:
-        """`scheduler`, `share_worker_count`: of fronts/, where several pools share what the options allow in all."""
+        """The last three: of fronts/, where several pools share what the options allow in all."""
         self._loop = loop
         self._options = options
         config = {"wall": {"require": list(options().sandbox_require)}}
         self.processes = Processes(
             loop, options, config, budget, self._on_frame, self._on_gone, self._on_room, share_worker_count
         )
+        self._has_idle_elsewhere = has_idle_elsewhere
         self.compiler = Compiler(loop, self.processes)
         self.digester = Digester(loop, self.processes, options)
         self.scheduler = scheduler or Scheduler(0, 0)
@@ -266,14 +276,29 @@ class Pool:
 
     def _no_room(self, job: Job) -> None:
         if job.is_child:
-            maximum = self._options().max_workers
-            self._finish(
-                job, End(Status.ENDED_ERROR, f"max_workers: all {maximum} worker processes are in use", Cause.LIMIT)
-            )
+            if self._has_idle_elsewhere():
+                self._loop.call_later(CHILD_RETRY_S, self._retry_child, job, self._loop.time() + CHILD_PATIENCE_S)
+                return
+            self._refuse_child(job)
             return
         job.move(JobState.QUEUED)
         self._is_starved = True
         self.scheduler.put_back(job)
+
+    def _retry_child(self, job: Job, deadline: float) -> None:
+        if job.state is not JobState.STARTING:
+            return  # cancelled meanwhile
+        if self.processes.has_room(is_child=True):
+            self._start(job)
+        elif self._loop.time() < deadline:
+            self._loop.call_later(CHILD_RETRY_S, self._retry_child, job, deadline)
+        else:
+            self._refuse_child(job)
+
+    def _refuse_child(self, job: Job) -> None:
+        maximum = self._options().max_workers
+        text = f"max_workers: all {maximum} worker processes are in use"
+        self._finish(job, End(Status.ENDED_ERROR, text, Cause.LIMIT))
 
     def _on_room(self) -> None:
         if self._is_starved:

@@ -47,6 +47,10 @@ class _Request:
     ready: Ready
 
 
+def _nothing() -> None:
+    return None
+
+
 def nobody_else(_count: int) -> int:
     """Of a pool that has max_workers for itself."""
     return 0
@@ -83,6 +87,8 @@ class Processes:
         self._dying: dict[int, Worker] = {}
         self._spares: deque[Worker] = deque()
         self._idle: dict[Binding, list[Worker]] = {}
+        # Called whenever there is an idle one more; of fronts/, which tell each other.
+        self.on_idle: Callable[[], None] = _nothing
         self._requests: deque[_Request] = deque()
         self._child_requests = 0
         self._forking = 0
@@ -102,6 +108,11 @@ class Processes:
     def total(self) -> int:
         """How many processes there are."""
         return len(self._workers)
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether one could be ended for others' sake."""
+        return bool(self._idle)
 
     def counts(self) -> dict[str, int]:
         """How many processes there are, in all and by state."""
@@ -275,6 +286,7 @@ class Processes:
         worker.idle_cpu_s = worker.cpu_s()
         worker.reader.limit_bytes = 0
         self._idle.setdefault(worker.binding, []).append(worker)
+        self.on_idle()
 
     def discard(self, worker: Worker) -> None:
         """Kills a process; its end is reported to `on_gone` once it is there, unless it had been given back."""
