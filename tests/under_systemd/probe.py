@@ -27,10 +27,13 @@ def call(number: int) -> str:
 
 
 def statuses() -> list[dict[str, str]]:
-    """/proc/<pid>/status of every process of the service's user."""
+    """/proc/<pid>/status of every process of the service's user; those that end meanwhile are left out."""
     found = []
     for pid in run("pgrep", "-u", "whd").split():
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        try:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
         found.append({name: value.strip() for name, _, value in (line.partition(":") for line in lines)})
     return found
 

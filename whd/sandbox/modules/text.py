@@ -160,9 +160,11 @@ def _freeze_shared() -> None:
     wrapper.unicode_whitespace_trans = "".join(chr(table.get(code, code)) for code in range(max(table) + 1))
 
 
+_freeze_shared()
+
+
 def text_facades() -> dict[str, Facade]:
     """The facades of this module, by the name that a flow imports."""
-    _freeze_shared()
     facades = {name: make_facade(name, pick(module, names)) for name, (module, names) in _NAMES.items()}
     facades["hashlib"] = _hashlib()
     facades["zlib"] = _zlib()
