@@ -45,7 +45,7 @@ DAEMON = (
     Step("runner: id and time", "whd.executions.runner:Runner.prepare"),
     Step("runner: room, waiter, job made", "whd.executions.runner:Runner.start"),
     Step("pool: queue", "whd.pool.pool:Pool.submit"),
-    Step("pool: places, processes, what waits in them", "whd.pool.pool:Pool._dispatch"),
+    Step("pool: places, processes, what waits in them", "whd.pool.pool:Pool.dispatch"),
     Step("pool: frames for the worker", "whd.pool.orders:hold_run"),
     Step("pool: write to the worker", "whd.pool.worker:Worker.send"),
     Step("pool: read from the worker, next job", "whd.pool.worker:Worker._on_readable"),

@@ -196,7 +196,11 @@ def live_summaries(runner: Runner) -> list[dict[str, Any]]:
 
 def _pool_counts(service: Service) -> dict[str, int]:
     pool = service.pool
-    return {"killed": pool.killed_total, "handed": pool.handed_total, "taken_back": pool.taken_back_total}
+    return {
+        "killed": pool.killed_total,
+        "handed": pool.handing.handed_total,
+        "taken_back": pool.handing.taken_back_total,
+    }
 
 
 def _log_lines(lines: bytes) -> list[Any]:

@@ -22,7 +22,7 @@ from .admin import Admin
 from .control import ControlServer
 from .fronts.hub import Hub
 from .fronts.shares import front_count
-from .pool.pool import core_count
+from .pool.cores import core_count
 from .service import Paths, Service
 from .serving import Phase, Serving, raise_descriptor_limit
 from .settings.model import Snapshot

@@ -12,7 +12,7 @@ import uvloop
 from tests.running import simple_project
 from whd.executions.record import Execution
 from whd.executions.runner import Live
-from whd.pool import pool
+from whd.pool import handing
 from whd.pool.compiler import Code
 from whd.service import Paths, Service
 
@@ -26,7 +26,7 @@ class Scene:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        service.pool._spread_us = pool.HANDED_SPREAD_US  # as on several cores
+        service.pool.handing.spread_us = handing.HANDED_SPREAD_US  # as on several cores
 
     def run(self) -> asyncio.Future[Live]:
         ended: asyncio.Future[Live] = self.service.loop.create_future()
@@ -60,7 +60,7 @@ class Scene:
         (0, 15, 1),  # a process is done with all of them before another would be awake
         (150, 8, 4),
         (150, 12, 4),  # with every place taken they wait where they will run
-        (pool.SHORT_US - 1, 4, 4),
+        (handing.SHORT_US - 1, 4, 4),
     ],
 )
 def test_jobs_that_come_together(tmp_path: Path, took_us: int, count: int, processes: int) -> None:
@@ -72,12 +72,12 @@ def test_jobs_that_come_together(tmp_path: Path, took_us: int, count: int, proce
         await service.start()
         try:
             here = Scene(service)
-            for _ in range(pool.SHORT_RUNS + 1):
+            for _ in range(handing.SHORT_RUNS + 1):
                 await asyncio.wait_for(here.run(), PATIENCE_S)
             # One process is there; as many as there are places are wanted, so that none of them is still being made.
             here.code.short_runs = 0
             await here.together(PLACES)
-            here.code.short_runs, here.code.took_us = pool.SHORT_RUNS, took_us
+            here.code.short_runs, here.code.took_us = handing.SHORT_RUNS, took_us
             running, waiting, lives = await here.together(count)
             assert (running, waiting) == (processes, count - processes)
             assert [(live.execution.status, len(live.execution.log)) for live in lives] == [
@@ -102,7 +102,7 @@ def test_a_long_one_is_nobodys_predecessor(tmp_path: Path) -> None:
             await asyncio.wait_for(here.run(), PATIENCE_S)
             here.code.short_runs = 0
             await here.together(3)
-            assert service.pool.handed_total == 0
+            assert service.pool.handing.handed_total == 0
         finally:
             await service.close()
 

@@ -13,7 +13,7 @@ import uvloop
 from tests.running import simple_project
 from whd.executions.record import Execution
 from whd.executions.runner import Live
-from whd.pool import frames, pool
+from whd.pool import frames, handing, pool
 from whd.pool.worker import Worker
 from whd.service import Paths, Service
 
@@ -44,9 +44,8 @@ def run(service: Service, seconds: float) -> asyncio.Future[Live]:
 def hand_over_whatever_it_takes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a busy machine makes long counts as short all the same."""
     always_us = int(PATIENCE_S * 1e6)
-    monkeypatch.setattr(pool, "SHORT_US", always_us)
-    monkeypatch.setattr(pool, "HANDED_US", always_us)
-    service.pool._spread_us = always_us
+    monkeypatch.setattr(handing, "SHORT_US", always_us)
+    service.pool.handing.spread_us = service.pool.handing.most_us = always_us
 
 
 async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +56,7 @@ async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await service.start()
     hand_over_whatever_it_takes(service, monkeypatch)
     try:
-        for _ in range(pool.SHORT_RUNS + 1):
+        for _ in range(handing.SHORT_RUNS + 1):
             await asyncio.wait_for(run(service, 0), PATIENCE_S)
         read_last = Worker.read_last
         raced = []
@@ -73,11 +72,11 @@ async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(Worker, "read_last", read_late)
         # The first gets the process, the others come together when it is free.
-        long_s = 5 * pool.REVOKE_AFTER_S + pool.SWEEP_INTERVAL_S
+        long_s = 5 * handing.REVOKE_AFTER_S + pool.SWEEP_INTERVAL_S
         calls = [run(service, seconds) for seconds in (0, long_s, 0, 0, 0)]
         lives = await asyncio.wait_for(asyncio.gather(*calls), PATIENCE_S)
         assert raced == [3]
-        assert service.pool.taken_back_total >= 3
+        assert service.pool.handing.taken_back_total >= 3
         described: list[tuple[Any, ...]] = [
             (live.execution.status, len(live.execution.log), live.execution.attempts) for live in lives
         ]
@@ -97,7 +96,7 @@ def test_a_job_that_the_process_dropped_at_the_last_moment_waits_again(
 
 
 async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "REVOKE_AFTER_S", PATIENCE_S)
+    monkeypatch.setattr(handing, "REVOKE_AFTER_S", PATIENCE_S)
     project = simple_project(folder)
     project.options(workers=1)
     project.flow("acme", "spin", FLOW)
@@ -105,17 +104,17 @@ async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await service.start()
     hand_over_whatever_it_takes(service, monkeypatch)
     try:
-        for _ in range(pool.SHORT_RUNS + 1):
+        for _ in range(handing.SHORT_RUNS + 1):
             await asyncio.wait_for(run(service, 0), PATIENCE_S)
         first, second = run(service, 0), run(service, PATIENCE_S)
         await asyncio.wait_for(first, PATIENCE_S)
-        assert service.pool.handed_total == 1
+        assert service.pool.handing.handed_total == 1
         (job,) = service.pool._started
         while not job.log_lines:
             await asyncio.sleep(0)
         worker = job.worker
         assert worker is not None
-        service.pool._revoke(worker)
+        service.pool.handing.revoke(worker)
         service.pool._on_frame(worker, frames.REVOKED)
         execution = (await asyncio.wait_for(second, PATIENCE_S)).execution
         assert execution.status == "ENDED_ERROR"

@@ -19,7 +19,7 @@ from ..executions.store import FILE_NAME, Store
 from ..handlers.context import problem_response
 from ..http.listeners import Acceptor, open_listeners
 from ..http.server import REFUSED_AT_ONCE, refusal_bytes, refuse
-from ..pool.pool import place_count
+from ..pool.cores import place_count
 from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved import Saved
 from ..serving import LAST_ANSWERS_S, PHASES, Phase

@@ -317,14 +317,14 @@ class LeasedScheduler(Scheduler):
         self._publish_calls(job.client_name)
         return job
 
-    def take_behind(self, client_name: str, fits: Callable[[Job], bool]) -> Job | None:
+    def take_behind(self, job: Job, fits: Callable[[Job, Job], bool]) -> Job | None:
         """As Scheduler; not while places are to be given back."""
         if self.running > self.places:
             return None
-        job = super().take_behind(client_name, fits)
-        if job is not None:
-            self._publish_calls(client_name)
-        return job
+        taken = super().take_behind(job, fits)
+        if taken is not None:
+            self._publish_calls(job.client_name)
+        return taken
 
     def enter(self, job: Job) -> None:
         """As Scheduler."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,9 @@ from ..settings.options import Options
 from ..wire import FrameError, frame, split
 from . import frames
 from .compiler import Code, Compiler
+from .cores import place_count
 from .digester import Digester
+from .handing import Handing, is_short
 from .job import End, Job, JobState
 from .orders import hold_run
 from .processes import CPU_LIFE_S, Processes, nobody_else
@@ -29,27 +30,8 @@ from .worker import Binding, Worker, death_text
 
 log = logging.getLogger("whd.pool")
 
-# Short jobs may wait in a process behind the one that runs there, so that it need not be woken for each. What counts as
-# short, how often in a row it must have been, and when what waits behind is taken back after all.
-SHORT_US = 1_000
-SHORT_RUNS = 8
-REVOKE_AFTER_S = 0.01
-# How many may wait so, and how long all together may be expected to take: where another process on another core could
-# run them at once, about what waking that costs, else what keeps the processes busy.
-MAX_HANDED = 32
-HANDED_SPREAD_US = 200
-HANDED_US = 2_000
-# All of it and a revocation fit into the socket's buffer, so that no write is ever cut.
-MAX_HANDED_BYTES = 65_536
-# Of a run frame, beside the names and the input; of a job, beside the time that its process tells.
-RUN_FRAME_BYTES = 512
-RUN_FRAME_US = 10
-
 # What a frame of the log costs beside its lines.
 LOG_FRAME_BYTES = 64
-
-# A process that has nothing to do answers at once; one that does not is ended.
-ANSWER_PATIENCE_S = 1.0
 
 # A limit is noticed at most this much late; a runaway is to be over within 250 ms of its limit.
 SWEEP_INTERVAL_S = 0.04
@@ -61,16 +43,6 @@ CHILD_PATIENCE_S = 1.0
 def no_idle_elsewhere() -> bool:
     """Of a pool that has max_workers to itself."""
     return False
-
-
-def place_count(options: Options) -> int:
-    """The option `workers`, 0 meaning twice the cores that this process may use."""
-    return options.workers or 2 * core_count()
-
-
-def core_count() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 class Pool:
@@ -99,21 +71,14 @@ class Pool:
         self.scheduler = scheduler or Scheduler(0, 0)
         self.scheduler.set_limits(place_count(options()), options().max_queue)
         self._started: dict[Job, None] = {}
-        # Processes without a job that owe the answer to a revocation, and until when.
-        self._unanswered: dict[Worker, float] = {}
         self._numbers = 0
         self._is_starved = False
-        self._is_dispatching = False
+        self.is_dispatching = False
         self._dispatch_handle: asyncio.Handle | None = None
-        # Processes that run a short job, and those that frames are held for.
-        self._short: dict[Worker, None] = {}
-        self._held_for: list[Worker] = []
-        self._spread_us = HANDED_SPREAD_US if core_count() > 1 else HANDED_US
+        self.handing = Handing(loop, self.scheduler, self.compiler, self.processes, self)
         self._sweeper: asyncio.TimerHandle | None = None
         self.ended_total = 0
         self.killed_total = 0
-        self.handed_total = 0
-        self.taken_back_total = 0
 
     async def start(self, *, tells_layers: bool = True) -> None:
         """Starts the processes. Raises ConfigError when a layer of `sandbox_require` is missing.
@@ -147,12 +112,12 @@ class Pool:
         """The options changed: what is kept from them here is taken anew."""
         options = self._options()
         self.scheduler.set_limits(place_count(options), options.max_queue)
-        self._dispatch()
+        self.dispatch()
 
     def look_again(self) -> None:
         """What is shared with others may have become free."""
         self._on_room()
-        self._dispatch()
+        self.dispatch()
 
     @property
     def is_starved(self) -> bool:
@@ -167,7 +132,7 @@ class Pool:
         job.number = self._numbers
         self.scheduler.add(job)
         job.move(JobState.QUEUED)
-        self._dispatch_soon()
+        self.dispatch_soon()
 
     def answer(
         self, job: Job, call: int, *, value: bytes = b"null", raw: bytes = b"", error: tuple[str, str] | None = None
@@ -195,7 +160,7 @@ class Pool:
             job.move(JobState.RESUMING)
             job.resuming_since = self._loop.time()
             self.scheduler.resume(job)
-            self._dispatch()
+            self.dispatch()
 
     def cancel(self, job: Job, end: End) -> None:
         """Ends a job from outside, in whatever state it is; `on_end` gets `end`."""
@@ -204,20 +169,22 @@ class Pool:
 
     # ---- places and processes ----------------------------------------------------------------------------------------
 
-    def _dispatch_soon(self) -> None:
-        """Once all that the loop has read by now is looked at: jobs that came together are handed over together."""
+    def dispatch_soon(self) -> None:
+        """Once all that the loop has read by now is looked at: what came together is handed over together."""
         if self._dispatch_handle is None:
-            self._dispatch_handle = self._loop.call_soon(self._dispatch)
+            self._dispatch_handle = self._loop.call_soon(self.dispatch)
 
-    def _dispatch(self) -> None:
-        if self._is_dispatching:
+    def dispatch(self) -> None:
+        """Gives places to who may have one now."""
+        if self.is_dispatching:
             return  # a job that ends while it starts calls back into here
         if self._dispatch_handle is not None:
             self._dispatch_handle.cancel()
             self._dispatch_handle = None
-        self._is_dispatching = True
+        handing = self.handing
+        self.is_dispatching = True
         try:
-            self._hand_over(self._spread_us)
+            handing.hand_over(handing.spread_us)
             while (job := self.scheduler.take(can_start=not self._is_starved)) is not None:
                 if job.state is JobState.RESUMING:
                     job.move(JobState.RUNNING)
@@ -228,21 +195,10 @@ class Pool:
                 else:
                     job.move(JobState.STARTING)
                     self._start(job)
-            self._hand_over(HANDED_US)
-            self._flush()
+            handing.hand_over(handing.most_us)
+            handing.flush()
         finally:
-            self._is_dispatching = False
-
-    def _flush_soon(self, worker: Worker) -> None:
-        """What is held for a process is written at the end of this dispatch, or of the next."""
-        self._held_for.append(worker)
-        if not self._is_dispatching:
-            self._dispatch_soon()
-
-    def _flush(self) -> None:
-        for worker in self._held_for:
-            worker.flush()
-        self._held_for.clear()
+            self.is_dispatching = False
 
     def _send_to(self, job: Job, payload: bytes) -> None:
         if job.worker is not None:
@@ -259,7 +215,7 @@ class Pool:
         if job.state is not JobState.STARTING:
             return  # cancelled meanwhile
         if code.refusal:
-            self._finish(job, End(Status.ENDED_ERROR, code.refusal, Cause.REFUSED))
+            self.finish(job, End(Status.ENDED_ERROR, code.refusal, Cause.REFUSED))
             return
         binding = Binding("run", job.client_name, job.user_name, job.limits.memory_bytes)
         if job.isolation != "execution":
@@ -298,31 +254,32 @@ class Pool:
     def _refuse_child(self, job: Job) -> None:
         maximum = self._options().max_workers
         text = f"max_workers: all {maximum} worker processes are in use"
-        self._finish(job, End(Status.ENDED_ERROR, text, Cause.LIMIT))
+        self.finish(job, End(Status.ENDED_ERROR, text, Cause.LIMIT))
 
     def _on_room(self) -> None:
         if self._is_starved:
             self._is_starved = False
-            self._dispatch()
+            self.dispatch()
 
     def _on_process(self, job: Job, code: Code, worker: Worker | None, reason: str) -> None:
         if job.state is not JobState.STARTING:
             if worker is not None:
                 self.processes.give_back(worker)
         elif worker is None:
-            self._finish(job, End(Status.ENDED_ERROR, f"no process for the flow: {reason}", Cause.CRASH))
+            self.finish(job, End(Status.ENDED_ERROR, f"no process for the flow: {reason}", Cause.CRASH))
         else:
             self._run(job, code, worker)
 
     def _run(self, job: Job, code: Code, worker: Worker) -> None:
         worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
         job.code, job.handed_after = code, -1
-        self._begin(job, worker)
+        self.begin(job, worker)
         hold_run(job, code, worker)
-        self._flush_soon(worker)
-        self._hand_more(job, worker, self._spread_us)
+        handing = self.handing
+        handing.flush_soon(worker)
+        handing.hand_more(job, worker, handing.spread_us)
 
-    def _begin(self, job: Job, worker: Worker) -> None:
+    def begin(self, job: Job, worker: Worker) -> None:
         """A job is the one that its process runs now."""
         job.move(JobState.RUNNING)
         job.worker = worker
@@ -331,141 +288,27 @@ class Pool:
         job.started = self._loop.time()
         job.deadline = job.started + job.limits.timeout_s
         self._started[job] = None
-        if _is_short(job):
-            self._short[worker] = None
+        if is_short(job):
+            self.handing.short[worker] = None
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
         job.customer.on_start(job)
 
-    # ---- short jobs wait with the process ----------------------------------------------------------------------------
-
-    def _hand_over(self, most_us: int) -> None:
-        """Hands what waits for a place to the processes that run short jobs, as far as they are soon done with it."""
-        if self.scheduler.waiting:
-            for worker in list(self._short):
-                if worker.job is not None:
-                    self._hand_more(worker.job, worker, most_us)
-
-    def _hand_more(self, job: Job, worker: Worker, most_us: int) -> None:
-        """Hands over jobs that may wait in the process behind `job`, which runs there and is short."""
-        if worker.wants_replacement or worker.is_revoking or not _is_short(job) or not self.scheduler.waiting:
-            return
-        assert job.code is not None
-        handed = worker.handed
-        wait_us = job.code.took_us + RUN_FRAME_US
-        size = 0
-        for waiting in handed:
-            assert waiting.code is not None
-            wait_us += waiting.code.took_us + RUN_FRAME_US
-            size += RUN_FRAME_BYTES + len(waiting.input_json)
-        while len(handed) < MAX_HANDED and wait_us < most_us and size < MAX_HANDED_BYTES:
-            more = self.scheduler.take_behind(job.client_name, lambda other: self._fits_behind(other, job))
-            if more is None:
-                return
-            code = self.compiler.known(more.flow)
-            assert code is not None  # _fits_behind saw it
-            more.move(JobState.HANDED)
-            more.code, more.worker, more.handed_after = code, worker, worker.revokes_sent
-            handed.append(more)
-            self.handed_total += 1
-            size += hold_run(more, code, worker, is_behind=True)
-            wait_us += code.took_us + RUN_FRAME_US
-            self._flush_soon(worker)
-
-    def _fits_behind(self, other: Job, job: Job) -> bool:
-        code = self.compiler.known(other.flow)
-        return (
-            code is not None
-            and code.short_runs >= SHORT_RUNS
-            and other.user_name == job.user_name
-            and other.limits is job.limits
-            and len(other.input_json) < MAX_HANDED_BYTES // 2
-            and other.isolation == job.isolation != "execution"
-        )
-
-    def _revoke(self, worker: Worker) -> None:
-        """Takes back what waits in a process behind a job that turned out long.
-
-        The process sends a job's end before it looks for a revocation, and looks before it starts a job that was
-        handed behind another. So whatever is not ended by a frame that is here once the revocation is in its socket,
-        except the job that runs, will never start there: none runs twice. If an end is among those frames, the job
-        behind it may have begun before the process could see the revocation, or not: it counts as running until the
-        process answers the revocation (`_on_revoked`), so that none is lost.
-        """
-        if worker.is_revoking:
-            return  # what is read for the sake of one can ask for another
-        worker.is_revoking = True
-        worker.revokes_sent += 1
-        worker.send(frame({"op": "revoke"}))
-        if not worker.has_unsent:
-            worker.read_last()
-            self._settle_handed(worker)
-        worker.is_revoking = False
-
-    def _on_revoked(self, worker: Worker) -> None:
-        """A process tells, between two jobs, that it will start nothing that was handed over before a revocation."""
-        worker.revokes_answered += 1
-        job = worker.job
-        if worker.revokes_answered > worker.revokes_sent or (job is not None and job.state is not JobState.RUNNING):
-            log.warning("worker %d answered what it was not asked, and was ended", worker.number)
-            if job is not None:
-                self._broke_protocol(job, "it answers a revocation that it was not sent")
-            else:
-                self._unanswered.pop(worker, None)
-                self.processes.discard(worker)
-            return
-        later = [handed for handed in worker.handed if handed.handed_after >= worker.revokes_answered]
-        if len(later) < len(worker.handed):
-            for _ in later:
-                worker.handed.pop()
-            self._take_back(worker)
-            worker.handed.extend(later)
-        if job is not None and 0 <= job.handed_after < worker.revokes_answered:
-            if job.calls or job.log_lines:
-                # It did start: run again, it would do twice what it has done already, and never reach its limits.
-                self._broke_protocol(job, "it takes back what it has begun")
-                return
-            self._postpone(job, worker)
-        if worker.job is None and not worker.handed and worker.revokes_answered == worker.revokes_sent:
-            self._unanswered.pop(worker, None)
-            self.processes.give_back(worker)
-        self._dispatch()
-
-    def _postpone(self, job: Job, worker: Worker) -> None:
-        """A job that was thought to run waits again; its process goes on with what was handed over later."""
+    def postpone(self, job: Job) -> None:
+        """A job that was thought to run has not begun: it gives up its process and waits again, as the next."""
         self._started.pop(job, None)
-        job.worker = worker.job = None
-        self._short.pop(worker, None)
+        if job.worker is not None:
+            job.worker.job = None
+            job.worker = None
         job.move(JobState.QUEUED)
         job.customer.on_postponed(job)
-        self.scheduler.leave(job)
-        self.scheduler.take_back(job)
-        self.taken_back_total += 1
-        if worker.handed:
-            self._begin_handed(worker)
-
-    def _settle_handed(self, worker: Worker) -> None:
-        """What waited in a process goes back to the queue; the first of it ends, if it may have started."""
-        if worker.handed and worker.handed_unsure:
-            unsure = worker.handed.popleft()
-            unsure.worker = None
-            text = "the flow's process was ended for another execution's sake, perhaps while this one ran"
-            self._finish(unsure, End(Status.ENDED_ERROR, text, Cause.CRASH))
-        self._take_back(worker)
-
-    def _take_back(self, worker: Worker) -> None:
-        while worker.handed:
-            job = worker.handed.pop()
-            job.worker = None
-            job.move(JobState.QUEUED)
-            self.scheduler.take_back(job)
-            self.taken_back_total += 1
+        self.scheduler.put_back(job)
 
     # ---- what workers send -------------------------------------------------------------------------------------------
 
     def _on_frame(self, worker: Worker, payload: bytes) -> None:
         if payload == frames.REVOKED and worker.revokes_sent:
-            self._on_revoked(worker)
+            self.handing.on_revoked(worker)
             return
         job = worker.job
         if job is None:
@@ -492,7 +335,7 @@ class Pool:
                 raise FrameError("a frame of another job")
             self._on_job_frame(job, head, value)
         except FrameError as error:
-            self._broke_protocol(job, str(error))
+            self.break_protocol(job, str(error))
         except Exception:
             # A defect of ours: this execution's caller must not wait for ever, and nobody else is concerned.
             log.exception("a frame of %s/%s", job.client_name, job.flow.name)
@@ -523,13 +366,13 @@ class Pool:
             if job.code is not None:
                 job.code.short_runs = 0
             if job.worker is not None and job.worker.handed:
-                self._revoke(job.worker)
+                self.handing.revoke(job.worker)
             job.customer.on_call(job, call, name, arguments, raw)
             if job.state is JobState.RUNNING and job.open_call == call:
                 # Not answered at once: while it waits, somebody else may run.
                 job.move(JobState.PARKED)
                 self.scheduler.leave(job)
-                self._dispatch()
+                self.dispatch()
         else:
             raise FrameError(f"unknown op {str(op)[:20]}")
 
@@ -548,75 +391,50 @@ class Pool:
         if worker is not None and head.get("fresh") is True:
             # Such a process ends itself, whatever waits in it.
             worker.wants_replacement = True
-            self._take_back(worker)
+            self.handing.take_back(worker)
         self._on_end(job, end, frames.int_member(head, "took_us"))
 
     def _on_end(self, job: Job, end: End, took_us: int) -> None:
-        code, worker = job.code, job.worker
-        if worker is not None:
-            if code is not None and not job.calls:
-                # The process's own word for it; one that lies makes its own user's jobs wait.
-                code.short_runs = code.short_runs + 1 if took_us < SHORT_US else 0
-                code.took_us += (min(took_us, SHORT_US) - code.took_us) >> 3
-            self._free_worker(job, worker)
+        if job.worker is not None:
+            self.handing.free(job, job.worker, took_us)
         output = end.output_json or b""
         if not is_quick(output):
             self._started.pop(job, None)
             job.move(JobState.CHECKING)
             self.scheduler.leave(job)
             self.digester.check(output, lambda result: self._on_checked(job, end, result))
-            self._dispatch()
+            self.dispatch()
         else:
-            self._finish(job, end)
+            self.finish(job, end)
 
     def _on_checked(self, job: Job, end: End, result: Parsed | HttpError) -> None:
         if isinstance(result, HttpError):
             end = End(Status.ENDED_ERROR, f"the worker broke its protocol: the output: {result}", Cause.CRASH)
         if job.state is JobState.CHECKING:
-            self._finish(job, end)
+            self.finish(job, end)
 
-    def _broke_protocol(self, job: Job, what: str) -> None:
+    def break_protocol(self, job: Job, what: str) -> None:
+        """The process that runs a job did what it must not: both end."""
         log.warning("a worker of %s/%s broke the protocol: %s", job.client_name, job.flow.name, what)
         self._kill_job(job, End(Status.ENDED_ERROR, f"the worker broke its protocol: {what}", Cause.CRASH))
 
     def _on_gone(self, worker: Worker) -> None:
         job = worker.job
-        self._unanswered.pop(worker, None)
-        self._short.pop(worker, None)
-        self._settle_handed(worker)
+        self.handing.forget(worker)
+        self.handing.settle(worker)
         if job is not None:
             self._kill_job(job, End(Status.ENDED_ERROR, death_text(worker), Cause.CRASH))
         else:
             _ = self.compiler.on_gone(worker) or self.digester.on_gone(worker)
-        self._dispatch()
+        self.dispatch()
 
     # ---- the ends ----------------------------------------------------------------------------------------------------
-
-    def _free_worker(self, job: Job, worker: Worker) -> None:
-        """A job's process goes on with what waits in it, or is given back."""
-        job.worker = None
-        worker.job = None
-        if worker.handed:
-            worker.jobs_done += 1
-            self._begin_handed(worker)
-            return
-        self._short.pop(worker, None)
-        if worker.revokes_answered < worker.revokes_sent and not worker.wants_replacement:
-            # Its answer is under way: it gets nothing new before.
-            self._unanswered[worker] = self._loop.time() + ANSWER_PATIENCE_S
-        else:
-            self.processes.give_back(worker)
-
-    def _begin_handed(self, worker: Worker) -> None:
-        following = worker.handed.popleft()
-        self.scheduler.enter(following)
-        self._begin(following, worker)
 
     def _kill_job(self, job: Job, end: End) -> None:
         worker = job.worker
         if worker is not None and worker.handed and not worker.is_revoking:
             # Its end may be here already; and one that only waits behind another is taken back first.
-            self._revoke(worker)
+            self.handing.revoke(worker)
             worker = job.worker
             if job.state is JobState.ENDED:
                 return
@@ -624,11 +442,12 @@ class Pool:
             self.killed_total += 1
             job.worker = None
             worker.job = None
-            self._short.pop(worker, None)
+            self.handing.forget(worker)
             self.processes.discard(worker)
-        self._finish(job, end)
+        self.finish(job, end)
 
-    def _finish(self, job: Job, end: End) -> None:
+    def finish(self, job: Job, end: End) -> None:
+        """A job is over; its process is no concern here."""
         state = job.state
         job.open_call = -1
         self._started.pop(job, None)
@@ -639,14 +458,12 @@ class Pool:
         job.move(JobState.ENDED)
         self.ended_total += 1
         job.customer.on_end(job, end)
-        self._dispatch_soon()
+        self.dispatch_soon()
 
     def _sweep(self) -> None:
         now = self._loop.time()
+        self.handing.revoke_late(self._started, now)
         for job in list(self._started):
-            if job.worker is not None and job.worker.handed and now - job.started > REVOKE_AFTER_S:
-                self._revoke(job.worker)
-                self._dispatch()
             if job.state is JobState.ENDED:
                 continue  # by what was just read, for its own sake or another one's; it cannot end twice
             if now >= job.deadline and job.state is not JobState.RESUMING:
@@ -654,11 +471,8 @@ class Pool:
                 self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.TIMEOUT))
             elif job.worker is not None:
                 self._check_cpu(job, job.worker, now)
-        for worker, until in list(self._unanswered.items()):
-            if now > until:
-                del self._unanswered[worker]
-                self.processes.discard(worker)
-        is_needed = self._started or self._unanswered
+        self.handing.end_silent(now)
+        is_needed = self._started or not self.handing.is_answered
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep) if is_needed else None
 
     def _check_cpu(self, job: Job, worker: Worker, now: float) -> None:
@@ -673,7 +487,3 @@ class Pool:
             self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.CPU))
         if used > CPU_LIFE_S:
             worker.wants_replacement = True
-
-
-def _is_short(job: Job) -> bool:
-    return job.code is not None and job.code.short_runs >= SHORT_RUNS and job.isolation != "execution"

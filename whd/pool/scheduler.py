@@ -101,17 +101,16 @@ class Scheduler:
         self.leave(job)
         self.take_back(job)
 
-    def take_behind(self, client_name: str, fits: Callable[[Job], bool]) -> Job | None:
-        """A client's next call that is to wait with a process instead of here: it holds no place yet.
+    def take_behind(self, job: Job, fits: Callable[[Job, Job], bool]) -> Job | None:
+        """Its client's next call that is to wait in a process behind a job instead of here: it holds no place yet.
 
-        Only while nothing of a higher rank waits, and no other client's call does.
+        Only while nothing of a higher rank waits, and no other client's call does. `fits`: of that call and `job`.
         """
         rings = self._rings
         if rings[Rank.RESUMED] or rings[Rank.FIRST] or len(rings[Rank.CALL]) > 1:
             return None
-        lane = self._lanes[client_name]
-        calls = lane.waiting[Rank.CALL]
-        if not calls or not fits(calls[0]):
+        calls = self._lanes[job.client_name].waiting[Rank.CALL]
+        if not calls or not fits(calls[0], job):
             return None
         self.waiting -= 1
         return calls.popleft()
