@@ -16,8 +16,9 @@ from typing import Any
 from . import __version__
 from .admin_settings import SettingOperations
 from .errors import HttpError, WhdError
+from .executions.live import Live
 from .executions.record import Execution, Status, to_json
-from .executions.runner import Live, Runner
+from .executions.runner import Runner
 from .executions.store import ExecutionStore, Stored
 from .service import Service
 from .timestamps import timestamp

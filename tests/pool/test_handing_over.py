@@ -10,8 +10,8 @@ import pytest
 import uvloop
 
 from tests.running import simple_project
+from whd.executions.live import Live
 from whd.executions.record import Execution
-from whd.executions.runner import Live
 from whd.pool import handing
 from whd.pool.compiler import Code
 from whd.service import Paths, Service

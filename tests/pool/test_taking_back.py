@@ -11,8 +11,8 @@ import pytest
 import uvloop
 
 from tests.running import simple_project
+from whd.executions.live import Live
 from whd.executions.record import Execution
-from whd.executions.runner import Live
 from whd.pool import frames, handing, pool
 from whd.pool.worker import Worker
 from whd.service import Paths, Service

@@ -15,8 +15,9 @@ from functools import partial
 from ..auth.permissions import Action, authorize, may
 from ..errors import HttpError, StateError
 from ..executions.family import Child, ReturnWhen, wait_result
+from ..executions.live import Live
 from ..executions.record import Execution, to_json
-from ..executions.runner import Live, Runner
+from ..executions.runner import Runner
 from ..executions.store import Stored
 from ..http.budget import BufferBudget
 from ..payload import is_quick

@@ -8,8 +8,9 @@ from typing import Any
 from ..auth.connections import check_url
 from ..auth.permissions import Action, PermissionDenied
 from ..auth.urls import BadUrl
+from ..executions.live import Live
 from ..executions.record import Event, Execution, Status
-from ..executions.runner import Live, Runner, now_ms
+from ..executions.runner import Runner, now_ms
 from ..payload import is_quick
 from ..pool.digester import Digester
 from ..rest import (

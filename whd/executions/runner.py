@@ -10,18 +10,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..auth.permissions import Action, PermissionDenied, authorize
 from ..broker import Broker
 from ..errors import Draining, Forbidden, Misconfigured, NotFound, Overloaded
 from ..http.budget import BufferBudget
-from ..pool.job import End, FlowResponse, Job, JobState
+from ..pool.job import End, Job, JobState
 from ..pool.pool import Pool
 from ..settings.model import Flow, Snapshot, User
 from ..settings.options import Limits
-from .family import Family, Tree
+from .callers import Callers
+from .live import Live
 from .record import Cause, Event, Execution, Status, new_id, shared_names_json
 from .store import ExecutionStore, Stored
 
@@ -31,64 +31,12 @@ log = logging.getLogger("whd.executions")
 # finds it. Well below the second within which everything is to be in the store.
 SAVE_INTERVAL_S = 0.25
 MAX_ATTEMPTS = 3
-# How late a caller may hear that wait_s is over.
-EXPIRY_INTERVAL_S = 0.05
 
 _EVENTS = {
     Status.ENDED_SUCCESS: Event.SUCCEED,
     Status.ENDED_ERROR: Event.FAIL,
     Status.ENDED_CANCELLED: Event.CANCEL,
 }
-
-
-@dataclass(slots=True, eq=False)
-class Live:
-    """An execution that has not ended, or whose end is being told.
-
-    `response`: the flow's own answer. `tree`, `family`, `depth`: see family.py. `cancel_task`: ends an execution that
-    is no flow (an outgoing call). `stop_waiting`: called with this, it sends the sync caller, if there is
-    one, away with a 202. `known_tree`, `known_family`: what `tree` and `family` give, once they are needed.
-    """
-
-    execution: Execution
-    flow: Flow
-    limits: Limits
-    isolation: str
-    job: Job | None = None
-    response: FlowResponse | None = None
-    saved: Status | None = None
-    counted_bytes: int = 0
-    waiters: list[Callable[[Live], None]] = field(default_factory=list)
-    depth: int = 0
-    cancel_task: Callable[[], None] | None = None
-    stop_waiting: Callable[[Live], None] | None = None
-    known_tree: Tree | None = None
-    known_family: Family | None = None
-
-    @property
-    def tree(self) -> Tree:
-        """Made when it is first asked for: most executions have no children."""
-        if self.known_tree is None:
-            self.known_tree = Tree()
-        return self.known_tree
-
-    @property
-    def family(self) -> Family:
-        """The same."""
-        if self.known_family is None:
-            self.known_family = Family()
-        return self.known_family
-
-    def remove_waiter(self, waiter: Callable[[Live], None]) -> None:
-        """Forgets who waited; harmless when the end has been told."""
-        if waiter in self.waiters:
-            self.waiters.remove(waiter)
-
-    def release_waiters(self) -> None:
-        """Tells everybody who waits how it stands, though it has not ended: the daemon stops."""
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            waiter(self)
 
 
 class Elsewhere(Protocol):
@@ -133,9 +81,7 @@ class Runner:
         self._jobs: dict[Job, Live] = {}
         self._accepting: dict[str, int] = {}
         self._saver: asyncio.TimerHandle | None = None
-        self._waiting: dict[Live, float] = {}
-        self._next_expiry = 0.0
-        self._expirer: asyncio.TimerHandle | None = None
+        self._callers = Callers(loop)
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.is_draining = False
         self.started_total = 0
@@ -173,7 +119,7 @@ class Runner:
         self._check_room(live)
         live.waiters.append(waiter)
         self._admit(live)
-        self._expect(live)
+        self._callers.add(live)
         self._submit(live, is_first=False)
 
     def start_async(self, live: Live, done: Callable[[Exception | None], None]) -> None:
@@ -208,28 +154,6 @@ class Runner:
                 self._submit(live, is_first=False)
 
         self._store.accept(execution, live.flow.source, accepted)
-
-    def _expect(self, live: Live) -> None:
-        # One timer for all: setting and stopping one for each call costs more than everything else about it.
-        deadline = self._loop.time() + live.limits.wait_s
-        if not self._waiting or deadline < self._next_expiry:
-            self._next_expiry = deadline
-        self._waiting[live] = deadline
-        if self._expirer is None:
-            self._expirer = self._loop.call_later(EXPIRY_INTERVAL_S, self._expire)
-
-    def _expire(self) -> None:
-        """Sends away the callers whose wait_s is over."""
-        self._expirer = self._loop.call_later(EXPIRY_INTERVAL_S, self._expire) if self._waiting else None
-        now = self._loop.time()
-        if now < self._next_expiry or not self._waiting:
-            return
-        over = [live for live, deadline in self._waiting.items() if deadline <= now]
-        for live in over:
-            del self._waiting[live]
-            if live.stop_waiting is not None:
-                live.stop_waiting(live)
-        self._next_expiry = min(self._waiting.values(), default=0.0)
 
     def _check_room(self, live: Live) -> None:
         if self.is_draining:
@@ -361,7 +285,7 @@ class Runner:
 
     def _forget(self, live: Live) -> None:
         self._uncount(live)
-        self._waiting.pop(live, None)
+        self._callers.until.pop(live, None)
         self._live.pop(live.execution.id, None)
         if not self._live:
             for future in self._idle_waiters:
@@ -561,7 +485,7 @@ class Runner:
             self._elsewhere.release_waiters()
 
     def close(self) -> None:
-        """Stops the timer; the pool and the store are closed by their owner."""
-        for timer in (self._saver, self._expirer):
-            if timer is not None:
-                timer.cancel()
+        """Stops the timers; the pool and the store are closed by their owner."""
+        if self._saver is not None:
+            self._saver.cancel()
+        self._callers.close()

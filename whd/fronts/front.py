@@ -24,8 +24,8 @@ from .. import log as log_module
 from ..admin import Admin, live_summaries
 from ..commons import Commons
 from ..errors import WhdError
+from ..executions.live import Live
 from ..executions.record import use_front_number
-from ..executions.runner import Live
 from ..executions.store import Stored
 from ..service import Paths, Service
 from ..serving import Phase, Serving, raise_descriptor_limit

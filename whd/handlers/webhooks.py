@@ -15,8 +15,8 @@ from functools import partial
 from .. import payload
 from ..auth.authentication import check_given, keys_of_headers
 from ..errors import HttpError, InvalidKey, Misconfigured, NotFound, Overloaded, UnsupportedEncoding
+from ..executions.live import Live
 from ..executions.record import Cause, Execution, Status
-from ..executions.runner import Live
 from ..http.messages import Admission, Head, Headers, Response
 from ..payload import Parsed
 from ..pool.compiler import Code, refusal_faults
