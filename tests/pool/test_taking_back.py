@@ -95,6 +95,35 @@ def test_a_job_that_the_process_dropped_at_the_last_moment_waits_again(
         runner.run(scene(tmp_path, monkeypatch))
 
 
+async def stay_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = simple_project(folder)
+    project.options(workers=2, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
+    project.flow("acme", "spin", FLOW)
+    service = Service(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
+    await service.start()
+    hand_over_whatever_it_takes(service, monkeypatch)
+    try:
+        for _ in range(handing.SHORT_RUNS + 1):
+            await asyncio.wait_for(run(service, 0), PATIENCE_S)
+        long = run(service, 5 * PATIENCE_S)
+        await asyncio.wait_for(run(service, 0), PATIENCE_S)
+        assert (service.pool.handing.handed_total, service.pool.handing.taken_back_total) == (1, 1)
+        for _ in range(3):
+            await asyncio.wait_for(run(service, 0), PATIENCE_S)
+        assert service.pool.handing.handed_total == 1
+        assert not long.done()
+    finally:
+        await service.close()
+
+
+def test_nothing_is_handed_over_again_behind_what_turned_out_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait until the next sweep each time, beside places that are free."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(stay_long(tmp_path, monkeypatch))
+
+
 async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handing, "REVOKE_AFTER_S", PATIENCE_S)
     project = simple_project(folder)

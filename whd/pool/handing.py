@@ -33,10 +33,10 @@ REVOKE_AFTER_S = 0.01
 MAX_HANDED = 32
 HANDED_SPREAD_US = 200
 HANDED_US = 2_000
-# All of it and a revocation fit into the socket's buffer, so that no write is ever cut.
+# All of it with the job that runs, as much again for the last one, and a revocation fit into the socket's buffer: a
+# revocation is never left unsent, else nobody would know what may still begin there.
 MAX_HANDED_BYTES = 65_536
-# Of a run frame, beside the names and the input; of a job, beside the time that its process tells.
-RUN_FRAME_BYTES = 512
+# Of a job, beside the time that its process tells.
 RUN_FRAME_US = 10
 
 # A process that has nothing to do answers at once; one that does not is ended.
@@ -131,11 +131,11 @@ class Handing:
         handed = worker.handed
         before = len(handed)
         wait_us = job.code.took_us + RUN_FRAME_US
-        size = 0
+        size = job.frame_bytes
         for waiting in handed:
             assert waiting.code is not None
             wait_us += waiting.code.took_us + RUN_FRAME_US
-            size += RUN_FRAME_BYTES + len(waiting.input_json)
+            size += waiting.frame_bytes
         while len(handed) < MAX_HANDED and wait_us < most_us and size < MAX_HANDED_BYTES:
             more = self._scheduler.take_behind(job, self._fits_behind)
             if more is None:
@@ -145,7 +145,8 @@ class Handing:
             more.move(JobState.HANDED)
             more.code, more.worker, more.handed_after = code, worker, worker.revokes_sent
             handed.append(more)
-            size += hold_run(more, code, worker, is_behind=True)
+            more.frame_bytes = hold_run(more, code, worker, is_behind=True)
+            size += more.frame_bytes
             wait_us += code.took_us + RUN_FRAME_US
         if len(handed) > before:
             self.handed_total += len(handed) - before
@@ -159,6 +160,7 @@ class Handing:
             and other.user_name == job.user_name
             and other.limits is job.limits
             and len(other.input_json) < MAX_HANDED_BYTES // 2
+            and (code is job.code or len(code.frame) < MAX_HANDED_BYTES // 2)
             and other.isolation == job.isolation != "execution"
         )
 
@@ -210,6 +212,8 @@ class Handing:
         if worker.is_revoking:
             return  # what is read for the sake of one can ask for another
         worker.is_revoking = True
+        # What is to be taken back once would be again: nothing more is handed over behind this job.
+        self.short.pop(worker, None)
         worker.revokes_sent += 1
         worker.send(frame({"op": "revoke"}))
         if not worker.has_unsent:

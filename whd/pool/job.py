@@ -133,6 +133,8 @@ class Job:
     answer: bytes = b""
     # How many revocations its process had been sent when it was handed over; -1 for one that was not handed over.
     handed_after: int = -1
+    # What was written for it to its process.
+    frame_bytes: int = 0
 
     def move(self, state: JobState) -> None:
         """Changes the state along JOB_MOVES; anything else is a defect."""

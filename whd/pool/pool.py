@@ -274,7 +274,7 @@ class Pool:
         worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
         job.code, job.handed_after = code, -1
         self.begin(job, worker)
-        hold_run(job, code, worker)
+        job.frame_bytes = hold_run(job, code, worker)
         handing = self.handing
         handing.flush_soon(worker)
         handing.hand_more(job, worker, handing.spread_us)
