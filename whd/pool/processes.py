@@ -289,7 +289,12 @@ class Processes:
         self.on_idle()
 
     def discard(self, worker: Worker) -> None:
-        """Kills a process; its end is reported to `on_gone` once it is there, unless it had been given back."""
+        """Kills a process; its end is reported to `on_gone` once it is there, unless it had been given back.
+
+        Harmless for one that was told to go before, or is gone already: nobody would ever take it out of `_dying`.
+        """
+        if worker.state is WorkerState.DEAD:
+            return
         self._forget(worker)
         worker.state = WorkerState.DEAD
         worker.kill()
@@ -329,6 +334,7 @@ class Processes:
 
     def _on_fault(self, worker: Worker) -> None:
         # The socket broke or the frames did: whatever the process is now, it goes; its exit status is still to come.
+        self._forget(worker)
         worker.kill()
 
     def _bury(self, worker: Worker) -> None:
@@ -359,9 +365,11 @@ class Processes:
         log.error("the zygote ended; starting another")
         self._is_up = False
         self._forking = 0
-        for worker in list(self._workers.values()):
-            self._bury(worker)
+        # Before all else: a job that gets the place of one that ends now must not get a process that is dead as well.
         self._spares.clear()
+        self._idle.clear()
+        for worker in [*self._dying.values(), *self._workers.values()]:
+            self._bury(worker)
         self._restart_zygote()
 
     def _restart_zygote(self) -> None:

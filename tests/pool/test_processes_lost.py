@@ -1,0 +1,91 @@
+"""Processes die by themselves or with the zygote: what ran has ended with them, what waited runs all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import uvloop
+
+from tests.running import simple_project
+from whd.executions.live import Live
+from whd.executions.record import Execution
+from whd.service import Paths, Service
+
+PATIENCE_S = 30.0
+FLOW = """
+def handler(system, this, inputs):
+    this.log('ran')
+    while inputs['stays']:
+        pass
+"""
+
+
+def run(service: Service, stays: str) -> tuple[Live, asyncio.Future[Live]]:
+    """Starts an execution; the future has it once it has ended."""
+    ended: asyncio.Future[Live] = service.loop.create_future()
+    flow, _user = service.runner.resolve(service.snapshot, "acme", "stay", "kevin")
+    execution = Execution("", "acme", "stay", "kevin", "", b'{"stays":%s}' % stays.encode())
+    live = service.runner.prepare(execution, flow, service.options, "user")
+    service.runner.start(live, ended.set_result)
+    return live, ended
+
+
+async def start(folder: Path) -> Service:
+    project = simple_project(folder)
+    project.options(workers=2, spare_workers=3, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
+    project.flow("acme", "stay", FLOW)
+    service = Service(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
+    await service.start()
+    return service
+
+
+async def scene(folder: Path) -> None:
+    service = await start(folder)
+    processes = service.pool.processes
+    try:
+        running = [run(service, "true") for _ in range(2)]
+        async with asyncio.timeout(PATIENCE_S):
+            while not (processes.counts()["spare"] == 3 and all(live.execution.log for live, _ended in running)):
+                await asyncio.sleep(0.001)
+        waiting = [run(service, "false") for _ in range(4)]
+        await asyncio.sleep(0)
+        assert service.pool.scheduler.waiting == 4
+        os.kill(processes._zygote.pid, signal.SIGKILL)
+        calls = [ended for _live, ended in running + waiting]
+        lives = await asyncio.wait_for(asyncio.gather(*calls), PATIENCE_S)
+        ends = [(live.execution.status, len(live.execution.log)) for live in lives]
+        assert ends == [("ENDED_ERROR", 1)] * 2 + [("ENDED_SUCCESS", 1)] * 4
+        assert (service.pool.scheduler.running, service.pool.scheduler.waiting) == (0, 0)
+        assert not processes._dying
+    finally:
+        await service.close()
+
+
+def test_what_only_waited_runs_when_there_is_another(tmp_path: Path) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scene(tmp_path))
+
+
+async def crash(folder: Path) -> None:
+    service = await start(folder)
+    try:
+        live, ended = run(service, "true")
+        async with asyncio.timeout(PATIENCE_S):
+            while not live.execution.log:
+                await asyncio.sleep(0.001)
+        assert live.job is not None
+        assert live.job.worker is not None
+        live.job.worker.kill()
+        await asyncio.wait_for(ended, PATIENCE_S)
+        assert live.execution.status == "ENDED_ERROR"
+        assert not service.pool.processes._dying
+    finally:
+        await service.close()
+
+
+def test_nothing_is_kept_of_a_process_that_died(tmp_path: Path) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(crash(tmp_path))
