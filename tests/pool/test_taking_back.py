@@ -16,6 +16,7 @@ from whd.executions.record import Execution
 from whd.pool import frames, handing, pool
 from whd.pool.worker import Worker
 from whd.service import Paths, Service
+from whd.wire import LENGTH, frame
 
 PATIENCE_S = 20.0
 
@@ -158,3 +159,42 @@ def test_a_process_cannot_take_back_what_it_has_begun(tmp_path: Path, monkeypatc
     """A broken one that says so would have the execution run again, all that it did included, and so for ever."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(lie(tmp_path, monkeypatch))
+
+
+async def speak_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handing, "REVOKE_AFTER_S", 10 * PATIENCE_S)
+    project = simple_project(folder)
+    project.options(workers=1, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
+    project.flow("acme", "spin", FLOW)
+    service = Service(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
+    await service.start()
+    hand_over_whatever_it_takes(service, monkeypatch)
+    try:
+        for _ in range(handing.SHORT_RUNS + 1):
+            await asyncio.wait_for(run(service, 0), PATIENCE_S)
+        long, behind = run(service, 5 * PATIENCE_S), run(service, 0)
+        async with asyncio.timeout(PATIENCE_S):
+            while not (service.pool._started and next(iter(service.pool._started)).log_lines):
+                await asyncio.sleep(0.001)
+        (job,) = service.pool._started
+        worker = job.worker
+        assert worker is not None
+        assert len(worker.handed) == 1
+        calls: list[Any] = []
+        monkeypatch.setattr(service.runner, "on_call", lambda *call: calls.append(call))
+        monkeypatch.setattr(Worker, "read_last", lambda worker: service.pool._on_frame(worker, b"{}"))
+        call = frame({"op": "call", "job": job.number, "call": 1, "name": "now"}, b"{}")
+        service.pool._on_frame(worker, call[LENGTH.size :])
+        monkeypatch.undo()
+        execution = (await asyncio.wait_for(long, PATIENCE_S)).execution
+        assert (execution.status, calls) == ("ENDED_ERROR", [])
+        assert (await asyncio.wait_for(behind, PATIENCE_S)).execution.status == "ENDED_SUCCESS"
+        assert (service.pool.scheduler.running, service.pool.scheduler.waiting) == (0, 0)
+    finally:
+        await service.close()
+
+
+def test_a_call_that_something_follows_is_not_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the execution when what waits behind it is taken back: nobody hears of the call after that."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(speak_on(tmp_path, monkeypatch))

@@ -367,6 +367,8 @@ class Pool:
                 job.code.short_runs = 0
             if job.worker is not None and job.worker.handed:
                 self.handing.revoke(job.worker)
+                if job.open_call != call:
+                    return  # something followed after all, and has ended it
             job.customer.on_call(job, call, name, arguments, raw)
             if job.state is JobState.RUNNING and job.open_call == call:
                 # Not answered at once: while it waits, somebody else may run.
