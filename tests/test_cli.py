@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,18 @@ def test_webhooks_lists_endpoints_without_keys(doubling: Project) -> None:
     with running(doubling) as daemon:
         rows = document(whd(doubling, "webhooks", "--json"))
         assert rows[0]["url"].startswith(f"http://{daemon.addresses[0]}/")
+
+
+def test_too_few_processes_are_told_without_a_traceback(
+    doubling: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    folders = [f"--{name}={getattr(doubling, name)}" for name in ("config", "flows", "state")]
+    assert main(["executions", "list", *folders]) == 1
+    assert "ulimit -u" in capsys.readouterr().err
 
 
 def test_webhooks_says_which_do_not_serve(doubling: Project) -> None:

@@ -47,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"whd: {error.filename or 'standard output'}: {error.strerror}", file=sys.stderr)
         return FAULT
+    except RuntimeError as error:
+        # Thread.start has no error of its own for the limit of processes.
+        if "start new thread" not in str(error):
+            raise
+        print("whd: no thread can be started; raise the limit of processes (ulimit -u, TasksMax=)", file=sys.stderr)
+        return FAULT
     return status
 
 
