@@ -115,7 +115,7 @@ class Index:
     def check_usable(self, *, options_too: bool = True) -> None:
         """Raises ConfigError without a config/ folder, and with `options_too` for a whd.yaml without a good version."""
         if fault := self._folder_faults.get(self.config_dir):
-            raise ConfigError(f"{fault}; name the folder with --config")
+            raise ConfigError(f"{fault}; make it, or name another one with --config")
         path = os.path.join(self.config_dir, "whd.yaml")
         entry = self._table.get(path)
         if options_too and entry is not None and entry.good is None:
