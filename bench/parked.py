@@ -158,28 +158,33 @@ def pss_bytes(pid: int) -> int | None:
 # A daemon for each number of calls --------------------------------------------------------------------------------
 
 
-def options_for(calls: int) -> tuple[str, ...]:
-    """Lines of whd.yaml that so many calls at once need."""
+def options_for(calls: int, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Lines of whd.yaml that so many calls at once need; an option of `extra` stands before ours."""
     # A quarter of the processes is kept for child executions.
     max_workers = max(2048, (calls + SPARE_PROCESSES) * 4 // 3 + 1)
-    return (
+    needed = (
         f"max_workers: {max_workers}",
         f"max_queue: {max(1000, calls)}",
         f"max_connections: {calls + 1000}",
         # In the round for the memory, flows sleep longer than callers wait by default.
         f"wait_s: {MEMORY_SLEEP_S + PATIENCE_S:g}",
     )
+    return tuple({line.partition(":")[0]: line for line in (*needed, *extra)}.values())
 
 
-def measure(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """A row for each number of calls. Raises BenchError, targets.TargetError."""
-    return [_measure(calls, settings, progress) for calls in settings.calls]
+def measure(settings: Settings, progress: Progress, options: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """A row for each number of calls; `options`: lines of whd.yaml. Raises BenchError, targets.TargetError."""
+    _raise_file_limit()
+    try:
+        return [_measure(calls, settings, progress, options) for calls in settings.calls]
+    except TimeoutError:
+        raise BenchError("not all were answered in time") from None
 
 
-def _measure(calls: int, settings: Settings, progress: Progress) -> dict[str, Any]:
+def _measure(calls: int, settings: Settings, progress: Progress, options: tuple[str, ...]) -> dict[str, Any]:
     rounds: list[dict[str, float]] = []
     memory: dict[str, int | None] = {}
-    with runs.turn(), _daemon(calls) as server:
+    with runs.turn(), _daemon(calls, options) as server:
         # So that the flow is compiled, as it is but once.
         asyncio.run(_call(server.port, 0, 0))
         for number in range(settings.rounds):
@@ -195,12 +200,12 @@ def _measure(calls: int, settings: Settings, progress: Progress) -> dict[str, An
 
 
 @contextlib.contextmanager
-def _daemon(calls: int) -> Iterator[targets.Running]:
+def _daemon(calls: int, options: tuple[str, ...]) -> Iterator[targets.Running]:
     with tempfile.TemporaryDirectory(prefix="whd-bench-") as name:
         folder = Path(name)
         settings = folder / "config" / "acme" / "settings"
         settings.mkdir(parents=True)
-        (folder / "config" / "whd.yaml").write_text("".join(f"{line}\n" for line in options_for(calls)))
+        (folder / "config" / "whd.yaml").write_text("".join(f"{line}\n" for line in options_for(calls, options)))
         (folder / "config" / "acme" / "users.yaml").write_text("kevin:\n  flows: [parked]\n")
         (settings / "client.webhook.parked.yaml").write_text("flow_name: parked\nuser_name: kevin\n")
         flow = folder / "flows" / "acme" / "parked.py"
@@ -290,7 +295,6 @@ def main(arguments: list[str] | None = None) -> int:
         settings = settings_of(options)
     except ValueError as error:
         command.error(str(error))
-    _raise_file_limit()
     return runs.guarded("parked.py", lambda: _report(settings, options.json))
 
 
@@ -299,8 +303,6 @@ def _report(settings: Settings, json_file: Path | None) -> int:
     progress = Progress(len(settings.calls) * (settings.rounds + settings.memory), sys.stderr)
     try:
         document["rows"] = measure(settings, progress)
-    except TimeoutError:
-        raise BenchError("not all were answered in time") from None
     finally:
         progress.end()
     print(markdown(document))

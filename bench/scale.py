@@ -7,6 +7,7 @@
   connections  1 … 1,024, beside the floor "h11 + one warm worker"
   cold         first call of a client without a worker, a changed flow's first call, daemon start to first answer
   accepts      async calls: 202s per second, each synced to disk before
+  parked       1,000 and 2,000 sync callers at once whose flows sleep: the last answer, memory (parked.py has more)
   soak         an open loop at 70 % of the maximum for a minute: tails, errors, growth of memory
 
 Where a ratio is claimed, what is compared runs in turn in each round, and the figure is the median of the rounds' own
@@ -28,17 +29,35 @@ if not __package__:
 
 from bench import runs, sheet
 from bench.progress import Progress
-from bench.scaling import accepts, cold, connections, history, payloads, soak, webhooks
+from bench.scaling import accepts, cold, connections, history, parked, payloads, soak, webhooks
 from bench.scaling.context import Context
 
 TITLE = "whd as things grow"
 SECTIONS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (webhooks, history, payloads, connections, cold, accepts, soak)
+    for module in (webhooks, history, payloads, connections, cold, accepts, parked, soak)
 }
 # The sections' steps differ; the bar's end is an estimate of this many.
-_STEPS = {"webhooks": 26, "history": 24, "payloads": 55, "connections": 60, "cold": 10, "accepts": 5, "soak": 3}
-_QUICK_STEPS = {"webhooks": 5, "history": 4, "payloads": 7, "connections": 6, "cold": 6, "accepts": 1, "soak": 3}
+_STEPS = {
+    "webhooks": 26,
+    "history": 24,
+    "payloads": 55,
+    "connections": 60,
+    "cold": 10,
+    "accepts": 5,
+    "parked": 8,
+    "soak": 3,
+}
+_QUICK_STEPS = {
+    "webhooks": 5,
+    "history": 4,
+    "payloads": 7,
+    "connections": 6,
+    "cold": 6,
+    "accepts": 1,
+    "parked": 2,
+    "soak": 3,
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.running import ROOT, Project, RunningDaemon, running, wait_for
-from whd.cli import build_parser, options_help
+from whd.cli import build_parser, main, options_help
 from whd.settings.options import OPTION_NAMES
 
 FLOW = """
@@ -146,6 +147,26 @@ def test_webhooks_lists_endpoints_without_keys(doubling: Project) -> None:
         assert rows[0]["url"].startswith(f"http://{daemon.addresses[0]}/")
 
 
+def test_too_few_processes_are_told_without_a_traceback(
+    doubling: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    folders = [f"--{name}={getattr(doubling, name)}" for name in ("config", "flows", "state")]
+    assert main(["executions", "list", *folders]) == 1
+    assert "ulimit -u" in capsys.readouterr().err
+
+
+def test_webhooks_says_which_do_not_serve(doubling: Project) -> None:
+    doubling.webhook("acme", "gone", flow_name="double", user_name="kevin", enabled=False)
+    doubling.webhook("acme", "bad", flow_name="double", methods=[])
+    table = whd(doubling, "webhooks").stdout
+    states = {line.split()[0].rpartition("/")[2]: line.split()[-1] for line in table.splitlines()[1:]}
+    assert states == {"double": "on", "gone": "off", "bad": "broken"}
+
+
 def test_check_of_a_good_project_is_silent(doubling: Project) -> None:
     doubling.config.joinpath("acme/settings/client.webhook.double.yaml").chmod(0o600)
     result = whd(doubling, "check")
@@ -162,6 +183,7 @@ def test_check_names_every_fault_and_warns(doubling: Project) -> None:
     result = whd(doubling, "check")
     assert result.returncode == 1
     lines = result.stdout.splitlines()
+    assert "3 faults, 3 warnings" in result.stderr
 
     def line(*texts: str) -> str:
         found = [line for line in lines if all(text in line for text in texts)]
@@ -237,6 +259,19 @@ def test_units_prints_units(doubling: Project) -> None:
     assert "[Service]" in text
     assert "Type=notify" in text
     assert set(document(whd(doubling, "units", "--json"))) >= {"whd.service", "whd.socket"}
+
+
+def test_units_names_the_command_that_runs_and_says_if_the_service_cannot_see_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command, directive in (
+        ("/home/kevin/whd/.venv/bin/whd", "ProtectHome=yes"), ("/tmp/x/whd", "PrivateTmp=yes"), ("/opt/whd/bin/whd", "")
+    ):  # fmt: skip
+        monkeypatch.setattr(sys, "argv", [command, "units"])
+        assert main(["units"]) == 0
+        printed = capsys.readouterr()
+        assert f"ExecStart={command} serve" in printed.out
+        assert f"{directive} hides it" in printed.err if directive else not printed.err
 
 
 def test_serve_help_lists_every_option() -> None:

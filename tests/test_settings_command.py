@@ -51,7 +51,7 @@ def test_list_show_set_and_unset(either: Project) -> None:
 
     result = whd(either, "settings", "set", "app.greeting", "--client", "acme", "{en: hi, at: 2026-11-23}")
     assert result.returncode == 0
-    assert "saved by an operator" in result.stdout
+    assert result.stdout.startswith("acme: app.greeting, saved by an operator at 2")
     assert f"stands before {file}" in result.stderr
     row = listed(either)["app.greeting"]
     assert (row["value"], row["source"], row["hides"]) == (

@@ -6,7 +6,6 @@ routes.ROUTES; its handler checks it, the webhook's or execution's key being kno
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -18,8 +17,6 @@ from .handlers.probes import HealthHandler, ReadyHandler
 from .handlers.webhooks import WebhookHandler
 from .http.messages import Admission, Head, Respond, Response
 from .settings.model import Snapshot
-
-log = logging.getLogger("whd.app")
 
 
 class Handler(Protocol):
@@ -80,7 +77,5 @@ class App:
         return outcome
 
     def problem(self, error: HttpError) -> Response:
-        """Of Application: the one mapping from error to answer; what only the operator may read is logged."""
-        if error.log_detail != error.detail:
-            log.warning("%d %s: %s", error.status, error.code, error.log_detail)
+        """Of Application."""
         return problem_response(error)

@@ -47,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"whd: {error.filename or 'standard output'}: {error.strerror}", file=sys.stderr)
         return FAULT
+    except RuntimeError as error:
+        # Thread.start has no error of its own for the limit of processes.
+        if "start new thread" not in str(error):
+            raise
+        print("whd: no thread can be started; raise the limit of processes (ulimit -u, TasksMax=)", file=sys.stderr)
+        return FAULT
     return status
 
 
@@ -65,9 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     help_text = "also print, for each webhook, what its user may do (with --json: an object of faults and webhooks)"
     checking.add_argument("-v", "--verbose", action="store_true", help=help_text)
     _add(subparsers, "webhooks", commands.webhooks, "the endpoints: URL, flow, user, whether a key is needed")
-    _add(subparsers, "status", commands.status, "of the running daemon")
+    _add(subparsers, "status", commands.status, "what the running daemon does, and what is wrong")
     _add(subparsers, "doctor", commands.doctor, "which isolation layers work on this host, and why not")
-    _add(subparsers, "units", commands.units, "print the systemd units")
+    _add(subparsers, "units", commands.units, "print the systemd units, which take /etc/whd and /var/lib/whd")
     return parser
 
 
@@ -109,7 +115,7 @@ def options_help() -> str:
     lines = ["options of config/whd.yaml, with their defaults (* a webhook may tighten it for itself):", ""]
     for option in option_fields():
         default = getattr(Options(), option.name)
-        shown = str(list(default)).replace("'", "") if isinstance(default, tuple) else str(default)
+        shown = str(list(default)).replace("'", "") if isinstance(default, tuple) else str(default).removesuffix(".0")
         mark = "*" if option.name in LIMIT_NAMES else " "
         live = "" if option.metadata["live"] else " (a change needs a restart)"
         lines.append(f" {mark} {option.name}: {shown.lower() if isinstance(default, bool) else shown}")
@@ -123,7 +129,11 @@ def _add_run(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("flow", metavar="FLOW")
     parser.add_argument("--user", required=True, metavar="NAME", help="whose permissions it has")
     parser.add_argument(
-        "--input", default="null", metavar="JSON|@FILE|-", help="its input_value: JSON, @ and a file, or - for stdin"
+        "--input",
+        default="null",
+        metavar="JSON|@FILE|-",
+        help="its input_value: JSON, @ and a file, or - for stdin; a webhook's flow\n"
+        """looks for what was sent in `json`: --input '{"json": {"name": "Ada"}}'""",
     )
 
 

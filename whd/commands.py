@@ -62,7 +62,8 @@ def check(paths: Paths, given: argparse.Namespace) -> int:
             for line in explain.in_short(checked.webhooks):
                 print(tables.printable(line), file=sys.stderr)
         broken = sum(not fault.is_warning for fault in faults)
-        print(f"{broken} faults, {len(faults) - broken} warnings" if faults else "no faults", file=sys.stderr)
+        summary = f"{tables.count(broken, 'fault')}, {tables.count(len(faults) - broken, 'warning')}"
+        print(summary if faults else "no faults", file=sys.stderr)
     return FAULT if any(not fault.is_warning for fault in faults) else OK
 
 
@@ -97,7 +98,7 @@ def _read_input(text: str) -> Any:
     except OSError as error:
         raise UsageError(f"--input: {error.filename}: {error.strerror}") from None
     except (BadPayload, UnicodeDecodeError) as error:
-        raise UsageError(f"--input is not JSON: {error}") from None
+        raise UsageError(f"--input is not JSON: {str(error).removeprefix('the body is not JSON: ')}") from None
 
 
 def webhooks(paths: Paths, given: argparse.Namespace) -> int:
@@ -124,10 +125,17 @@ def webhooks(paths: Paths, given: argparse.Namespace) -> int:
     if given.json:
         _print_json(rows)
     else:
-        head = ("URL", "FLOW", "USER", "KEY")
-        cells = [(row["url"], row["flow_name"], row["user_name"], row["key_required"]) for row in rows]
+        head = ("URL", "FLOW", "USER", "KEY", "STATE")
+        cells = [
+            (row["url"], row["flow_name"], row["user_name"], row["key_required"], _webhook_state(row)) for row in rows
+        ]
         _print_table(head, cells)
     return OK
+
+
+def _webhook_state(row: dict[str, Any]) -> str:
+    """`broken` has no good version and answers 503; `off` has `enabled: false` and answers 404."""
+    return "broken" if row["flow_name"] is None else "on" if row["enabled"] else "off"
 
 
 def _base_url(address: str) -> str:
@@ -269,9 +277,8 @@ def _print_setting(row: dict[str, Any], given: argparse.Namespace) -> None:
     if given.json:
         _print_json(row)
         return
-    print(
-        f"{row['client']}: {row['name']}, from {row['source']}" + (f" at {row['saved_at']}" if row["saved_at"] else "")
-    )
+    origin = f"{row['source']} at {row['saved_at']}" if row["saved_at"] else f"from {row['source']}"
+    print(f"{row['client']}: {row['name']}, {origin}")
     print(json.dumps(row["value"], indent=2))
 
 
@@ -289,7 +296,8 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
     lines = [
         f"whd {document['version']}, pid {document['pid']}, {document['state']} for {document['uptime_s']} s",
         f"listens on {', '.join(document['addresses'])}, {_fronts(document['processes'])}",
-        f"{document['clients']} clients, {document['webhooks']} webhooks, settings snapshot {document['snapshot']}",
+        f"{tables.count(document['clients'], 'client')}, {tables.count(document['webhooks'], 'webhook')}, "
+        f"settings snapshot {document['snapshot']}",
         f"executions: {executions['running']} running on {executions['places']} places, "
         f"{executions['waiting']} waiting, {executions['started']} started",
         f"refused: {document['refused_calls']} requests of flows, by permission",
@@ -350,13 +358,26 @@ def _required_layers(paths: Paths) -> tuple[str, ...]:
 
 def units(paths: Paths, given: argparse.Namespace) -> int:
     """Prints the systemd units, each under a comment with the file that it belongs in."""
-    texts = systemd.unit_texts(shutil.which("whd") or str(Path(sys.argv[0]).resolve()))
+    command = _own_command()
+    texts = systemd.unit_texts(command)
+    if directive := systemd.hides(command):
+        print(
+            f"whd: warning: the service cannot run {command}: {directive} hides it; install whd elsewhere, "
+            "as in python3 -m venv /opt/whd && /opt/whd/bin/pip install .",
+            file=sys.stderr,
+        )
     if given.json:
         _print_json(texts)
     else:
         for name, text in texts.items():
             print(f"# ---- {name} ----\n{text}")
     return OK
+
+
+def _own_command() -> str:
+    """The absolute path of the `whd` that runs now: another one may come first on PATH."""
+    own = os.path.abspath(sys.argv[0])
+    return own if os.path.basename(own) == "whd" else shutil.which("whd") or own
 
 
 def _operate(paths: Paths, operation: str, arguments: dict[str, Any], *, alone: dict[str, Any] | None = None) -> Any:

@@ -163,6 +163,17 @@ def _listening(descriptor: int, name: str) -> socket.socket:
     return opened
 
 
+def hides(path: str) -> str:
+    """The directive of the service for which it does not see `path`, systemd.exec(5); "" if it does."""
+    for directive, folders in (
+        ("ProtectHome=yes", ("/home", "/root", "/run/user")),
+        ("PrivateTmp=yes", ("/tmp", "/var/tmp")),
+    ):
+        if path.startswith(tuple(f"{folder}/" for folder in folders)):
+            return directive
+    return ""
+
+
 def unit_texts(
     command_path: str,
     *,

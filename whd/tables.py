@@ -61,6 +61,11 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def count(number: int, thing: str) -> str:
+    """`1 fault`, `2 faults`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def local_time(stamp: str | None) -> str:
     """An RFC 3339 time as the person's own clock shows it."""
     if not stamp:

@@ -9,7 +9,7 @@ import pytest
 
 from bench import runs, scale, sheet
 from bench.progress import Progress
-from bench.scaling import accepts, cold, connections, history, payloads, soak, webhooks
+from bench.scaling import accepts, cold, connections, history, parked, payloads, soak, webhooks
 from bench.scaling.context import Context
 
 
@@ -67,6 +67,14 @@ def test_accepts(context):
     assert goals(section)["p99 under 100 ms"].met in (True, False)
 
 
+def test_parked(context, monkeypatch):
+    monkeypatch.setattr(parked, "settings", lambda context: parked.parked.Settings((3, 6), 0.2, 1, memory=False))
+    section = parked.measure(context)
+    assert [line[0] for line in section.table[1]] == ["3", "6"]
+    assert all(seconds >= 0.2 for _, seconds in section.charts[0].series["whd"])
+    assert not section.goals, "of 1,000 callers nothing is known"
+
+
 def test_soak(context, monkeypatch):
     monkeypatch.setattr(soak, "soak_s", lambda context: 0.5)
     monkeypatch.setattr(soak, "SAMPLE_EVERY_S", 0.1)
@@ -100,6 +108,13 @@ def test_a_report_has_table_goals_json_and_a_page():
     page = sheet.html_page(json.loads(json.dumps(document)))
     assert "<svg" in page
     assert "&lt;whd&gt;" in page
+
+
+def test_options_of_whd_reach_parked_flows_too():
+    lines = parked.parked.options_for(10, ("max_queue: 5000", "workers: 3"))
+    assert "max_queue: 5000" in lines
+    assert "workers: 3" in lines
+    assert not [line for line in lines if line == "max_queue: 1000"]
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["--rounds", "0"], ["--seconds", "0"], ["--option", "x"]])

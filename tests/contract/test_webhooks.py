@@ -461,6 +461,16 @@ def test_what_cannot_work_is_503_misconfigured(
     wait_for(lambda: any(name in fault or "nobody" in fault for fault in daemon.ask("status")["faults"]), "the fault")
 
 
+def test_the_log_names_the_file_and_line_of_a_flow_that_is_refused(
+    shared_project: Project, daemon: RunningDaemon
+) -> None:
+    shared_project.flow("acme", "evals", "def handler(system, this):\n    eval('1')\n")
+    shared_project.webhook("acme", "evals")
+    path = shared_project.flows / "acme" / "evals.py"
+    wait_for(lambda: daemon.get("/api/webhook/acme/evals").status == 503, "the refusal")
+    wait_for(lambda: f"503 misconfigured: {path}:2: `eval` is not available" in daemon.log, "its line in the log")
+
+
 def test_probes_need_no_key_and_tell_no_name(daemon: RunningDaemon) -> None:
     alive, ready = daemon.get("/healthz"), daemon.get("/readyz")
     assert alive.status == ready.status == 200

@@ -105,6 +105,11 @@ def test_a_port_in_use_is_an_error_that_says_so(make, running):
         make().start(running.address)
 
 
+def test_an_address_of_another_machine_is_an_error_that_says_so(make):
+    with pytest.raises(ConfigError, match="this machine has no such address"):
+        make().start("192.0.2.1:0")  # RFC 5737: of documentation alone
+
+
 @pytest.mark.parametrize(
     ("address", "said"),
     [

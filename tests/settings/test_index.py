@@ -176,7 +176,7 @@ class TestReading:
 
     def test_without_config_there_is_nothing_to_serve(self, tmp_path: Path) -> None:
         (tmp_path / "flows").mkdir()
-        with pytest.raises(ConfigError, match=r"config: there is no such folder.*--config"):
+        with pytest.raises(ConfigError, match=r"config: there is no such folder.*make it, or .*--config"):
             Index(str(tmp_path / "config"), str(tmp_path / "flows")).load()
         (tmp_path / "config").write_text("")
         with pytest.raises(ConfigError, match="is not a folder"):

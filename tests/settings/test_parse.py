@@ -16,6 +16,8 @@ from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_u
 
 OPTIONS = Options()
 MINIMAL = "flow_name: signup\nuser_name: kevin\n"
+_WEBHOOK_FIELDS = {"flow_name", "user_name", "key", "enabled", "methods", "isolation", "show_script", *LIMIT_NAMES}
+ONE_OF_A_WEBHOOKS = f"expected one of {', '.join(sorted(_WEBHOOK_FIELDS))}"
 
 
 def webhook_of(text: str, options: Options = OPTIONS) -> tuple[Webhook, tuple[Fault, ...]]:
@@ -57,7 +59,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("text", "fault"),
         [
-            ("worker: 3\n", "whd.yaml:1: worker: unknown field; expected a field that the documentation lists"
+            ("worker: 3\n", "whd.yaml:1: worker: unknown field; expected an option that `whd serve --help` lists"
              " - did you mean workers?"),
             ("workers: 3.5\n", "whd.yaml:1: workers: is 3.5; expected a whole number"),
             ("workers: '3'\n", "whd.yaml:1: workers: is the text '3'; expected a whole number, without quotes"),
@@ -165,10 +167,9 @@ class TestWebhook:
     @pytest.mark.parametrize(
         ("line", "fault"),
         [
-            ("flwo_name: x", "flwo_name: unknown field; expected a field that the documentation lists"
-             " - did you mean flow_name?"),
-            ("Key: x", "Key: unknown field; expected a field that the documentation lists - did you mean key?"),
-            ("workers: 3", "workers: unknown field; expected a field that the documentation lists"),
+            ("flwo_name: x", f"flwo_name: unknown field; {ONE_OF_A_WEBHOOKS} - did you mean flow_name?"),
+            ("Key: x", f"Key: unknown field; {ONE_OF_A_WEBHOOKS} - did you mean key?"),
+            ("workers: 3", f"workers: unknown field; {ONE_OF_A_WEBHOOKS}"),
             ("enabled: 'no'", "enabled: is the text 'no'; expected true or false, without quotes"),
             ("methods: POST", "methods: is text; expected a list, as in ['POST']"),
             ("methods: []", "methods: is an empty list; expected GET, POST or both;"

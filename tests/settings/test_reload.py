@@ -532,13 +532,14 @@ class TestReloader:
         caplog.set_level(logging.INFO, "whd.settings")
         tree.webhook("x")
         async with watching(tree, polls=polls) as watched:
-            tree.write("config/whd.yaml", "processes: 3\ntimeout_s: 7\n")
+            tree.write("config/whd.yaml", "processes: 3\nlisten: [127.0.0.1:1]\ntimeout_s: 7\n")
             snapshot = await watched.until(lambda snapshot: snapshot.options.timeout_s == 7)
             assert snapshot.options.processes == 0
             webhook = snapshot.clients["acme"].webhooks["x"]
             assert isinstance(webhook, Webhook)
             assert webhook.limits.timeout_s == 7
         assert "processes: changed from 0 and needs a restart" in caplog.text
+        assert "listen: changed from [127.0.0.1:8080] and needs a restart" in caplog.text
 
     @on_loop
     async def test_each_reload_is_one_line_and_each_fault_is_said_once(

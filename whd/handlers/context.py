@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from ..http.messages import Headers, Response
 from ..pool.pool import Pool
 from ..settings.model import Snapshot, Webhook
 from ..settings.reload import Reloader
+
+log = logging.getLogger("whd.handlers")
 
 JSON_HEADERS: Headers = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 PROBLEM_HEADERS: Headers = ((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
@@ -46,7 +49,9 @@ def json_response(status: int, document: Any, headers: Headers = ()) -> Response
 
 
 def problem_response(error: HttpError) -> Response:
-    """RFC 9457: the one mapping from an error to its answer."""
+    """RFC 9457: the one mapping from an error to its answer; what only the operator may read is logged."""
+    if error.log_detail != error.detail:
+        log.warning("%d %s: %s", error.status, error.code, error.log_detail)
     document = {
         "type": "about:blank",
         "title": error.title,

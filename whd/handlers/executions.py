@@ -67,10 +67,10 @@ class ExecutionHandler:
             response = await self._response(call)
         except HttpError as error:
             response = problem_response(error)
-        except Exception as error:
+        except Exception:
             # A task has nobody above it: without an answer here the caller would wait for ever.
             log.exception("the status of %s", call.execution_id)
-            response = problem_response(HttpError("internal error", log_detail=repr(error)))
+            response = problem_response(HttpError("internal error"))
         respond(response)
 
     async def _response(self, call: StatusCall) -> Response:

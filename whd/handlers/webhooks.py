@@ -144,8 +144,9 @@ class WebhookHandler:
         flow, user = call.resolved
         webhook = call.webhook
         if code.refusal:
-            self._context.reloader.flow_fault(flow, refusal_faults(flow, code.refusal)[0])
-            raise Misconfigured("the webhook is misconfigured", log_detail=f"{flow.path}: {code.refusal}")
+            fault = refusal_faults(flow, code.refusal)[0]
+            self._context.reloader.flow_fault(flow, fault)
+            raise Misconfigured("the webhook is misconfigured", log_detail=str(fault))
         if call.head.method == "HEAD":
             # As GET without the body, and nothing runs: there is no execution whose length could be told.
             respond(json_response(202 if call.is_async else 200, {}))

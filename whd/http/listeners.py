@@ -133,6 +133,8 @@ def _bind_failure(error: OSError) -> str:
         return "another process listens there; end it or choose another address"
     if error.errno == errno.EACCES:
         return "not allowed; ports below 1024 and other users' folders need more rights"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine has no such address; `ip address` lists those that it has"
     return os.strerror(error.errno) if error.errno else str(error)
 
 

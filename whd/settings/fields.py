@@ -78,7 +78,8 @@ def known_fields(
                 line,
                 f"{within}.{name[:60]}".strip(".") if can_be_shown else within,
                 "unknown field",
-                f"one of {', '.join(sorted(names))}" if len(names) <= 8 else "a field that the documentation lists",
+                # Whatever has more is whd.yaml.
+                f"one of {', '.join(sorted(names))}" if len(names) <= 20 else "an option that `whd serve --help` lists",
                 meant,
             )
     return fields

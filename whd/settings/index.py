@@ -115,7 +115,7 @@ class Index:
     def check_usable(self, *, options_too: bool = True) -> None:
         """Raises ConfigError without a config/ folder, and with `options_too` for a whd.yaml without a good version."""
         if fault := self._folder_faults.get(self.config_dir):
-            raise ConfigError(f"{fault}; name the folder with --config")
+            raise ConfigError(f"{fault}; make it, or name another one with --config")
         path = os.path.join(self.config_dir, "whd.yaml")
         entry = self._table.get(path)
         if options_too and entry is not None and entry.good is None:
@@ -401,7 +401,7 @@ class Index:
                 kept[option.name] = now
         path = displayed(os.path.join(self.config_dir, "whd.yaml"))
         self._restart_faults = tuple(
-            Fault(path, 0, name, f"changed from {now} and needs a restart", is_warning=True)
+            Fault(path, 0, name, f"changed from {_as_yaml(now)} and needs a restart", is_warning=True)
             for name, now in kept.items()
         )
         return replace(options, **kept)
@@ -474,6 +474,11 @@ class Index:
         for some in (*self._faulty.values(), *(table.faults for table in self._clients.values())):
             faults += some
         return tuple(sorted(faults, key=in_order))
+
+
+def _as_yaml(value: Any) -> str:
+    """An option's value as whd.yaml has it; a tuple is a list there."""
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool | None:
