@@ -7,6 +7,7 @@ flow's own errors ends the process; the daemon replaces it.
 from __future__ import annotations
 
 import base64
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from time import monotonic_ns
 from typing import Any, NoReturn
 
 from ..wire import LENGTH, MAX_CONTEXTS, frame
-from . import isolation, parsing
+from . import isolation, memory, parsing
 from .channel import EXIT_DAEMON_GONE, EXIT_PROTOCOL, Channel, leave
 from .compiler import Refused, compile_flow
 from .program import Program, dump_code, load_program
@@ -74,6 +75,9 @@ class Worker:
         head, _value = self._channel.next()
         if head["op"] != "bind":
             leave(EXIT_PROTOCOL)
+        if head.get("nice"):
+            os.nice(head["nice"])
+        memory.keep_freed(memory.KEPT_DIGESTING_BYTES if head.get("nice") else memory.KEPT_BYTES)
         reports = isolation.wall_worker_bind(head["memory_bytes"], head["cpu_s"], self._config)
         required = self._config.get("require", ())
         # The zygote's trial at the start vouches for the host; each worker still looks at its own wall.
