@@ -60,6 +60,6 @@ class MemoryWatch:
         """What is held now is no execution's."""
         self._most_bytes = held_bytes() + LEFT_BYTES
 
-    def has_grown(self) -> bool:
-        """Whether more than LEFT_BYTES have been added since."""
-        return held_bytes() > self._most_bytes > 0
+    def has_grown(self, rightly_bytes: int) -> bool:
+        """Whether more than LEFT_BYTES have been added since, beside `rightly_bytes`."""
+        return held_bytes() - rightly_bytes > self._most_bytes > 0
