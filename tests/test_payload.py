@@ -10,6 +10,7 @@ import pytest
 
 from whd import payload
 from whd.errors import BadPayload, TooLarge
+from whd.payload import MAX_DEPTH
 
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -49,6 +50,47 @@ def members(body: bytes, content_type: str = "", *, has_key: bool = False) -> An
 )
 def test_each_kind_of_body(body: bytes, content_type: str, expected: Any) -> None:
     assert members(body, content_type) == expected
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+@pytest.mark.parametrize(
+    ("body", "content_type", "passed_on"),
+    [
+        (b'{"a": 1}', JSON_TYPE, b'{"a": 1}'),
+        (b'\xef\xbb\xbf{"a": 1}', JSON_TYPE, b'{"a": 1}'),
+        ('{"key": "grüß", "a": "ß"}'.encode(), JSON_TYPE, ' "a": "ß"}'.encode()),
+        ('\ufeff{"key": "grüß", "a": "ß"}'.encode(), JSON_TYPE, ' "a": "ß"}'.encode()),
+        (b'{"a": 1, "key": "x"}', JSON_TYPE, b""),
+        (b"a=1", FORM_TYPE, b""),
+        ("grüß".encode(), "text/plain", "grüß".encode()),
+        (b'"quoted" \\', "text/plain", b""),
+        (b"\xff", "text/plain", b""),
+    ],
+)
+def test_what_needs_no_change_is_passed_on_as_it_came(
+    body: bytes, content_type: str, passed_on: bytes, kind: Any
+) -> None:
+    begin, rest_from, end, keys = payload.parse_in_pieces(kind(body), content_type, has_key=True)
+    assert body[rest_from:] == passed_on
+    parsed = payload.parse(kind(body), content_type, has_key=True)
+    assert (begin + body[rest_from:] + end, keys) == (parsed.members_json, parsed.keys)
+
+
+@pytest.mark.parametrize("repeats", [1, 2000])
+@pytest.mark.parametrize("character", [*map(chr, range(32)), '"', "\\", "/", "\x7f", "é", "\u2028", "\U0001f600"])
+def test_every_character_of_a_text_arrives(character: str, repeats: int) -> None:
+    text = f'a{character}b\\n\n"{character}' * repeats
+    assert members(text.encode(), "text/plain") == {"json": None, "data": text}
+
+
+@pytest.mark.parametrize("around", [("[", "]"), ('{"a":', "}"), ('[[],{"a":', "}]")])
+def test_too_many_levels_are_found_in_a_long_text(around: tuple[str, str]) -> None:
+    levels = 2 * MAX_DEPTH
+    deep = around[0] * levels + json.dumps("x" * 20_000) + around[1] * levels
+    with pytest.raises(BadPayload, match="nested more"):
+        payload.decode_strict(deep)
+    wide = "[" + ",".join(around[0] + "1" + around[1] for _ in range(10_000)) + "]"
+    assert len(payload.decode_strict(wide)) == 10_000
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ as JSON white space. The value travels as text, so that the daemon can check it 
 No pickle, no marshal: a worker is hostile. Nothing here does I/O or interprets a head. The ops, with their members:
 
 daemon to worker
-    bind     client, user, memory_bytes, cpu_s      first frame of all; limits are set, then the last of the wall
+    bind     client, user, memory_bytes, cpu_s, nice   first frame of all; limits are set, then the last of the wall
     code     hash, flow, path, source, code          a compiled flow (base64 marshal), once per worker and hash
     compile  hash, flow, path, source                only to a worker that does nothing else
     parse    job, content_type, has_key, gunzip_limit, start + value   only to a worker that does nothing else;
@@ -22,7 +22,9 @@ daemon to worker
 
 worker to daemon
     compiled hash, code, warnings, asks                 or refused: hash, text
-    parsed   job, keys + value: start, and Parsed.members_json      or: job, error (text), status (400 or 413)
+    parsed   job, keys, [rest_from, begin_bytes] + value: start, Parsed.members_json and a closing brace; with
+             rest_from the body from there on belongs behind the value's first begin_bytes
+             or: job, error (text), status (400 or 413)
     checked  job, [error: text]
     call     job, call, name, [raw_bytes] + value: arguments; its last raw_bytes are what is large, as it is: a file's
              content, the JSON text of a child's input
@@ -123,10 +125,12 @@ def split_raw(head: dict[str, Any], value: bytes) -> tuple[bytes, bytes]:
 class FrameReader:
     """Cuts a byte stream into frames. `limit_bytes` bounds one frame: what announces more is refused unread."""
 
-    __slots__ = ("_buffer", "limit_bytes")
+    __slots__ = ("_buffer", "_filled", "_large", "limit_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self._buffer = bytearray()
+        self._large: bytearray | None = None
+        self._filled = 0
         self.limit_bytes = limit_bytes
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -162,6 +166,32 @@ class FrameReader:
         view.release()
         del buffer[:position]
         return frames
+
+    def room(self) -> memoryview | None:
+        """Where the rest of a large frame may be read into, as an alternative to feed(); None if none is under way.
+
+        For a peer that is trusted: all of the announced size is allocated at once. Call filled() with what was read.
+        """
+        if self._large is None:
+            buffer = self._buffer
+            if len(buffer) < 4:
+                return None
+            (length,) = LENGTH.unpack_from(buffer)
+            if not LARGE_BYTES <= length <= self.limit_bytes:
+                return None
+            self._large = bytearray(length)
+            self._filled = len(buffer) - 4
+            self._large[: self._filled] = memoryview(buffer)[4:]
+            self._buffer = bytearray()
+        return memoryview(self._large)[self._filled :]
+
+    def filled(self, size: int) -> list[bytes]:
+        """So much was read into the room; the frame, as feed() gives it, once that is all of it."""
+        self._filled += size
+        if self._large is None or self._filled < len(self._large):
+            return []
+        frame, self._large = self._large, None
+        return [cast("bytes", frame)]
 
     @property
     def pending_bytes(self) -> int:

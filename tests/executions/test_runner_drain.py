@@ -40,21 +40,54 @@ class SlowStore:
     def __init__(self) -> None:
         self.waiting: list[Any] = []
 
+    def save_nowait(self, _execution: Execution, _script: str | None) -> None:
+        return
+
+    def when_room(self, done: Any) -> None:
+        self.waiting.append(done)
+
     def accept(self, _execution: Execution, _script: str | None, done: Any) -> None:
         self.waiting.append(done)
+
+
+def new_runner(store: SlowStore, options: Options) -> Runner:
+    return Runner(
+        asyncio.get_running_loop(),
+        cast(Any, Pool()),
+        cast(Any, store),
+        cast(Any, None),
+        cast(Any, None),
+        BufferBudget(lambda: options.max_buffered_bytes),
+    )
+
+
+def test_the_end_of_a_large_execution_is_told_when_the_store_has_room() -> None:
+    async def run() -> None:
+        store, options = SlowStore(), Options()
+        runner = new_runner(store, options)
+        flow = Flow("acme", "fine", "source", "hash", "fine.py")
+        for size, is_told in ((1_000, True), (100_000, False)):
+            execution = Execution("", "acme", "fine", "kevin", "", b"1" * size)
+            live = runner.prepare(execution, flow, options, "user")
+            runner.start_async(live, lambda _error: None)
+            store.waiting.clear()
+            told: list[Any] = []
+            live.waiters.append(told.append)
+            runner.cancel(live, "enough")
+            assert told == ([live] if is_told else [])
+            for done in store.waiting:
+                done()
+            assert told == [live]
+            assert runner.lives() == []
+        runner.close()
+
+    asyncio.run(run())
 
 
 def test_an_accept_that_is_written_while_the_drain_begins_is_left_for_the_next_start() -> None:
     async def run() -> None:
         store, options = SlowStore(), Options()
-        runner = Runner(
-            asyncio.get_running_loop(),
-            cast(Any, Pool()),
-            cast(Any, store),
-            cast(Any, None),
-            cast(Any, None),
-            BufferBudget(lambda: options.max_buffered_bytes),
-        )
+        runner = new_runner(store, options)
         answers: list[Exception | None] = []
         flow = Flow("acme", "fine", "source", "hash", "fine.py")
         live = runner.prepare(Execution("", "acme", "fine", "kevin", "", b"{}"), flow, options, "user")

@@ -14,7 +14,7 @@ from whd.executions.record import Status
 from whd.executions.store import Store
 from whd.settings.options import Options
 
-from .store_samples import SOURCE, make, opened
+from .store_samples import SOURCE, make, opened, until
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 20
@@ -188,6 +188,24 @@ def test_an_end_on_a_full_disk_says_how_many_were_lost(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=60)
     assert "CLOSED: 501 executions could not be written" in output
     assert "LOG ERROR 501 executions" in output
+
+
+def test_who_brings_much_is_told_when_the_disk_has_caught_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whd.executions.store.BEHIND_BYTES", 10_000)
+
+    async def main() -> None:
+        told: list[int] = []
+        async with opened(tmp_path / "store") as store:
+            store.save_nowait(make(input_json=b"1" * 1000), SOURCE)
+            store.when_room(lambda: told.append(store.counters().waiting))
+            assert told == [1], "at once, for little waits"
+            store.save_nowait(make(input_json=b"1" * 10_000), SOURCE)
+            store.when_room(lambda: told.append(store.counters().waiting))
+            assert told == [1]
+            await until(lambda: len(told) == 2)
+            assert told == [1, 0]
+
+    asyncio.run(main())
 
 
 def test_memory_is_bounded_while_nothing_can_be_written(

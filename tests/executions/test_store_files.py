@@ -141,6 +141,17 @@ class TestVersions:
         assert connection.execute("SELECT a, b FROM one").fetchall() == []
         connection.close()
 
+    def test_a_file_of_another_page_size_is_written_on(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(schema, "PAGE_BYTES", 4096)
+        fill(tmp_path / "store", 20)
+        monkeypatch.undo()
+        fill(tmp_path / "store", 20)
+        connection = sqlite3.connect(tmp_path / "store")
+        assert connection.execute("PRAGMA page_size").fetchone() == (4096,)
+        assert connection.execute("SELECT count(*) FROM execution").fetchone() == (40,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        connection.close()
+
     def test_a_migration_that_fails_changes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fill(tmp_path / "store", 1)
         monkeypatch.setattr(schema, "VERSION", 2)
@@ -173,7 +184,7 @@ class TestDamage:
     def test_a_file_that_was_cut_short(self, tmp_path: Path, kept: float) -> None:
         fill(tmp_path / "store")
         size = (tmp_path / "store").stat().st_size
-        os.truncate(tmp_path / "store", int(size * kept) // 4096 * 4096)
+        os.truncate(tmp_path / "store", int(size * kept) // schema.PAGE_BYTES * schema.PAGE_BYTES)
         assert "damaged" in fault_at_open(tmp_path / "store")
 
     def test_damage_that_is_found_later_is_an_error_of_that_read(self, tmp_path: Path) -> None:
@@ -194,8 +205,8 @@ class TestDamage:
         (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'execution'").fetchone()
         connection.close()
         with (tmp_path / "store").open("r+b") as file:
-            file.seek((root - 1) * 4096)
-            file.write(b"\xff" * 4096)
+            file.seek((root - 1) * schema.PAGE_BYTES)
+            file.write(b"\xff" * schema.PAGE_BYTES)
         asyncio.run(read())
 
     def test_an_empty_file_becomes_a_store(self, tmp_path: Path) -> None:

@@ -26,7 +26,11 @@ class Driver:
         self._body = b""
 
     def feed(self, pieces: Iterable[bytes], *, eof: bool) -> tuple[str, ...]:
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
+            # Either way of handing over a part of a body, in turn: both may be used within one body.
+            if number % 2 and self.connection.take_part(len(piece)):
+                self._body += piece
+                continue
             self.connection.receive_data(piece)
             self._pump()
         if eof:

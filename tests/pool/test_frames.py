@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from typing import Any
@@ -164,6 +165,24 @@ def test_large_frames_are_read_as_small_ones_are(size: int, after: bytes) -> Non
     assert [split(payload) for payload in received] == heads[: len(received)]
     assert len(received) == 1 + (len(after) > 1)
     assert reader.pending_bytes == len(after) * (len(after) == 1)
+
+
+@pytest.mark.parametrize("first", [1, 4, 5, 50_000])
+@pytest.mark.parametrize("size", [10, LARGE_BYTES, 3 * LARGE_BYTES])
+def test_a_large_frame_may_be_read_into_its_place(size: int, first: int) -> None:
+    value = random.Random(size).randbytes(size)
+    stream = io.BytesIO(frame({"job": 1}, value) + frame({"job": 2}))
+    reader = FrameReader(10 * LARGE_BYTES)
+    received: list[bytes] = reader.feed(stream.read(first))
+    while not received or stream.tell() < len(stream.getvalue()):
+        room = reader.room()
+        if room is None:
+            received += reader.feed(stream.read(30_000))
+        else:
+            assert size >= LARGE_BYTES
+            received += reader.filled(stream.readinto(room[:30_000]))
+    assert [split(payload) for payload in received] == [({"job": 1}, value), ({"job": 2}, None)]
+    assert reader.pending_bytes == 0
 
 
 @pytest.mark.parametrize("seed", range(300))

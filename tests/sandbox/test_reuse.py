@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from textwrap import dedent
 from typing import Any
@@ -213,6 +214,25 @@ def test_an_abc_learns_nothing_from_a_flow(run_flow: Callable[..., Ended]) -> No
     ended = run_flow(dedent(source))
     assert ended.output == {"int": False}
     assert ended.head["fresh"] is True
+
+
+def test_what_is_large_but_let_go_of_leaves_nothing_behind(
+    workers: Callable[..., TestWorker], compile_flow: Callable[[str], dict[str, Any]]
+) -> None:
+    """Only memory that a flow keeps makes its process go: not its input, not its output."""
+    source = dedent("""
+    def handler(system, this):
+        this.set_output('text', this.get('input_value')['json'][::-1])
+    """)
+    worker = workers()
+    digest = worker.load(source, compile_flow(source)["code"])
+    text = "ab" * 4_000_000
+    for _ in range(3):
+        head = worker.run_head(digest, max_output_bytes=20_000_000)
+        worker.send(head, json.dumps({"json": text}).encode())
+        ended = worker.finish(head["job"])
+        assert ended.output == {"text": text[::-1]}
+        assert "fresh" not in ended.head
 
 
 def test_two_flows_of_the_same_text_keep_their_names(workers: Callable[..., TestWorker]) -> None:

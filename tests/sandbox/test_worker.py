@@ -150,10 +150,21 @@ def ask(worker: TestWorker, head: dict[str, Any], value: bytes) -> tuple[dict[st
 
 def test_a_payload_is_parsed(workers: Callable[..., TestWorker]) -> None:
     head = {"op": "parse", "job": 3, "content_type": "application/json", "has_key": True, "gunzip_limit": 0}
-    answer, value = ask(workers(), head | {"start": '{"method":"GET",'}, b'{"key": "secret", "a": [1]}')
+    answer, value = ask(workers(), head | {"start": '{"method":"GET",'}, b'{"a": [1], "key": "secret"}')
     assert answer == {"op": "parsed", "job": 3, "keys": ["secret"]}
     assert value is not None
     assert json.loads(value) == {"method": "GET", "json": {"a": [1]}}
+
+
+def test_what_is_passed_on_as_it_came_is_not_sent_back(workers: Callable[..., TestWorker]) -> None:
+    head = {"op": "parse", "job": 3, "content_type": "application/json", "has_key": True, "gunzip_limit": 0}
+    body = b'{"key": "secret", "a": [1]}'
+    answer, value = ask(workers(), head | {"start": '{"method":"GET",'}, body)
+    assert value is not None
+    begin_bytes, rest_from = answer.pop("begin_bytes"), answer.pop("rest_from")
+    assert answer == {"op": "parsed", "job": 3, "keys": ["secret"]}
+    assert len(value) < begin_bytes + len(body) - rest_from
+    assert value[:begin_bytes] + body[rest_from:] + value[begin_bytes:] == b'{"method":"GET","json":{ "a": [1]}}'
 
 
 def test_a_payload_that_is_no_json_is_an_error(workers: Callable[..., TestWorker]) -> None:

@@ -16,6 +16,9 @@ Done = Callable[[Exception | None], None]
 
 # Waiting records beyond this are written at once, ahead of their time.
 EARLY_BYTES = 4 * 1024 * 1024
+# From here on whoever brings much is told late (`Store.when_room`), so that he brings the next not sooner than the disk
+# takes it.
+BEHIND_BYTES = 32 * 1024 * 1024
 # From here on the daemon should refuse new calls (`is_full`); a disk that keeps up never lets it come to that.
 FULL_BYTES = 128 * 1024 * 1024
 # What is running when the store is full still ends and is still kept; only past this are records given up.

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 SLICE_ROWS = 512
 # Freeing a large value walks its chain of pages, so a slice is bounded by what it frees, too.
 SLICE_BYTES = 8 * 1024 * 1024
-SLICE_PAGES = 128
+SLICE_PAGES = 64
 # What a record takes beside its payload: the other columns and two index entries.
 _ROW_BYTES = 200
 
@@ -39,7 +39,7 @@ class Retention:
         self._connection = connection
         self._path = path
         self._wal = path.with_name(path.name + "-wal")
-        self._page_bytes = _number(connection, "page_size")
+        self.page_bytes = _number(connection, "page_size")
         self._was_warned = False
         # Origins that were removed, for the writer to forget; it empties the list.
         self.removed_origins: list[int] = []
@@ -70,11 +70,11 @@ class Retention:
     def _used_bytes(self) -> int:
         """The file without its free pages."""
         pages = _number(self._connection, "page_count") - _number(self._connection, "freelist_count")
-        return pages * self._page_bytes
+        return pages * self.page_bytes
 
     def is_above(self, max_store_bytes: int) -> bool:
         """Whether the size asks for a sweep now. Cheap: no table is read."""
-        return _number(self._connection, "page_count") * self._page_bytes > _target(max_store_bytes)
+        return _number(self._connection, "page_count") * self.page_bytes > _target(max_store_bytes)
 
     def sweep(self, *, now_ms: int, retention_minutes: float, max_store_bytes: int) -> Iterator[None]:
         """One round over all that is due; yields after each slice. Raises sqlite3.Error."""
@@ -129,7 +129,7 @@ class Retention:
                 cursor = raw_id
                 if status in rows.ENDED_CODES and ended_ms < ended_before_ms:
                     origins.add(origin)
-                    freed += size + _ROW_BYTES
+                    freed += self._taken_bytes(size + _ROW_BYTES)
                     if freed >= most:
                         break
             if origins:
@@ -139,6 +139,13 @@ class Retention:
                     gone = [origin for origin in origins if self._remove_origin(origin)]
                 self.removed_origins += gone
             yield
+
+    def _taken_bytes(self, row_bytes: int) -> int:
+        """What a row of that size takes of the file: pages of its own, or a share of one."""
+        page_bytes = self.page_bytes
+        if row_bytes > page_bytes:
+            return -(-row_bytes // page_bytes) * page_bytes
+        return page_bytes // (page_bytes // row_bytes)
 
     def _remove_origin(self, origin: int) -> bool:
         """Removes an origin that no execution names any more, and its script with the last origin of that version."""
@@ -155,8 +162,8 @@ class Retention:
         """Shrinks the file where it is too large or mostly air; a little air is kept for the records to come."""
         pages = _number(self._connection, "page_count")
         free = _number(self._connection, "freelist_count")
-        is_airy = free * 4 > pages and free * self._page_bytes > 4 * _MIB
-        if not free or not (is_airy or pages * self._page_bytes > _target(max_store_bytes)):
+        is_airy = free * 4 > pages and free * self.page_bytes > 4 * _MIB
+        if not free or not (is_airy or pages * self.page_bytes > _target(max_store_bytes)):
             return False
         # One page to a row of the result: without fetchall it would stop after the first.
         self._connection.execute(f"PRAGMA incremental_vacuum({SLICE_PAGES})").fetchall()
@@ -165,7 +172,7 @@ class Retention:
 
 def wal_limit_bytes(max_store_bytes: int) -> int:
     """How large the WAL may grow before it is copied into the file; part of what max_store_bytes allows."""
-    return min(max(max_store_bytes // 16, 64 * 1024), 4 * _MIB)
+    return min(max(max_store_bytes // 16, 64 * 1024), 16 * _MIB)
 
 
 def now_ms() -> int:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from ..auth.permissions import Action, PermissionDenied, authorize
@@ -31,6 +32,8 @@ log = logging.getLogger("whd.executions")
 # finds it. Well below the second within which everything is to be in the store.
 SAVE_INTERVAL_S = 0.25
 MAX_ATTEMPTS = 3
+# A record of that size is a large one.
+LARGE_BYTES = 65_536
 
 _EVENTS = {
     Status.ENDED_SUCCESS: Event.SUCCEED,
@@ -279,7 +282,16 @@ class Runner:
                 child = self._live.get(child_id)
                 if child is not None:
                     self.cancel(child, "its parent ended while it waited for it")
-        self._store.save_nowait(live.execution, live.flow.source)
+        execution = live.execution
+        self._store.save_nowait(execution, live.flow.source)
+        live.saved = execution.status
+        if len(execution.input_json) + len(execution.output_json) > LARGE_BYTES:
+            # Callers that send much are not answered faster than the disk takes it; else they would be refused soon.
+            self._store.when_room(partial(self._tell_end, live))
+        else:
+            self._tell_end(live)
+
+    def _tell_end(self, live: Live) -> None:
         self._forget(live)
         live.release_waiters()
 

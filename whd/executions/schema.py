@@ -86,8 +86,15 @@ COLUMNS = (
 HEAD_COLUMNS = tuple(name for name in COLUMNS[:14] if name != "origin")
 PAYLOAD_COLUMNS = COLUMNS[14:]
 
+# A page of the file. A large payload is written page by page, into the WAL and from there into the file, with two calls
+# of the system each: four times the default means a quarter of them. Still larger pages would make each small commit
+# larger, which rewrites a page of the table and of each index. A file that is there keeps its own.
+PAGE_BYTES = 16_384
 # The writer checkpoints after its callers have been told; this is only the net below it.
-AUTOCHECKPOINT_PAGES = 8000
+AUTOCHECKPOINT_PAGES = 2000
+# What does not fit into the cache goes into the WAL before the commit, some of it twice; a payload of the default
+# max_body_bytes need not.
+SPILL_PAGES = 2048
 
 _WHAT = "the execution store"
 
@@ -133,12 +140,15 @@ def describe(error: sqlite3.Error, path: Path) -> str:
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite_file.connect(path)
     try:
-        # Only an empty file takes this; it lets retention give pages back in slices, where VACUUM would stop the world.
+        # Only an empty file takes these two; the second lets retention give pages back in slices, where VACUUM would
+        # stop the world.
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         sqlite_file.make_durable(connection, path)
         connection.execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
-        connection.execute("PRAGMA journal_size_limit=4194304")
+        connection.execute("PRAGMA journal_size_limit=16777216")
         connection.execute("PRAGMA cache_size=-8192")
+        connection.execute(f"PRAGMA cache_spill={SPILL_PAGES}")
         sqlite_file.migrate(connection, path, sqlite_file.Format(_WHAT, APPLICATION_ID, MIGRATIONS[:VERSION]))
         sqlite_file.check_length(connection, path, _WHAT)
     except BaseException:

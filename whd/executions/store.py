@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from ..errors import StateError
 from ..settings.options import Options
 from . import queries, rows, schema
-from .intake import FULL_BYTES, LIMIT_BYTES, Done, Intake
+from .intake import BEHIND_BYTES, FULL_BYTES, LIMIT_BYTES, Done, Intake
 from .queries import Stored
 from .reader import Reader
 from .record import Execution, Status
@@ -67,6 +67,9 @@ class ExecutionStore(Protocol):
 
     def save_nowait(self, execution: Execution, script: str | None) -> None:
         """Keeps a record within a second, in place of an earlier version of it."""
+
+    def when_room(self, done: Callable[[], None]) -> None:
+        """Calls `done` at once or, while the disk lags behind, when what waits now is written; never never."""
 
     async def get(self, execution_id: str) -> Stored | None:
         """The record with all that was saved before the call, None if there is none. Raises StateError."""
@@ -191,6 +194,18 @@ class Store:
         """save_nowait for a record that was taken already."""
         if not self._is_closed and not self._intake.put(row, script):
             self._report_refused(row[rows.ID])
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether 32 MiB wait to be written."""
+        return self._intake.waiting_bytes > BEHIND_BYTES
+
+    def when_room(self, done: Callable[[], None]) -> None:
+        """Calls `done` at once or, while more than 32 MiB wait to be written, when they are, or cannot be."""
+        if self.is_behind and not self.fault and not self._is_closed:
+            self._intake.put_urgent(None, None, lambda _error: done())
+        else:
+            done()
 
     def get_nowait(self, execution_id: str, found: Found) -> None:
         """The record as last saved, written or not; `found(None, None)` if there is none."""

@@ -48,8 +48,8 @@ _ROWS_PER_STATEMENT = 16
 _YIELD_ROWS = 512
 # sqlite3 copies what is bound; larger records go one by one, so that memory does not double.
 _LARGE_BYTES = 65_536
-# What a commit adds to the WAL at least: a few pages, whatever the record's size.
-_COMMIT_BYTES = 20_480
+# What a commit adds to the WAL at least, whatever the record's size.
+_COMMIT_PAGES = 5
 
 
 class Writer:
@@ -150,7 +150,7 @@ class Writer:
         self.last_commit_ms = (time.monotonic() - started) * 1000
         self.commits += 1
         self.written += len(batch.rows) - len(refused)
-        self._wal_bytes += _COMMIT_BYTES + 2 * batch.size_bytes
+        self._wal_bytes += _COMMIT_PAGES * self._retention.page_bytes + 2 * batch.size_bytes
         self._intake.written()
         self._recover()
         if batch.waiters:
@@ -315,7 +315,8 @@ class Writer:
         # What is removed need not be safe from a power cut, so that no fsync holds up the next commit; and the WAL,
         # which a sweep fills fast, is copied here, between the slices, in small parts.
         self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.execute(f"PRAGMA wal_autocheckpoint={wal_limit_bytes(options.max_store_bytes) // 4096}")
+        pages = wal_limit_bytes(options.max_store_bytes) // self._retention.page_bytes
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
         try:
             for number in itertools.count():
                 if number >= least and (self._intake.is_urgent or time.monotonic() > now + SWEEP_TURN_S):

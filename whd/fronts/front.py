@@ -225,7 +225,7 @@ class Front:
             "clients": lambda message: self._commons.client_numbers.update(message.head["numbers"]),
             "setting": lambda message: self._commons.saved.take_changes(message.head["changes"]),
             "store": lambda message: self._commons.store.take_state(
-                message.head["fault"], is_full=message.head["is_full"]
+                message.head["fault"], is_full=message.head["is_full"], is_behind=message.head["is_behind"]
             ),
             "saved": lambda message: self._commons.store.take_accepted(message.head["done"], message.head["refused"]),
             "lease": lambda message: self._commons.scheduler.set_lease(message.head["places"], message.head["number"]),

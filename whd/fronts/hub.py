@@ -80,7 +80,7 @@ class Hub:
         self._clients: dict[str, int] = {}
         self._supervisors: list[asyncio.Task[None]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._told_store: tuple[str, bool] = ("", False)
+        self._told_store: dict[str, Any] = {"fault": "", "is_full": False, "is_behind": False}
         self._left = 0
         self._stopping = asyncio.Event()
 
@@ -177,7 +177,7 @@ class Hub:
     async def _run_once(self, front: FrontProcess, session: Session, first: asyncio.Future[None]) -> None:
         link = await front.start(session.handlers)
         link.tell("clients", numbers=self._clients)
-        link.tell("store", fault=self._told_store[0], is_full=self._told_store[1])
+        link.tell("store", **self._told_store)
         session.greet(link)
         await front.ready()
         front.move(FrontState.SERVING)
@@ -264,11 +264,12 @@ class Hub:
         self._later("ping", PING_S, self._ping)
 
     def _tell_store(self) -> None:
-        state = (self.store.fault, self.store.is_full)
+        store = self.store
+        state: dict[str, Any] = {"fault": store.fault, "is_full": store.is_full, "is_behind": store.is_behind}
         if state != self._told_store:
             self._told_store = state
             for link in self.desk.links():
-                link.tell("store", fault=state[0], is_full=state[1])
+                link.tell("store", **state)
         self._later("store", TELL_STORE_S, self._tell_store)
 
     def _rotate(self) -> None:

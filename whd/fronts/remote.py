@@ -40,6 +40,7 @@ GATHER_S: Final = 0.02
 EARLY_BYTES: Final = 4_194_304
 # What the hub does not take waits here; from here on new calls are refused.
 FULL_BYTES: Final = 67_108_864
+BEHIND_BYTES: Final = 33_554_432
 # Sources that the hub remembers for us; then both begin anew.
 MAX_SCRIPTS: Final = 1_000
 # A wait for another front's execution is asked in pieces, so that one that nobody waits for any more soon ends.
@@ -69,6 +70,7 @@ class FrontStore:
         # Both as the hub told last.
         self.fault = ""
         self._is_full = False
+        self._is_behind = False
 
     def open(self) -> None:
         """Begins to read. The hub has made the file. Raises StateError."""
@@ -92,9 +94,17 @@ class FrontStore:
         """Whether so much waits to be written that new calls should be refused."""
         return self._is_full or self._link.unsent_bytes > FULL_BYTES
 
-    def take_state(self, fault: str, *, is_full: bool) -> None:
+    def when_room(self, done: Callable[[], None]) -> None:
+        """As ExecutionStore."""
+        if (self._is_behind or self._link.unsent_bytes > BEHIND_BYTES) and not self.fault:
+            self.send()
+            self._link.ask(lambda _head, _value: done(), "flush")
+        else:
+            done()
+
+    def take_state(self, fault: str, *, is_full: bool, is_behind: bool) -> None:
         """The hub's word on the disk."""
-        self.fault, self._is_full = fault, is_full
+        self.fault, self._is_full, self._is_behind = fault, is_full, is_behind
 
     def counters(self) -> Counters:
         """What this front has sent; the hub counts what became of it."""

@@ -159,6 +159,17 @@ class Connection:
         """The client shut its writing side. What it sent before is still read and answered."""
         self._is_eof = True
 
+    def take_part(self, size: int) -> bool:
+        """Whether `size` bytes that have just come are a part of the body, and not its end: then they count as read.
+
+        They need not go through receive_data(), which would copy them.
+        """
+        body = self._body
+        if self.state is not _BODY or self._buffer or type(body) is not LengthReader or size >= body.remaining_bytes:
+            return False
+        body.remaining_bytes -= size
+        return True
+
     def repeated_head(self, data: bytes) -> Head | None:
         """The last request's head, if `data` is the next request as a whole and begins with that head, byte for byte.
 

@@ -69,7 +69,8 @@ class Application(Protocol):
     def handle(self, admission: Admission, body: bytes, respond: Respond) -> Callable[[], None] | None:
         """Called with the whole body; calls `respond` exactly once, now or later, on the loop.
 
-        May raise HttpError instead. Returns what to call if the client goes away before the answer, or None.
+        A body that came in parts is a bytearray, the application's own from here on. May raise HttpError instead.
+        Returns what to call if the client goes away before the answer, or None.
         """
 
     def problem(self, error: HttpError) -> Response:

@@ -144,6 +144,10 @@ class ClientProtocol(asyncio.Protocol):
         if self._phase is _LINGER:
             self._linger(len(data))
             return
+        if self._phase is _BODY and self._connection.take_part(len(data)):
+            self._keep(data)
+            self._settle()
+            return
         self._connection.receive_data(data)
         self._pump()
 
@@ -292,7 +296,8 @@ class ClientProtocol(asyncio.Protocol):
         self._body_bytes = 0
 
     def _handle_kept(self) -> None:
-        body = bytes(self._body)
+        # Not a copy: nobody else has it, and the application may do with it as it likes.
+        body = cast(bytes, self._body)
         # Given back first, so that the application can count what it keeps of it.
         self._drop_body()
         admission, self._admission = self._admission, None

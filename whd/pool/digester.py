@@ -10,13 +10,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ..errors import BadPayload, HttpError, Overloaded, TooLarge
 from ..payload import Parsed
 from ..settings.options import Options
 from ..wire import FrameError, frame_start, split
-from .frames import text_member
+from .frames import int_member, text_member
 from .processes import Processes
 from .worker import Binding, Worker
 
@@ -100,7 +100,6 @@ class Digester:
         worker.reader.limit_bytes = task.value_bytes * 6 + 65_536
         worker.hold(task.start)
         worker.send(task.value)
-        task.value = b""
         self._timer = self._loop.call_later(TASK_TIMEOUT_S, self._timed_out)
 
     def _timed_out(self) -> None:
@@ -114,7 +113,7 @@ class Digester:
             return False
         try:
             head, value = split(payload)
-            result = _read(head, value, self._present.number)
+            result = _read(head, value, self._present)
         except FrameError as error:
             self._processes.discard(worker)
             result = BadPayload(f"it could not be read: {error}")
@@ -140,8 +139,8 @@ class Digester:
         self._next()
 
 
-def _read(head: dict[str, Any], value: bytes | None, number: int) -> Parsed | HttpError:
-    if head.get("job") != number or head.get("op") not in ("parsed", "checked"):
+def _read(head: dict[str, Any], value: bytes | None, task: _Task) -> Parsed | HttpError:
+    if head.get("job") != task.number or head.get("op") not in ("parsed", "checked"):
         raise FrameError("an answer to another question")
     if "error" in head:
         text = text_member(head, "error", 1_000)
@@ -149,4 +148,17 @@ def _read(head: dict[str, Any], value: bytes | None, number: int) -> Parsed | Ht
     keys = head.get("keys", [])
     if type(keys) is not list:
         raise FrameError("keys is not a list")
-    return Parsed(value or b"", tuple(key if type(key) is str else None for key in keys), is_whole=True)
+    value = value or b""
+    if "rest_from" in head:
+        value = _around(value, int_member(head, "begin_bytes"), task.value, int_member(head, "rest_from"))
+    return Parsed(value, tuple(key if type(key) is str else None for key in keys), is_whole=True)
+
+
+def _around(value: bytes, begin_bytes: int, body: bytes | bytearray, rest_from: int) -> bytes:
+    """The body from `rest_from` on, within `value`; a bytearray becomes that, without a second piece of its size."""
+    begin, end = value[:begin_bytes], value[begin_bytes:]
+    if not isinstance(body, bytearray):
+        return b"".join((begin, memoryview(body)[rest_from:], end))
+    body[:rest_from] = begin
+    body += end
+    return cast("bytes", body)

@@ -33,6 +33,9 @@ SOCKET_BUFFER_BYTES = 1_048_576
 CPU_LIFE_S = 600.0
 JOBS_PER_LIFE = 50_000
 
+# Reading what is large is given way to everything else: on a busy core, all other calls would wait for it.
+DIGEST_NICE = 10
+
 # A process that is idle for longer than this must not have used CPU meanwhile, but for falling asleep.
 IDLE_PATIENCE_S = 0.02
 IDLE_CPU_S = 0.02
@@ -209,6 +212,7 @@ class Processes:
                     "user": binding.user_name,
                     "memory_bytes": binding.memory_bytes,
                     "cpu_s": CPU_LIFE_S * 2 + self._options().cpu_s,
+                    "nice": DIGEST_NICE if binding.purpose == "parse" else 0,
                 }
             )
         )

@@ -11,15 +11,13 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from ..wire import LENGTH, FrameError, FrameReader, frame
 
 # The daemon is trusted; the bound is against our own confusion of a stream.
 MAX_FRAME_BYTES = 2_147_483_647
 READ_BYTES = 65_536
-# While a large frame is under way: fewer calls, at the price of a larger buffer for each.
-READ_LARGE_BYTES = 1_048_576
 
 EXIT_DAEMON_GONE = 0
 EXIT_PROTOCOL = 70  # EX_SOFTWARE, sysexits(3)
@@ -48,8 +46,9 @@ class Channel:
         """Waits for the next frame: its head and its value's text."""
         while True:
             while not self._waiting:
-                self._read()
-            head, value = _split(self._waiting.popleft())
+                self._receive()
+            payload = self._waiting.popleft()
+            head, end = _head(payload)
             op = head.get("op")
             if op == "revoke":
                 # The daemon may have read the end of the job before and not know whether the next one began.
@@ -57,7 +56,7 @@ class Channel:
                 continue
             if op == "run" and head.get("behind") and self._is_revoked():
                 continue
-            return head, value
+            return head, _value(payload, end) if end else None
 
     def _is_revoked(self) -> bool:
         """Whether the daemon has taken back what it handed over; asked before each job that waited behind another."""
@@ -67,45 +66,48 @@ class Channel:
 
     def _read_nowait(self) -> bool:
         try:
-            data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
+            self._receive(socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
-        except OSError:
-            data = b""
-        if not data:
-            leave(EXIT_DAEMON_GONE)
+        return True
+
+    def _receive(self, flags: int = 0) -> None:
+        """One read. Raises BlockingIOError, if the flags say so."""
+        reader = self._reader
+        room = reader.room()
         try:
-            self._waiting.extend(self._reader.feed(data))
+            if room is not None:
+                size = self._socket.recv_into(room, 0, flags or socket.MSG_WAITALL)
+                frames = reader.filled(size)
+            else:
+                data = self._socket.recv(READ_BYTES, flags)
+                size = len(data)
+                frames = reader.feed(data)
+        except BlockingIOError:
+            raise
+        except OSError:
+            leave(EXIT_DAEMON_GONE)
         except FrameError:
             leave(EXIT_PROTOCOL)
-        return True
+        if not size:
+            leave(EXIT_DAEMON_GONE)
+        self._waiting.extend(frames)
 
     def answer_to(self, job: int, call: int) -> Frame:
         """Waits for the answer to one call; frames that come before it stay in line."""
         skipped: list[bytes] = []
         while True:
             while not self._waiting:
-                self._read()
+                self._receive()
             payload = self._waiting.popleft()
-            head, value = _split(payload)
+            head, end = _head(payload)
             if head.get("op") == "answer":
                 if head.get("job") != job or head.get("call") != call:
                     leave(EXIT_PROTOCOL)
                 self._waiting.extendleft(reversed(skipped))
-                return head, value
+                # Flows get bytes of it.
+                return head, bytes(memoryview(payload)[end:]) if end else None
             skipped.append(payload)
-
-    def _read(self) -> None:
-        try:
-            data = self._socket.recv(READ_LARGE_BYTES if self._reader.pending_bytes else READ_BYTES)
-        except OSError:
-            data = b""
-        if not data:
-            leave(EXIT_DAEMON_GONE)
-        try:
-            self._waiting.extend(self._reader.feed(data))
-        except FrameError:
-            leave(EXIT_PROTOCOL)
 
     def send(self, head: dict[str, Any], value: bytes | None = None) -> None:
         """Writes one frame."""
@@ -124,16 +126,18 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _after(payload: bytes, start: int) -> bytes:
-    # A large frame is a bytearray; flows get bytes.
-    return payload[start:] if type(payload) is bytes else memoryview(payload)[start:].tobytes()
+def _value(payload: bytes | bytearray, start: int) -> bytes:
+    """What follows the head. A large frame, that is a bytearray (FrameReader), becomes its value."""
+    if isinstance(payload, bytearray):
+        del payload[:start]  # only moves its start
+        return cast("bytes", payload)
+    return payload[start:]
 
 
-def _split(payload: bytes) -> Frame:
-    end = payload.find(b"\n")
+def _head(payload: bytes) -> tuple[dict[str, Any], int]:
+    """A frame's head, and where its value begins; 0 for a frame without one."""
+    end = payload.find(b"\n") + 1
     try:
-        if end < 0:
-            return _scan(payload.decode("ascii"), 0)[0], None
-        return _scan(payload[:end].decode("ascii"), 0)[0], _after(payload, end + 1)
+        return _scan((payload[: end - 1] if end else payload).decode("ascii"), 0)[0], end
     except (ValueError, StopIteration):
         leave(EXIT_PROTOCOL)

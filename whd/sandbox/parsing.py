@@ -13,11 +13,16 @@ def parse(head: dict[str, Any], value: bytes) -> Frame:
     """A request's body, unpacked first if there is a `gunzip_limit`: the answer to `parse`."""
     try:
         body = payload.gunzip(value, head["gunzip_limit"]) if head["gunzip_limit"] else value
-        parsed = payload.parse(body, head["content_type"], head["has_key"])
+        begin, rest_from, end, keys = payload.parse_in_pieces(body, head["content_type"], head["has_key"])
     except (BadPayload, TooLarge) as error:
         return {"op": "parsed", "job": head["job"], "error": error.detail, "status": error.status}, None
-    value = b"".join((head["start"].encode("ascii"), parsed.members_json, b"}"))
-    return {"op": "parsed", "job": head["job"], "keys": list(parsed.keys)}, value
+    answer: dict[str, Any] = {"op": "parsed", "job": head["job"], "keys": list(keys)}
+    begin, end = head["start"].encode("ascii") + begin, end + b"}"
+    if body is value and rest_from < len(body):
+        # The daemon has it: no need to send it back.
+        answer["rest_from"], answer["begin_bytes"] = rest_from, len(begin)
+        return answer, begin + end
+    return answer, b"".join((begin, memoryview(body)[rest_from:], end))
 
 
 def check(head: dict[str, Any], value: bytes) -> Frame:

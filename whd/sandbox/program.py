@@ -56,7 +56,7 @@ class Program:
             output = run.output_json()
         except BaseException as error:
             output = self._failed(run, error)
-        self._clean(run, holder)
+        self._clean(run, holder, len(output))
         return output
 
     def _call(self, run: Run, namespace: dict[str, Any]) -> None:
@@ -93,8 +93,8 @@ class Program:
             run.fail(f"the output is not JSON: {describe_failure(error, self.path, self._lines)}")
         return b"{}"
 
-    def _clean(self, run: Run, holder: list[dict[str, Any]]) -> None:
-        """Drops all that the flow made, before its end is told: what runs now still counts as its own time."""
+    def _clean(self, run: Run, holder: list[dict[str, Any]], output_bytes: int) -> None:
+        """Drops all that the flow made but its output, before its end is told: it still counts as its own time."""
         run.close()
         holder[0].clear()
         for reset in self._resets:
@@ -106,10 +106,10 @@ class Program:
             # is shared, wherever. It would run in a later execution, asked whether it is equal to something, or when
             # it is dropped at last.
             run.wants_fresh = run.wants_fresh or _is_held(holder)
-        if MEMORY.has_grown():
+        if MEMORY.has_grown(output_bytes):
             gc.collect()
             # In a cache of the library, or where nobody looked: the next execution shall not pay for it.
-            run.wants_fresh = run.wants_fresh or MEMORY.has_grown()
+            run.wants_fresh = run.wants_fresh or MEMORY.has_grown(output_bytes)
         if self._has_hashes:
             # A text that lies about its hash and equality may sit in a cache of the library (struct, strptime, …).
             run.wants_fresh = True

@@ -98,7 +98,7 @@ class Run:
         head = self._head
         match name:
             case "input_value":
-                return None if self._input_json is None else as_input(_decode(self._input_json.decode("utf-8")))
+                return self._read_input()
             case "id":
                 return head["id"]
             case "name":
@@ -108,6 +108,15 @@ class Run:
             case "status":
                 return "RUNNING"
         return self._about.get(name)
+
+    def _read_input(self) -> Any:
+        """Parsed once; the text is let go of, for it may be large."""
+        text = self._input_json
+        if text is None:
+            return None
+        value = as_input(_decode(text.decode("utf-8")))
+        self._input_json = None
+        return value
 
     @property
     def env_name(self) -> str:

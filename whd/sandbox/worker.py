@@ -7,6 +7,7 @@ flow's own errors ends the process; the daemon replaces it.
 from __future__ import annotations
 
 import base64
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from time import monotonic_ns
 from typing import Any, NoReturn
 
 from ..wire import LENGTH, MAX_CONTEXTS, frame
-from . import isolation, parsing
+from . import isolation, memory, parsing
 from .channel import EXIT_DAEMON_GONE, EXIT_PROTOCOL, Channel, leave
 from .compiler import Refused, compile_flow
 from .program import Program, dump_code, load_program
@@ -47,7 +48,10 @@ class Worker:
         self._reports = reports
         self._programs: dict[tuple[str, str], Program] = {}
         self._contexts: dict[int, tuple[Program, Context]] = {}
-        self._ops: dict[str, Callable[[dict[str, Any], bytes | None], None]] = {
+        # Of the frame that is dealt with: whoever uses it takes it. Held by nobody else, a large input is gone when its
+        # flow ends, and does not look like something that the flow left behind (memory.py).
+        self._value: bytes | None = None
+        self._ops: dict[str, Callable[[dict[str, Any]], None]] = {
             "run": self._run,
             "code": self._code,
             "context": self._context,
@@ -64,44 +68,51 @@ class Worker:
 
     def serve_one(self) -> None:
         """Does what the next frame says."""
-        head, value = self._channel.next()
+        head, self._value = self._channel.next()
         op = self._ops.get(head["op"])
         if op is None:
             leave(EXIT_PROTOCOL)
-        op(head, value)
+        op(head)
+
+    def _take_value(self) -> bytes | None:
+        value, self._value = self._value, None
+        return value
 
     def _bind(self) -> None:
         head, _value = self._channel.next()
         if head["op"] != "bind":
             leave(EXIT_PROTOCOL)
+        if head.get("nice"):
+            os.nice(head["nice"])
+        memory.keep_freed(memory.KEPT_DIGESTING_BYTES if head.get("nice") else memory.KEPT_BYTES)
         reports = isolation.wall_worker_bind(head["memory_bytes"], head["cpu_s"], self._config)
         required = self._config.get("require", ())
         # The zygote's trial at the start vouches for the host; each worker still looks at its own wall.
         if any(not report.engaged and report.name in required for report in (*self._reports, *reports)):
             leave(EXIT_PROTOCOL)
 
-    def _code(self, head: dict[str, Any], _value: bytes | None) -> None:
+    def _code(self, head: dict[str, Any]) -> None:
         # By hash and name: the path of a flow stands in its tracebacks.
         key = (head["hash"], head["flow"])
         self._programs[key] = load_program(head["path"], head["source"], head["code"])
 
-    def _context(self, head: dict[str, Any], _value: bytes | None) -> None:
+    def _context(self, head: dict[str, Any]) -> None:
         if len(self._contexts) == MAX_CONTEXTS:
             self._contexts.clear()
         program = self._programs[head["hash"], head["flow"]]
         self._contexts[head["number"]] = program, Context(head["about"], head["limits"])
 
-    def _run(self, head: dict[str, Any], value: bytes | None) -> None:
+    def _run(self, head: dict[str, Any]) -> None:
         started_ns = monotonic_ns()
         program, context = self._contexts[head["context"]]
-        run = Run(head, context, value, self._channel)
+        run = Run(head, context, self._take_value(), self._channel)
         output = program.run(run)
         self._channel.send_bytes(_end_frame(run, output, (monotonic_ns() - started_ns) // 1000))
         if run.wants_fresh:
             # Whatever waits here already goes to a fresh process.
             leave(EXIT_DAEMON_GONE)
 
-    def _compile(self, head: dict[str, Any], _value: bytes | None) -> None:
+    def _compile(self, head: dict[str, Any]) -> None:
         try:
             compiled = compile_flow(head["source"], head["path"])
             code = dump_code(compiled.code)
@@ -112,11 +123,11 @@ class Worker:
         asks = [ask._asdict() for ask in compiled.asks]
         self._channel.send({"op": "compiled", "hash": head["hash"], "code": code, "warnings": warnings, "asks": asks})
 
-    def _parse(self, head: dict[str, Any], value: bytes | None) -> None:
-        self._channel.send(*parsing.parse(head, value or b""))
+    def _parse(self, head: dict[str, Any]) -> None:
+        self._channel.send(*parsing.parse(head, self._take_value() or b""))
 
-    def _check(self, head: dict[str, Any], value: bytes | None) -> None:
-        self._channel.send(*parsing.check(head, value or b""))
+    def _check(self, head: dict[str, Any]) -> None:
+        self._channel.send(*parsing.check(head, self._take_value() or b""))
 
 
 def _end_frame(run: Run, output: bytes, took_us: int) -> bytes:
