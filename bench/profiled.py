@@ -164,7 +164,7 @@ def work(count: int, clock: Clock, steps: tuple[Step, ...] = WORKER) -> float:
         worker: Any = Worker(channel, {}, [])
         source = targets.ORDER_FLOW
         about = {"hash": "h", "flow": "order", "path": "order.py", "source": source}
-        worker._code({"op": "code", **about, "code": dump_code(compile_flow(source, "order.py").code)}, None)
+        worker._code({"op": "code", **about, "code": dump_code(compile_flow(source, "order.py").code)})
         exchange = answers.exchange("127.0.0.1", targets.PATH, 0, 0)
         given = {"method": "POST", "path": targets.PATH, "query": {}, "headers": {"content-type": "application/json"}}
         value = json.dumps({**given, "json": exchange.payload}, separators=(",", ":")).encode()
@@ -177,13 +177,13 @@ def work(count: int, clock: Clock, steps: tuple[Step, ...] = WORKER) -> float:
             "about": {**names, "client_name": "acme"},
             "limits": limits,
         }
-        worker._context({"op": "context", **context}, None)
+        worker._context({"op": "context", **context})
         times = {"created_ms": 1_795_418_280_123, "started_ms": 1_795_418_280_124}
         run = wire.frame({"op": "run", "job": 1, "context": 1, "id": "0" * 36, **times}, value)
         begun = time.perf_counter()
         for _ in range(count):
             daemon.sendall(run)
-            worker._run(*channel.next())
+            worker.serve_one()
             head, output = wire.split(daemon.recv(65_536)[4:])
             if head["status"] != "ENDED_SUCCESS" or b'"total"' not in (output or b""):
                 raise SystemExit(f"the job failed: {head}")

@@ -140,11 +140,14 @@ def test_all_end_and_every_record_fits(tmp_path_factory: pytest.TempPathFactory,
 def assert_family_fits(records: dict[str, Any], top_id: str, spec: dict[str, Any]) -> None:
     """Each record of a tree against the others and against what its node was told to do."""
     by_path: dict[str, Any] = {spec["path"]: records[top_id]}
-    family = {top_id}
-    # Records come newest first; parents are older than their children.
-    for record in sorted(records.values(), key=lambda record: str(record["created_at"]) + str(record["id"])):
-        if record["parent_id"] in family:
-            family.add(record["id"])
+    children: dict[str, list[Any]] = {}
+    for record in records.values():
+        children.setdefault(record["parent_id"] or "", []).append(record)
+    # By their links, not their age: a child can be of the same millisecond as its parent.
+    family = [top_id]
+    for parent_id in family:
+        for record in children.get(parent_id, []):
+            family.append(record["id"])
             assert record["name"] not in by_path, "a child ran twice"
             by_path[record["name"]] = record
     told = {node["path"]: node for node in nodes(spec)}
