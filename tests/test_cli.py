@@ -14,9 +14,15 @@ from typing import Any
 import pytest
 
 from tests.running import ROOT, Project, RunningDaemon, running, wait_for
-from whd.cli import build_parser, main, options_help
+from whd.cli import build_parser, main
+from whd.commands import load
 from whd.settings.options import OPTION_NAMES
 
+COMMANDS = (
+    ["serve"], ["run", "c", "f", "--user", "u"], ["check"], ["webhooks"], ["status"], ["doctor"], ["units"],
+    ["executions", "list"], *(["executions", name, "id"] for name in ("show", "logs", "replay", "cancel")),
+    ["settings", "list"], ["settings", "show", "n"], ["settings", "set", "n", "1"], ["settings", "unset", "n"],
+)  # fmt: skip
 FLOW = """
 def handler(system, this, inputs):
     this.log('given', n=inputs['n'])
@@ -274,17 +280,40 @@ def test_units_names_the_command_that_runs_and_says_if_the_service_cannot_see_it
         assert f"{directive} hides it" in printed.err if directive else not printed.err
 
 
-def test_serve_help_lists_every_option() -> None:
-    text = options_help()
+def test_serve_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    text = capsys.readouterr().out
     for name in OPTION_NAMES:
         assert f" {name}: " in text
 
 
 def test_every_command_takes_the_folders() -> None:
     parser = build_parser()
-    for command in (["serve"], ["check"], ["webhooks"], ["status"], ["doctor"], ["units"], ["executions", "list"]):
+    for command in COMMANDS:
         given = parser.parse_args([*command, "--config", "a", "--flows", "b", "--state", "c"])
         assert (str(given.config), str(given.flows), str(given.state)) == ("a", "b", "c")
+        assert callable(load(given.run)), command
+
+
+def test_who_asks_a_running_daemon_does_not_load_its_modules(doubling: Project) -> None:
+    """They take a third of a second, which a script that asks often would pay each time."""
+    program = "import sys; from whd import cli; cli.main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    with running(doubling) as daemon:
+        daemon.post("/api/webhook/acme/double?key=k", {"n": 1})
+        for command in (["executions", "list"], ["status"], ["settings", "list", "--client", "acme"]):
+            result = subprocess.run(
+                [sys.executable, "-c", program, *command, f"--state={doubling.state}"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            assert result.stdout, command
+            loaded = set(result.stderr.split())
+            assert "whd.control" in loaded
+            assert not loaded & {"asyncio", "uvloop", "yaml", "sqlite3", "whd.service", "whd.settings.index"}, command
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed (Debian: curl)")

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import __version__
 from .admin_settings import SettingOperations
+from .control import MAX_LIST
 from .errors import HttpError, WhdError
 from .executions.live import Live
 from .executions.record import Execution, Status, to_json
@@ -22,8 +23,6 @@ from .executions.runner import Runner
 from .executions.store import ExecutionStore, Stored
 from .service import Service
 from .timestamps import timestamp
-
-MAX_LIST = 10_000
 
 
 class Admin:

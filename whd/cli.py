@@ -1,4 +1,4 @@
-"""The command `whd`: what it understands. What each command does is in commands.py.
+"""The command `whd`: what it understands. What each command does is in commands/.
 
 Exit status: 0 fine, 1 found faults, the flow failed or no daemon answers, 2 usage.
 """
@@ -8,18 +8,19 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__, commands
-from .admin import MAX_LIST
+from .control import MAX_LIST
 from .errors import UsageError, WhdError
 from .executions.record import Status
-from .service import Paths
-from .settings.options import LIMIT_NAMES, Options, option_fields
-from .settings.parse import listen_fault
+from .state import Paths
 
 FAULT, USAGE = 1, 2
+
+# The command that is a daemon.
+SERVE = "serve.serve"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,11 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     given = parser.parse_args(arguments)
     paths = Paths(given.config, given.flows, given.state)
-    if given.run is not commands.serve:
+    if given.run != SERVE:
         # A daemon logs; a command says what concerns its caller, and what is worse than that.
         logging.basicConfig(level=logging.ERROR, format="whd: %(message)s")
     try:
-        status: int = given.run(paths, given)
+        status = commands.load(given.run)(paths, given)
     except UsageError as error:
         print(f"whd: {error.log_detail}", file=sys.stderr)
         return USAGE
@@ -56,44 +57,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose epilog is made only when somebody asks for help."""
+
+    make_epilog: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        if self.make_epilog is not None:
+            self.epilog = self.make_epilog()
+        return super().format_help()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    parser = argparse.ArgumentParser(
-        prog="whd", description="A self-hosted webhook daemon that runs sandboxed Python flows."
-    )
+    parser = _Parser(prog="whd", description="A self-hosted webhook daemon that runs sandboxed Python flows.")
     parser.add_argument("--version", action="version", version=f"whd {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_serve(subparsers)
     _add_run(subparsers)
     _add_executions(subparsers)
     _add_settings(subparsers)
-    checking = _add(subparsers, "check", commands.check, "validate everything; a line per fault")
+    checking = _add(subparsers, "check", "config.check", "validate everything; a line per fault")
     help_text = "also print, for each webhook, what its user may do (with --json: an object of faults and webhooks)"
     checking.add_argument("-v", "--verbose", action="store_true", help=help_text)
-    _add(subparsers, "webhooks", commands.webhooks, "the endpoints: URL, flow, user, whether a key is needed")
-    _add(subparsers, "status", commands.status, "what the running daemon does, and what is wrong")
-    _add(subparsers, "doctor", commands.doctor, "which isolation layers work on this host, and why not")
-    _add(subparsers, "units", commands.units, "print the systemd units, which take /etc/whd and /var/lib/whd")
+    _add(subparsers, "webhooks", "config.webhooks", "the endpoints: URL, flow, user, whether a key is needed")
+    _add(subparsers, "status", "status.status", "what the running daemon does, and what is wrong")
+    _add(subparsers, "doctor", "host.doctor", "which isolation layers work on this host, and why not")
+    _add(subparsers, "units", "host.units", "print the systemd units, which take /etc/whd and /var/lib/whd")
     return parser
 
 
-def _add(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: commands.Command, text: str
-) -> argparse.ArgumentParser:
+def _add(subparsers: argparse._SubParsersAction[_Parser], name: str, run: str, text: str) -> _Parser:
     parser = subparsers.add_parser(
         name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--config", type=Path, default=Path("config"), metavar="DIR", help="default: ./config")
     parser.add_argument("--flows", type=Path, default=Path("flows"), metavar="DIR", help="default: ./flows")
     parser.add_argument("--state", type=Path, default=Path("state"), metavar="DIR", help="default: ./state")
-    if run is not commands.serve:
+    if run != SERVE:
         parser.add_argument("--json", action="store_true", help="for machines")
     parser.set_defaults(run=run)
     return parser
 
 
-def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _add(subparsers, "serve", commands.serve, "serve the webhooks")
+def _add_serve(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    parser = _add(subparsers, "serve", SERVE, "serve the webhooks")
     parser.add_argument(
         "--listen",
         action="append",
@@ -101,10 +109,12 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="HOST:PORT|unix:PATH",
         help="instead of the option `listen`; may be given more than once; port 0 takes a free one",
     )
-    parser.epilog = options_help()
+    parser.make_epilog = options_help
 
 
 def _address(text: str) -> str:
+    from .settings.parse import listen_fault  # only a daemon needs the settings' modules, which take a while to load
+
     if fault := listen_fault(text):
         raise argparse.ArgumentTypeError(f"{text!r} {fault}; it takes HOST:PORT, [IPV6]:PORT or unix:/path")
     return text
@@ -112,6 +122,8 @@ def _address(text: str) -> str:
 
 def options_help() -> str:
     """Every option of whd.yaml with its default and meaning, one a line."""
+    from .settings.options import LIMIT_NAMES, Options, option_fields  # only for who asks
+
     lines = ["options of config/whd.yaml, with their defaults (* a webhook may tighten it for itself):", ""]
     for option in option_fields():
         default = getattr(Options(), option.name)
@@ -123,8 +135,8 @@ def options_help() -> str:
     return "\n".join(lines)
 
 
-def _add_run(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _add(subparsers, "run", commands.run, "run one flow through the sandbox, recorded")
+def _add_run(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    parser = _add(subparsers, "run", "executions.run", "run one flow through the sandbox, recorded")
     parser.add_argument("client", metavar="CLIENT")
     parser.add_argument("flow", metavar="FLOW")
     parser.add_argument("--user", required=True, metavar="NAME", help="whose permissions it has")
@@ -144,33 +156,33 @@ def _limit(text: str) -> int:
     return number
 
 
-def _add_executions(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_executions(subparsers: argparse._SubParsersAction[_Parser]) -> None:
     text = "what ran and what runs"
     parser = subparsers.add_parser("executions", help=text, description=text[0].upper() + text[1:] + ".")
     inner = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    listing = _add(inner, "list", commands.executions_list, "the newest first")
+    listing = _add(inner, "list", "executions.executions_list", "the newest first")
     listing.add_argument("--client", metavar="NAME")
     listing.add_argument("--status", choices=[status.value for status in Status], metavar="STATUS")
     listing.add_argument("--webhook", metavar="NAME")
     listing.add_argument("--limit", type=_limit, default=50, metavar="N", help=f"1 to {MAX_LIST}; default: 50")
     for name, run, help_text in (
-        ("show", commands.executions_show, "one record"),
-        ("logs", commands.executions_logs, "what its flow logged"),
-        ("replay", commands.executions_replay, "run its input again with the present flow"),
-        ("cancel", commands.executions_cancel, "end it"),
+        ("show", "executions.executions_show", "one record"),
+        ("logs", "executions.executions_logs", "what its flow logged"),
+        ("replay", "executions.executions_replay", "run its input again with the present flow"),
+        ("cancel", "executions.executions_cancel", "end it"),
     ):
         _add(inner, name, run, help_text).add_argument("id", metavar="ID")
 
 
-def _add_settings(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_settings(subparsers: argparse._SubParsersAction[_Parser]) -> None:
     text = "every setting, and where its value comes from; keys are masked"
     parser = subparsers.add_parser("settings", help=text, description=text[0].upper() + text[1:] + ".")
     inner = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, run, help_text in (
-        ("list", commands.settings_list, "all of them"),
-        ("show", commands.settings_show, "one of them"),
-        ("set", commands.settings_set, "save a value, which stands before the file of that name"),
-        ("unset", commands.settings_unset, "delete a saved value, so that the file stands again"),
+        ("list", "settings.settings_list", "all of them"),
+        ("show", "settings.settings_show", "one of them"),
+        ("set", "settings.settings_set", "save a value, which stands before the file of that name"),
+        ("unset", "settings.settings_unset", "delete a saved value, so that the file stands again"),
     ):
         command = _add(inner, name, run, help_text)
         optional = "" if name == "list" else "; may be left out where there is only one"

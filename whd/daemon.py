@@ -19,7 +19,7 @@ import uvloop
 from . import __version__
 from . import log as log_module
 from .admin import Admin
-from .control import ControlServer
+from .control_server import ControlServer
 from .fronts.hub import Hub
 from .fronts.shares import front_count
 from .pool.cores import core_count

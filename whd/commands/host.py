@@ -1,0 +1,65 @@
+"""`whd doctor` and `whd units`: this machine and its systemd."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+
+from .. import systemd
+from ..sandbox.isolation import doctor as sandbox_doctor
+from ..settings.index import Index
+from ..settings.options import Options
+from ..state import Paths
+from .printing import FAULT, OK, print_json, print_table
+
+
+def doctor(paths: Paths, given: argparse.Namespace) -> int:
+    """Tries every isolation layer on this host; fails when one that is required does not engage."""
+    reports = sandbox_doctor()
+    required = _required_layers(paths)
+    if given.json:
+        print_json([{**report._asdict(), "required": report.name in required} for report in reports])
+    else:
+        rows = [
+            (
+                report.name,
+                "engaged" if report.engaged else "missing",
+                report.name in required,
+                report.reason,
+            )
+            for report in reports
+        ]
+        print_table(("LAYER", "STATE", "REQUIRED", "WHY NOT"), rows)
+    return FAULT if any(report.name in required and not report.engaged for report in reports) else OK
+
+
+def _required_layers(paths: Paths) -> tuple[str, ...]:
+    if not paths.config.is_dir():
+        return Options().sandbox_require
+    return Index(str(paths.config), str(paths.flows)).load().options.sandbox_require
+
+
+def units(paths: Paths, given: argparse.Namespace) -> int:
+    """Prints the systemd units, each under a comment with the file that it belongs in."""
+    command = _own_command()
+    texts = systemd.unit_texts(command)
+    if directive := systemd.hides(command):
+        print(
+            f"whd: warning: the service cannot run {command}: {directive} hides it; install whd elsewhere, "
+            "as in python3 -m venv /opt/whd && /opt/whd/bin/pip install .",
+            file=sys.stderr,
+        )
+    if given.json:
+        print_json(texts)
+    else:
+        for name, text in texts.items():
+            print(f"# ---- {name} ----\n{text}")
+    return OK
+
+
+def _own_command() -> str:
+    """The absolute path of the `whd` that runs now: another one may come first on PATH."""
+    own = os.path.abspath(sys.argv[0])
+    return own if os.path.basename(own) == "whd" else shutil.which("whd") or own

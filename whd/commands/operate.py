@@ -1,0 +1,26 @@
+"""An operation on executions and settings: asked of the daemon, or done here when none runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .. import control
+from ..errors import StateError
+from ..state import Paths
+
+
+def operate(paths: Paths, operation: str, arguments: dict[str, Any], *, alone: dict[str, Any] | None = None) -> Any:
+    """Asks the daemon over its control socket; without one, locks state/ and does the same in this process.
+
+    `alone`: arguments for the latter only. Raises WhdError.
+    """
+    # os.path and not Path: a folder that is closed to us is told by StateLock, which knows what to do about it.
+    if os.path.exists(paths.state / control.SOCKET_NAME):
+        try:
+            return control.ask(paths.state, operation, arguments)
+        except StateError:
+            pass  # left by a daemon that was killed: state/ is free, or the lock says by whom it is held
+    from .alone import operate_alone  # the daemon's own modules
+
+    return operate_alone(paths, operation, {**arguments, **(alone or {})})

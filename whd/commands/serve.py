@@ -1,0 +1,13 @@
+"""`whd serve`."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import daemon
+from ..state import Paths
+
+
+def serve(paths: Paths, given: argparse.Namespace) -> int:
+    """Serves until a signal."""
+    return daemon.serve(paths, tuple(given.listen) if given.listen else None)
