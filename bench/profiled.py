@@ -178,8 +178,8 @@ def work(count: int, clock: Clock, steps: tuple[Step, ...] = WORKER) -> float:
             "limits": limits,
         }
         worker._context({"op": "context", **context})
-        times = {"created_ms": 1_795_418_280_123, "started_ms": 1_795_418_280_124}
-        run = wire.frame({"op": "run", "job": 1, "context": 1, "id": "0" * 36, **times}, value)
+        times = 1_795_418_280_123, 1_795_418_280_124
+        run = wire.run_start(1, 1, False, *times, "0" * 36, "", len(value)) + value
         begun = time.perf_counter()
         for _ in range(count):
             daemon.sendall(run)

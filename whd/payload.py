@@ -190,7 +190,7 @@ def decode_strict(text: str) -> Any:
     except ValueError:
         # int() refuses more than 4300 digits (sys.set_int_max_str_digits).
         raise BadPayload(f"{_STRICT}an integer has too many digits") from None
-    if _may_be_deep(text) and depth_of(value) > MAX_DEPTH:
+    if len(text) > MAX_DEPTH and _may_be_deep(text) and depth_of(value) > MAX_DEPTH:
         raise BadPayload(f"{_STRICT}nested more than {MAX_DEPTH} deep")
     return value
 

@@ -121,7 +121,7 @@ def _fork(control: socket.socket, number: int, stream_fd: int, workers: dict[int
 
 def serve_as_worker(stream: socket.socket) -> None:
     """Answers `compile` with the source itself, and `run` by executing it."""
-    from whd.wire import FrameReader, frame, split
+    from whd.wire import RUN, FrameReader, frame, read_run, split
 
     reader = FrameReader(1 << 30)
     waiting: list[bytes] = []
@@ -134,7 +134,11 @@ def serve_as_worker(stream: socket.socket) -> None:
             if not data:
                 os._exit(0)
             waiting.extend(reader.feed(data))
-        return split(waiting.pop(0))
+        payload = waiting.pop(0)
+        if payload[0] == RUN:
+            order, start = read_run(payload)
+            return {"op": "run", **order._asdict()}, payload[start:]
+        return split(payload)
 
     def send(head: dict[str, Any], value: bytes | None = None) -> None:
         stream.sendall(frame(head, value))

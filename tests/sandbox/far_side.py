@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from whd.sandbox.launch import start_zygote
-from whd.wire import FrameReader, frame, split, split_raw
+from whd.wire import FrameReader, RunHead, frame, run_start, split, split_raw
 
 PATIENCE_S = 20.0
 LIMITS = {
@@ -104,6 +104,10 @@ class TestZygote:
                 os.close(descriptor)
 
 
+def run_frame(head: RunHead, value: bytes) -> bytes:
+    return run_start(*head[:5], head.execution_id.decode(), head.name, len(value)) + value
+
+
 class TestWorker:
     """The daemon's end of one worker."""
 
@@ -118,8 +122,8 @@ class TestWorker:
         self._known: set[tuple[str, str]] = set()
         self._contexts: list[dict[str, Any]] = []
 
-    def send(self, head: dict[str, Any], value: bytes | None = None) -> None:
-        self.socket.sendall(frame(head, value))
+    def send(self, head: dict[str, Any] | RunHead, value: bytes | None = None) -> None:
+        self.socket.sendall(run_frame(head, value or b"") if isinstance(head, RunHead) else frame(head, value))
 
     def receive(self) -> tuple[dict[str, Any], bytes | None]:
         while not self._frames:
@@ -145,7 +149,7 @@ class TestWorker:
             self.send({"op": "code", "hash": digest, "flow": name, "path": path, "source": source, "code": code})
         return digest
 
-    def run_head(self, digest: str, name: str = "signup", **limits: int) -> dict[str, Any]:
+    def run_head(self, digest: str, name: str = "signup", **limits: int) -> RunHead:
         """The head of a run; what it has in common with others is sent before."""
         self._jobs += 1
         context = {
@@ -165,20 +169,21 @@ class TestWorker:
         if context not in self._contexts:
             self._contexts.append(context)
             self.send({"op": "context", "number": len(self._contexts), **context})
-        return {
-            "op": "run",
-            "job": self._jobs,
-            "context": self._contexts.index(context) + 1,
-            "id": "0198c0de-0000-7000-8000-000000000001",
-            "created_ms": 1_795_418_280_123,
-            "started_ms": 1_795_418_280_124,
-        }
+        return RunHead(
+            job=self._jobs,
+            context=self._contexts.index(context) + 1,
+            is_behind=False,
+            created_ms=1_795_418_280_123,
+            started_ms=1_795_418_280_124,
+            execution_id=b"0198c0de-0000-7000-8000-000000000001",
+            name="",
+        )
 
     def start(self, digest: str, inputs: Any = None, **limits: int) -> int:
         """Sends one run; answers its job number."""
         head = self.run_head(digest, **limits)
         self.send(head, json.dumps(inputs).encode())
-        return head["job"]
+        return head.job
 
     def finish(self, job: int, answers: dict[str, Any] | None = None) -> Ended:
         """Serves a run's calls until its end.

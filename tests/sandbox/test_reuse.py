@@ -230,7 +230,7 @@ def test_what_is_large_but_let_go_of_leaves_nothing_behind(
     for _ in range(3):
         head = worker.run_head(digest, max_output_bytes=20_000_000)
         worker.send(head, json.dumps({"json": text}).encode())
-        ended = worker.finish(head["job"])
+        ended = worker.finish(head.job)
         assert ended.output == {"text": text[::-1]}
         assert "fresh" not in ended.head
 
@@ -245,7 +245,7 @@ def test_two_flows_of_the_same_text_keep_their_names(workers: Callable[..., Test
     for name in ("one", "two"):
         head = worker.run_head(worker.load(source, code[name], name), name)
         worker.send(head, b"null")
-        messages.append(worker.finish(head["job"]).message)
+        messages.append(worker.finish(head.job).message)
     assert messages[0] == ""
     assert "flows/acme/two.py" in messages[1]
 

@@ -13,7 +13,7 @@ import pytest
 
 from whd.wire import frame
 
-from .far_side import WEBHOOK_INPUT, TestWorker, WorkerDied
+from .far_side import WEBHOOK_INPUT, TestWorker, WorkerDied, run_frame
 
 ECHO = "def handler(system, this, inputs):\n    this.set_output('got', inputs)\n"
 LENGTH = "def handler(system, this, inputs):\n    this.set_output('length', len(inputs['data']))\n"
@@ -38,28 +38,28 @@ def test_a_flow_compiled_in_one_worker_runs_in_another(load: Callable[[str], tup
 def test_frames_may_come_a_byte_at_a_time(load: Callable[[str], tuple[TestWorker, str]]) -> None:
     worker, digest = load(ECHO)
     head = worker.run_head(digest)
-    for byte in frame(head, b'{"a":1}'):
+    for byte in run_frame(head, b'{"a":1}'):
         worker.socket.sendall(bytes([byte]))
-    assert worker.finish(head["job"]).output == {"got": {"a": 1}}
+    assert worker.finish(head.job).output == {"got": {"a": 1}}
 
 
 def test_many_jobs_in_one_write_are_answered_in_order(load: Callable[[str], tuple[TestWorker, str]]) -> None:
     worker, digest = load(ECHO)
     heads = [worker.run_head(digest) for _ in range(20)]
-    worker.socket.sendall(b"".join(frame(head, str(head["job"]).encode()) for head in heads))
+    worker.socket.sendall(b"".join(run_frame(head, str(head.job).encode()) for head in heads))
     for head in heads:
-        assert worker.finish(head["job"]).output == {"got": head["job"]}
+        assert worker.finish(head.job).output == {"got": head.job}
 
 
 def test_jobs_that_come_during_a_call_wait_for_their_turn(load: Callable[[str], tuple[TestWorker, str]]) -> None:
     worker, digest = load("def handler(system, this):\n    this.sleep(1)\n    this.set_output('id', 1)\n")
     first, second = worker.run_head(digest), worker.run_head(digest)
-    worker.socket.sendall(frame(first, b"null") + frame(second, b"null"))
+    worker.socket.sendall(run_frame(first, b"null") + run_frame(second, b"null"))
     head, _ = worker.receive()
-    assert (head["op"], head["job"]) == ("call", first["job"])
-    worker.send({"op": "answer", "job": first["job"], "call": head["call"]}, b"null")
-    assert worker.finish(first["job"]).status == "ENDED_SUCCESS"
-    assert worker.finish(second["job"]).status == "ENDED_SUCCESS"
+    assert (head["op"], head["job"]) == ("call", first.job)
+    worker.send({"op": "answer", "job": first.job, "call": head["call"]}, b"null")
+    assert worker.finish(first.job).status == "ENDED_SUCCESS"
+    assert worker.finish(second.job).status == "ENDED_SUCCESS"
 
 
 def test_a_large_input_arrives_whole(load: Callable[[str], tuple[TestWorker, str]]) -> None:
@@ -76,7 +76,7 @@ def test_an_input_with_white_space_is_read(load: Callable[[str], tuple[TestWorke
     worker, digest = load(ECHO)
     head = worker.run_head(digest)
     worker.send(head, b' {\n "a" : [ 1 ] }\n')
-    assert worker.finish(head["job"]).output == {"got": {"a": [1]}}
+    assert worker.finish(head.job).output == {"got": {"a": [1]}}
 
 
 def test_a_worker_ends_with_its_daemon(workers: Callable[..., TestWorker]) -> None:
@@ -98,12 +98,13 @@ def test_a_worker_ends_while_it_waits_for_an_answer(load: Callable[[str], tuple[
     [
         frame({"op": "nope"}),
         frame({"op": "run"}, b"null"),
+        b"\x03\x00\x00\x00run",
         frame({"op": "bind", "memory_bytes": 1, "cpu_s": 1}),
         frame({}),
         b"\x02\x00\x00\x00no",
         b"\xff\xff\xff\xff",
     ],
-    ids=["unknown", "run without members", "a second bind", "no op", "no JSON", "endless"],
+    ids=["unknown", "run in JSON", "run cut off", "a second bind", "no op", "no JSON", "endless"],
 )
 def test_a_frame_that_makes_no_sense_ends_the_worker(workers: Callable[..., TestWorker], data: bytes) -> None:
     worker = workers()

@@ -148,6 +148,8 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
         connection.execute("PRAGMA journal_size_limit=16777216")
         connection.execute("PRAGMA cache_size=-8192")
+        # Before a statement of several rows changes a page, SQLite puts the old one by, to undo the statement alone.
+        connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute(f"PRAGMA cache_spill={SPILL_PAGES}")
         sqlite_file.migrate(connection, path, sqlite_file.Format(_WHAT, APPLICATION_ID, MIGRATIONS[:VERSION]))
         sqlite_file.check_length(connection, path, _WHAT)

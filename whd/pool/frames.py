@@ -77,6 +77,7 @@ def strict_json(value: bytes | None, what: str) -> Any:
 
 REVOKED = b'{"op":"revoked"}'
 
+_PLAIN_STATUSES = {name.encode("ascii"): status for name, status in _END_STATUSES.items()}
 _PLAIN_END = re.compile(
     rb'\{"op":"end","job":(0|[1-9][0-9]{0,14}),"status":"(ENDED_SUCCESS|ENDED_ERROR)","took_us":(0|[1-9][0-9]{0,14}),'
     rb'"message":"([ !#-\[\]-~]{0,1000})"\}\n'
@@ -97,7 +98,7 @@ def read_plain_end(payload: bytes, limits: Limits) -> tuple[int, End, int] | Non
         return None
     strict_json(output, "the output")
     job, status, took_us, message = found.groups()
-    end = End(_END_STATUSES[status.decode("ascii")], message.decode("ascii"), Cause.NONE, output)
+    end = End(_PLAIN_STATUSES[status], message.decode("ascii"), Cause.NONE, output)
     return int(job), end, int(took_us)
 
 

@@ -11,12 +11,10 @@ import time
 from json.encoder import encode_basestring_ascii as quote
 
 from ..settings.options import Limits
-from ..wire import LENGTH, MAX_CONTEXTS
+from ..wire import LENGTH, MAX_CONTEXTS, run_start
 from .compiler import Code, Context
 from .job import Job
 from .worker import Worker
-
-_BEHIND = '"behind":true,'
 
 _numbers = itertools.count(1)
 
@@ -24,17 +22,22 @@ _numbers = itertools.count(1)
 def hold_run(job: Job, code: Code, worker: Worker, *, is_behind: bool = False) -> int:
     """Has the process's next write run a job: what it does not know yet of its code and its context, and the job.
 
-    `is_behind`: it is handed over while another one runs there (wire op `run`). Answers how many bytes that is.
+    `is_behind`: it is handed over while another one runs there (wire.RunHead). Answers how many bytes that is.
     """
     # By identity: equal limits are mostly one object, and to compare two costs more than all the rest here.
     context = code.contexts.get((job.about_json, id(job.limits))) or _new_context(job, code)
-    name = f',"name":{quote(job.name)}' if job.name else ""
-    head = (
-        f'{{"op":"run","job":{job.number},"context":{context.number},{_BEHIND if is_behind else ""}'
-        f'"id":"{job.execution_id}","created_ms":{job.created_ms},"started_ms":{time.time_ns() // 1_000_000}{name}}}\n'
-    ).encode("ascii")
     input_json = job.input_json
-    start = LENGTH.pack(len(head) + len(input_json)) + head
+    started_ms = time.time_ns() // 1_000_000
+    start = run_start(
+        job.number,
+        context.number,
+        is_behind,
+        job.created_ms,
+        started_ms,
+        job.execution_id,
+        job.name,
+        len(input_json),
+    )
     if context.number not in worker.contexts:
         start = _unknown_frames(context, code, worker) + start
     worker.hold(start)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
-from ..wire import LENGTH, FrameError, FrameReader, frame
+from ..wire import LENGTH, RUN, FrameError, FrameReader, RunHead, frame, read_run
 
 # The daemon is trusted; the bound is against our own confusion of a stream.
 MAX_FRAME_BYTES = 2_147_483_647
@@ -30,39 +30,45 @@ _REVOKE = frame({"op": "revoke"})[LENGTH.size :]
 _REVOKED = frame({"op": "revoked"})
 
 Frame = tuple[dict[str, Any], bytes | None]
+RunFrame = tuple[RunHead, bytes]
 
 
 class Channel:
     """Frames over one stream socket."""
 
-    __slots__ = ("_reader", "_socket", "_waiting")
+    __slots__ = ("_reader", "_revocations", "_socket", "_waiting")
 
     def __init__(self, stream: socket.socket) -> None:
         self._socket = stream
         self._reader = FrameReader(MAX_FRAME_BYTES)
         self._waiting: deque[bytes] = deque()
+        # How many revocations wait in there.
+        self._revocations = 0
 
-    def next(self) -> Frame:
+    def next(self) -> Frame | RunFrame:
         """Waits for the next frame: its head and its value's text."""
         while True:
             while not self._waiting:
                 self._receive()
             payload = self._waiting.popleft()
-            head, end = _head(payload)
-            op = head.get("op")
-            if op == "revoke":
+            if payload[0] == RUN:
+                order, start = read_run(payload)
+                if order.is_behind and self._is_revoked():
+                    continue
+                return order, _value(payload, start)
+            if payload == _REVOKE:
+                self._revocations -= 1
                 # The daemon may have read the end of the job before and not know whether the next one began.
                 self.send_bytes(_REVOKED)
                 continue
-            if op == "run" and head.get("behind") and self._is_revoked():
-                continue
+            head, end = _head(payload)
             return head, _value(payload, end) if end else None
 
     def _is_revoked(self) -> bool:
         """Whether the daemon has taken back what it handed over; asked before each job that waited behind another."""
         while self._read_nowait():
             pass
-        return _REVOKE in self._waiting
+        return self._revocations > 0
 
     def _read_nowait(self) -> bool:
         try:
@@ -92,6 +98,7 @@ class Channel:
         if not size:
             leave(EXIT_DAEMON_GONE)
         self._waiting.extend(frames)
+        self._revocations += frames.count(_REVOKE)
 
     def answer_to(self, job: int, call: int) -> Frame:
         """Waits for the answer to one call; frames that come before it stay in line."""
@@ -100,6 +107,9 @@ class Channel:
             while not self._waiting:
                 self._receive()
             payload = self._waiting.popleft()
+            if payload[0] == RUN:
+                skipped.append(payload)
+                continue
             head, end = _head(payload)
             if head.get("op") == "answer":
                 if head.get("job") != job or head.get("call") != call:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 from ..timestamps import timestamp
-from ..wire import split_raw
+from ..wire import RunHead, split_raw
 from .api import arguments as given
 from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
@@ -56,8 +56,8 @@ class Run:
         "job", "limit", "message", "new_name", "response", "status", "wants_fresh",
     )  # fmt: skip
 
-    def __init__(self, head: dict[str, Any], context: Context, input_json: bytes | None, channel: Channel) -> None:
-        self.job: int = head["job"]
+    def __init__(self, head: RunHead, context: Context, input_json: bytes | None, channel: Channel) -> None:
+        self.job = head.job
         self._head = head
         self._channel = channel
         self._input_json = input_json
@@ -100,11 +100,13 @@ class Run:
             case "input_value":
                 return self._read_input()
             case "id":
-                return head["id"]
+                return head.execution_id.decode("ascii")
             case "name":
-                return head.get("name") or self._about["name"]
-            case "created_at" | "started_at":
-                return timestamp(head[name.replace("_at", "_ms")])
+                return head.name or self._about["name"]
+            case "created_at":
+                return timestamp(head.created_ms)
+            case "started_at":
+                return timestamp(head.started_ms)
             case "status":
                 return "RUNNING"
         return self._about.get(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 
-from ..wire import frame
+from ..wire import frame, run_start
 from .channel import Channel
 from .compiler import compile_flow
 from .isolation import address_space
@@ -49,10 +49,10 @@ def warm_ways() -> None:
         worker = Worker(channel, {}, [])
         for number in range(ROUNDS):
             address_space.mapped_bytes(1)
-            run = {"op": "run", "job": number, "context": 1, "id": "x", "created_ms": 1, "started_ms": 1}
             payload = json.dumps({"json": {"number": number, "seconds": 0.5}}).encode("ascii")
             answer = {"op": "answer", "job": number, "call": 1}
-            far.sendall(b"".join((frame(code), frame(context), frame(run, payload), frame(answer, b"null"))))
+            run = run_start(number, 1, False, 1, 1, "x", "", len(payload)) + payload
+            far.sendall(b"".join((frame(code), frame(context), run, frame(answer, b"null"))))
             for _ in (code, context, run):
                 worker.serve_one()
             far.recv(65_536)

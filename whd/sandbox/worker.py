@@ -15,7 +15,7 @@ from json.encoder import encode_basestring_ascii as quote
 from time import monotonic_ns
 from typing import Any, NoReturn
 
-from ..wire import LENGTH, MAX_CONTEXTS, frame
+from ..wire import LENGTH, MAX_CONTEXTS, RunHead, frame
 from . import isolation, memory, parsing
 from .channel import EXIT_DAEMON_GONE, EXIT_PROTOCOL, Channel, leave
 from .compiler import Refused, compile_flow
@@ -52,7 +52,6 @@ class Worker:
         # flow ends, and does not look like something that the flow left behind (memory.py).
         self._value: bytes | None = None
         self._ops: dict[str, Callable[[dict[str, Any]], None]] = {
-            "run": self._run,
             "code": self._code,
             "context": self._context,
             "compile": self._compile,
@@ -69,6 +68,9 @@ class Worker:
     def serve_one(self) -> None:
         """Does what the next frame says."""
         head, self._value = self._channel.next()
+        if isinstance(head, RunHead):
+            self._run(head)
+            return
         op = self._ops.get(head["op"])
         if op is None:
             leave(EXIT_PROTOCOL)
@@ -80,7 +82,7 @@ class Worker:
 
     def _bind(self) -> None:
         head, _value = self._channel.next()
-        if head["op"] != "bind":
+        if isinstance(head, RunHead) or head["op"] != "bind":
             leave(EXIT_PROTOCOL)
         if head.get("nice"):
             os.nice(head["nice"])
@@ -102,9 +104,9 @@ class Worker:
         program = self._programs[head["hash"], head["flow"]]
         self._contexts[head["number"]] = program, Context(head["about"], head["limits"])
 
-    def _run(self, head: dict[str, Any]) -> None:
+    def _run(self, head: RunHead) -> None:
         started_ns = monotonic_ns()
-        program, context = self._contexts[head["context"]]
+        program, context = self._contexts[head.context]
         run = Run(head, context, self._take_value(), self._channel)
         output = program.run(run)
         self._channel.send_bytes(_end_frame(run, output, (monotonic_ns() - started_ns) // 1000))
