@@ -66,6 +66,9 @@ class Serving:
         # What the start made lives as long as the daemon: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        # What a call makes is mostly gone when it has its answer and its record is written; the default of 700 objects
+        # has the collector look at much that will be.
+        gc.set_threshold(10_000, 20, 20)
 
     def _readiness(self) -> tuple[int, dict[str, Any]]:
         if self.phase is not Phase.SERVING:
