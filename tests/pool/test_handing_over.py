@@ -48,7 +48,14 @@ class Scene:
         seen: list[tuple[int, int]] = []
         scheduler = self.service.pool.scheduler
         calls = [self.run() for _ in range(count)]
-        self.service.loop.call_soon(lambda: seen.append((scheduler.running, count - scheduler.running)))
+
+        def look() -> None:
+            if scheduler.waiting:
+                self.service.loop.call_soon(look)
+            else:
+                seen.append((scheduler.running, count - scheduler.running))
+
+        self.service.loop.call_soon(look)
         lives = await asyncio.wait_for(asyncio.gather(*calls), PATIENCE_S)
         assert scheduler.waiting == scheduler.running == 0
         return *seen[0], lives
