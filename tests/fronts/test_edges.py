@@ -196,6 +196,99 @@ def test_a_front_that_hangs_holds_up_neither_commands_nor_the_others(project: Pr
         wait_for(lambda: fronts(daemon)[0]["answers"], "the front to answer again", 60)
 
 
+def test_who_waits_for_a_front_that_hangs_is_answered(project: Project) -> None:
+    project.options(processes=2)
+    echo, path = project.endpoint("echo"), project.endpoint("sleeper", SLEEPER)
+    with running(project) as daemon, ThreadPoolExecutor() as pool:
+        own, other = (connection_to(daemon, number, echo) for number in range(2))
+        location = daemon.request("POST", f"{path}?async", {"s": 600}, connection=own).headers["location"]
+        own.close()
+        wait_for(lambda: [front["connections"] for front in fronts(daemon)] == [0, 1], "the connection's end")
+        pid = fronts(daemon)[0]["pid"]
+        stop(pid)
+        try:
+            # Asked before anybody can know that it hangs. The last one is handed to it, for it has the fewest.
+            waiting = pool.submit(daemon.get, f"{location}?wait=0.1", connection=other)
+            asked = [pool.submit(daemon.ask, "executions.show", id=location.rpartition("/")[2])]
+            asked += [pool.submit(daemon.ask, "settings.list") for _ in range(2)]
+            fresh = daemon.connect(90.0)
+            handed = pool.submit(daemon.request, "POST", echo, {}, connection=fresh)
+            assert waiting.result().json["status"] in ("PENDING", "RUNNING")
+            assert all(one.result() for one in asked)
+            assert handed.result().status == 200
+            assert fronts(daemon)[0]["starts"] == 1
+            fresh.close()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert daemon.request("DELETE", location, connection=other).json["status"] == "ENDED_CANCELLED"
+        other.close()
+
+
+def test_a_connection_that_a_front_had_not_taken_when_it_died_is_served(project: Project) -> None:
+    project.options(processes=2)
+    echo = project.endpoint("echo")
+    with running(project) as daemon, contextlib.closing(connection_to(daemon, 1, echo)):
+        wait_for(lambda: [front["connections"] for front in fronts(daemon)] == [0, 1], "the other connections' end")
+        pid = fronts(daemon)[0]["pid"]
+        stop(pid)
+        with contextlib.closing(daemon.connect(90.0)) as connection:
+            connection.connect()
+            wait_for(lambda: fronts(daemon)[0]["connections"] == 1, "it to be handed over")
+            os.kill(pid, signal.SIGKILL)
+            assert daemon.request("POST", echo, {}, connection=connection).status == 200
+
+
+def test_what_is_saved_does_not_wait_for_a_front_that_starts(project: Project) -> None:
+    project.options(processes=2)
+    echo, save, read = project.endpoint("echo"), project.endpoint("save", SAVE), project.endpoint("read", READ)
+    project.users("acme", {"kevin": {"flows": ["*"], "settings": {"read": ["app.*"], "write": ["app.*"]}}})
+    with running(project) as daemon, contextlib.closing(connection_to(daemon, 1, echo)) as other:
+        while True:
+            os.kill(fronts(daemon)[0]["pid"], signal.SIGKILL)
+            wait_for(lambda: fronts(daemon)[0]["state"] == "starting", "another front", 30)
+            pid = fronts(daemon)[0]["pid"]
+            stop(pid)
+            if fronts(daemon)[0]["state"] == "starting":
+                break
+            os.kill(pid, signal.SIGCONT)
+        try:
+            assert daemon.get(save, connection=other).json["message"] == "saved"
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: all_serve(daemon), "the front to serve", 60)
+        with contextlib.closing(connection_to(daemon, 0, read)) as connection:
+            assert daemon.request("POST", read, {}, connection=connection).json["output_value"] == {"value": 1}
+
+
+def test_a_front_that_hangs_does_not_keep_a_client_that_runs_nothing_from_its_place(project: Project) -> None:
+    project.options(processes=2, workers=2)
+    project.users("other", {"kevin": {"flows": ["*"]}})
+    echo, spin = project.endpoint("echo"), project.endpoint("spin", SPIN)
+    late = project.endpoint("echo", client="other")
+    with running(project) as daemon, contextlib.closing(connection_to(daemon, 1, echo)) as other:
+        spinning = [daemon.request("POST", f"{spin}?async", {}, connection=other).headers["location"] for _ in range(2)]
+        wait_for(lambda: fronts(daemon)[1]["executions"]["running"] == 2, "both to run, in places of both fronts")
+        pid = fronts(daemon)[0]["pid"]
+        stop(pid)
+        try:
+            wait_for(lambda: not fronts(daemon)[0]["answers"], "the front to count as stuck", 60)
+            assert daemon.request("POST", late, {}, connection=other).status == 200
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for location in spinning:
+            assert daemon.request("DELETE", location, connection=other).json["status"] == "ENDED_CANCELLED"
+
+
+SPIN = """
+def handler(system, this):
+    while True:
+        pass
+"""
+READ = """
+def handler(system, this):
+    this.set_output('value', system.setting('app.saved').get('value'))
+    return this.success('read')
+"""
 SAVE = """
 def handler(system, this):
     system.setting('app.saved').save(value=1)

@@ -13,7 +13,7 @@ import uvloop
 from tests.running import simple_project
 from whd.executions.live import Live
 from whd.executions.record import Execution
-from whd.pool import frames, handing, pool
+from whd.pool import frames, handing, pool, processes
 from whd.pool.worker import Worker
 from whd.service import Paths, Service
 from whd.wire import LENGTH, frame
@@ -32,11 +32,12 @@ def handler(system, this, inputs):
 """
 
 
-def run(service: Service, seconds: float) -> asyncio.Future[Live]:
+def run(service: Service, seconds: float, padding: int = 0) -> asyncio.Future[Live]:
     """Starts an execution; the future has it once it has ended."""
     ended: asyncio.Future[Live] = service.loop.create_future()
     flow, _user = service.runner.resolve(service.snapshot, "acme", "spin", "kevin")
-    execution = Execution("", "acme", "spin", "kevin", "", b'{"seconds":%g}' % seconds)
+    input_json = b'{"seconds":%g,"padding":"%s"}' % (seconds, b"x" * padding)
+    execution = Execution("", "acme", "spin", "kevin", "", input_json)
     live = service.runner.prepare(execution, flow, service.options, "user")
     service.runner.start(live, ended.set_result)
     return ended
@@ -123,6 +124,33 @@ def test_nothing_is_handed_over_again_behind_what_turned_out_long(
     """It would wait until the next sweep each time, beside places that are free."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(stay_long(tmp_path, monkeypatch))
+
+
+async def be_narrow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As net.core.wmem_max bounds it: twice that much, less what the kernel needs for itself.
+    monkeypatch.setattr(processes, "SOCKET_BUFFER_BYTES", 16_384)
+    project = simple_project(folder)
+    project.options(workers=2, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
+    project.flow("acme", "spin", FLOW)
+    service = Service(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
+    await service.start()
+    hand_over_whatever_it_takes(service, monkeypatch)
+    try:
+        for _ in range(handing.SHORT_RUNS + 1):
+            await asyncio.wait_for(run(service, 0), PATIENCE_S)
+        long = run(service, 5 * PATIENCE_S)
+        await asyncio.wait_for(asyncio.gather(*(run(service, 0, 2_000) for _ in range(handing.MAX_HANDED))), PATIENCE_S)
+        assert service.pool.handing.taken_back_total
+        assert not long.done()
+    finally:
+        await service.close()
+
+
+def test_what_waits_in_a_process_is_taken_back_through_a_small_socket_buffer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(be_narrow(tmp_path, monkeypatch))
 
 
 async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

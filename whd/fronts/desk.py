@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,14 +23,6 @@ from .records import error_member, stored_members, unpack
 from .shares import owner
 
 log = logging.getLogger("whd.fronts")
-
-
-@dataclass(slots=True, eq=False)
-class _Round:
-    """Pings to all fronts: those that have not answered, and what to call once all have."""
-
-    open: set[Link]
-    settling: list[Callable[[], None]]
 
 
 class Desk:
@@ -54,7 +45,6 @@ class Desk:
         self._reloader = reloader
         self._tasks: set[asyncio.Task[None]] = set()
         self._settling: list[Callable[[], None]] = []
-        self._rounds: list[_Round] = []
         self.permits = PermitDesk(self._ask_others, lambda: leases.total)
 
     # ---- of saved.Overlay: what is saved is live in every front ------------------------------------------------------
@@ -83,27 +73,21 @@ class Desk:
 
     def _ask_all(self) -> None:
         settling, self._settling = self._settling, []
-        links = [front.link for front in self.fronts if front.link is not None and front.answers]
+        links = [front.link for front in self.fronts if front.link is not None and front.hears and front.answers]
+        left = len(links)
+
+        def one_answered(_head: dict[str, Any] | None, _value: bytes | None) -> None:
+            # One that is gone or stuck counts too: what it was told a stuck one takes in once it goes on.
+            nonlocal left
+            left -= 1
+            if left <= 0:
+                for done in settling:
+                    done()
+
         if not links:
-            _call(settling)
-            return
-        asked = _Round(set(links), settling)
-        self._rounds.append(asked)
+            one_answered(None, None)
         for link in links:
-            link.ask(partial(self._settled, asked, link), "ping")
-
-    def _settled(
-        self, asked: _Round, link: Link, _head: dict[str, Any] | None = None, _value: bytes | None = None
-    ) -> None:
-        asked.open.discard(link)
-        if not asked.open and asked in self._rounds:
-            self._rounds.remove(asked)
-            _call(asked.settling)
-
-    def pass_over(self, link: Link) -> None:
-        """A front is stuck: what others save waits for it no longer. What it was told it takes in once it goes on."""
-        for asked in list(self._rounds):
-            self._settled(asked, link)
+            link.ask(one_answered, "settle")
 
     # ---- the fronts --------------------------------------------------------------------------------------------------
 
@@ -131,21 +115,23 @@ class Desk:
 
     def _ask_others(self, number: int, client_name: str, answered: Callable[[Used], None]) -> None:
         """As PermitDesk has it."""
-        others = [front.link for front in self.fronts if front.number != number and front.link is not None]
-        left = len(others)
-        has_place, running = False, 0
+        others = [front for front in self.fronts if front.number != number and front.link is not None]
+        links = [front.link for front in others if front.link is not None and front.answers]
+        left = len(links)
+        # Of one that is stuck: what it has counted; whose that is, it cannot say.
+        has_place, running = False, sum(front.running for front in others if not front.answers)
 
         def one_answered(head: dict[str, Any] | None, _value: bytes | None) -> None:
             nonlocal left, has_place, running
             left -= 1
-            if head is not None:  # else that front is gone, and all that ran there
+            if head is not None:  # else that front is gone, and all that ran there, or is stuck
                 has_place, running = has_place or head["has_place"], running + head["running"]
             if left <= 0:
                 answered((has_place, running))
 
-        if not others:
+        if not links:
             one_answered(None, None)
-        for link in others:
+        for link in links:
             link.ask(one_answered, "used", client=client_name)
 
 
@@ -311,11 +297,6 @@ class Session:
         self._desk.tell_leases(
             self._desk.leases.report(self._front.number, wants=head["wants"], held=head["held"], number=head["number"])
         )
-
-
-def _call(settling: list[Callable[[], None]]) -> None:
-    for done in settling:
-        done()
 
 
 def _known(error: Exception) -> WhdError:

@@ -33,7 +33,7 @@ from ..settings.model import Snapshot
 from ..settings.reload import Reloader
 from .counters import Count, Counters
 from .link import Link, Message
-from .process import REFUSE
+from .process import REFUSE, receive_connections
 from .records import stored_members
 from .remote import RemoteCommons
 
@@ -45,7 +45,6 @@ PUBLISH_S: Final = 0.05
 EVICTED_AT_ONCE: Final = 4
 
 
-_DESCRIPTOR_BYTES: Final = 4
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 
@@ -168,21 +167,13 @@ class Front:
     def _adopt(self) -> None:
         """Serves what was handed over."""
         server = self._serving.server
-        while True:
-            try:
-                how, ancillary, _flags, _address = self._connections.recvmsg(
-                    1, socket.CMSG_SPACE(_DESCRIPTOR_BYTES), socket.MSG_CMSG_CLOEXEC
-                )
-            except BlockingIOError:
-                return
+        for how, sock in receive_connections(self._connections):
             if not how:
                 self._loop.remove_reader(self._connections)
                 return
             self._adopted += 1
-            for level, kind, data in ancillary:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    sock = socket.socket(fileno=int.from_bytes(data[:_DESCRIPTOR_BYTES], sys.byteorder))
-                    server.let_in(sock, server.connection_count if how == REFUSE else sys.maxsize)
+            if sock is not None:
+                server.let_in(sock, server.connection_count if how == REFUSE else sys.maxsize)
             # Also of what could not be received for want of descriptors, or was refused at once.
             self._count_closed()
 
@@ -231,6 +222,7 @@ class Front:
             "lease": lambda message: self._commons.scheduler.set_lease(message.head["places"], message.head["number"]),
             "used": self._on_used,
             "ping": lambda message: message.answer(),
+            "settle": lambda message: message.answer(),
             "go": lambda _message: self._go.set(),
             "find": self._on_find,
             "wait": lambda message: self._start(self._on_wait(message)),

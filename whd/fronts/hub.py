@@ -149,6 +149,7 @@ class Hub:
                 # A defect of ours; the next front may do better, and a daemon that has lost one should not go on so.
                 problem = "could not be looked after"
                 log.exception("front %d", front.number)
+            self._take_back(front, is_gone=True)
             how = await front.reap(END_PATIENCE_S)
             session.close()
             self._left += self._counters.get(front.number, Count.LIVE)
@@ -238,6 +239,14 @@ class Hub:
         if self._unhanded:
             self._later("hand", OFFER_AGAIN_S, self._hand_waiting)
 
+    def _take_back(self, front: FrontProcess, *, is_gone: bool = False) -> None:
+        """What a front that is stuck or gone has not taken goes to the others."""
+        untaken = list(front.take_back())
+        if is_gone:
+            front.end_connections()
+        for sock in untaken:
+            self._hand_out(sock)
+
     def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         timer = self._timers.get(name)
         if timer is not None:
@@ -254,11 +263,14 @@ class Hub:
                 log.error("front %d does not answer any more; it is ended", front.number)
                 front.kill()
             elif not front.answers:
-                self.desk.pass_over(link)
+                # Whoever waits for it does without. Nobody else can cancel what it runs.
+                link.give_up(but=("ping", "cancel"))
+                self._take_back(front)
             front.missed += 1
 
-            def answered(_head: dict[str, Any] | None, _value: bytes | None, front: FrontProcess = front) -> None:
-                front.missed = 0
+            def answered(head: dict[str, Any] | None, _value: bytes | None, front: FrontProcess = front) -> None:
+                if head is not None:
+                    front.missed = 0
 
             link.ask(answered, "ping")
         self._later("ping", PING_S, self._ping)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -21,12 +21,12 @@ MAX_FRAME_BYTES: Final = 2_147_483_648
 
 log = logging.getLogger("whd.fronts")
 
-# The answer's head and value; the head is None when the other end is gone.
+# The answer's head and value; the head is None when the other end is gone, or was given up.
 Answered = Callable[[dict[str, Any] | None, bytes | None], None]
 
 
 class LinkLost(StateError):
-    """The process at the other end is gone; the question may have been heard."""
+    """The process at the other end is gone, or was given up; the question may have been heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ class Link(asyncio.Protocol):
         self._lost = lost
         self._reader = FrameReader(MAX_FRAME_BYTES)
         self._transport: asyncio.WriteTransport | None = None
-        self._asked: dict[int, Answered] = {}
+        # The op and whom to tell.
+        self._asked: dict[int, tuple[str, Answered]] = {}
         self._numbers = 0
 
     async def connect(self, sock: socket.socket) -> None:
@@ -80,18 +81,16 @@ class Link(asyncio.Protocol):
 
     def _handle(self, head: dict[str, Any], value: bytes | None) -> None:
         if head["op"] == "answer":
-            answered = self._asked.pop(head["ask"], None)
-            if answered is not None:
-                answered(head, value)
+            asked = self._asked.pop(head["ask"], None)
+            if asked is not None:
+                asked[1](head, value)
             return
         self._handlers[head["op"]](Message(self, head, value, head.get("ask", -1)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody will answer what was asked."""
         self._transport = None
-        asked, self._asked = self._asked, {}
-        for answered in asked.values():
-            answered(None, None)
+        self.give_up()
         self._lost()
 
     # ---- what the owner calls ----------------------------------------------------------------------------------------
@@ -116,8 +115,15 @@ class Link(asyncio.Protocol):
             answered(None, None)
             return
         self._numbers += 1
-        self._asked[self._numbers] = answered
+        self._asked[self._numbers] = op, answered
         self.send({"op": op, "ask": self._numbers, **members}, value)
+
+    def give_up(self, but: Collection[str] = ()) -> None:
+        """Nobody waits any longer for what was asked, except for these ops; an answer that comes later is dropped."""
+        given_up = {number: asked for number, asked in self._asked.items() if asked[0] not in but}
+        for number, (_op, answered) in given_up.items():
+            if self._asked.pop(number, None) is not None:
+                answered(None, None)
 
     async def fetch(self, op: str, value: bytes | None = None, **members: Any) -> tuple[dict[str, Any], bytes | None]:
         """The answer to a question. Raises LinkLost."""
@@ -127,7 +133,7 @@ class Link(asyncio.Protocol):
             if future.done():
                 return  # whoever asked was cancelled
             if head is None:
-                future.set_exception(LinkLost("another process of the daemon ended"))
+                future.set_exception(LinkLost("another process of the daemon ended, or does not answer"))
             else:
                 future.set_result((head, value))
 

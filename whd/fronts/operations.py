@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # How long a front may take for its part of what is summed up over all; one that hangs is left out.
 PART_S: Final = 2.0
+# Commands that change nothing: what one front does not answer another one can be asked.
+READING: Final = frozenset({"executions.show", "executions.logs", "settings.list", "settings.show"})
 
 
 class Operations:
@@ -38,6 +40,11 @@ class Operations:
             return await self._status()
         if command == "executions.list":
             return await list_executions(self._hub.store, arguments, self._lives)
+        try:
+            return await self._ask_front(self._link_for(arguments), command, arguments)
+        except LinkLost:
+            if command not in READING:
+                raise
         return await self._ask_front(self._link_for(arguments), command, arguments)
 
     def _link_for(self, arguments: dict[str, Any]) -> Link:

@@ -13,6 +13,7 @@ import logging
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ _CODE = "import sys; sys.path.insert(0, {root!r}); from whd.fronts.front import 
 START_TIMEOUT_S = 60.0
 # What a front does not take of the connections waits in the socket's queue, which is bounded.
 SEND_BUFFER_BYTES = 1_048_576
+# One is handed over as a byte of data, and this beside it.
+DESCRIPTOR_BYTES = 4
 
 # After so many pings in a row without an answer, one a second, a front counts as stuck: others go before it.
 STUCK_AFTER = 5
@@ -65,12 +68,16 @@ class FrontProcess:
         self.handed = 0
         # Pings in a row that it has not answered.
         self.missed = 0
+        # Whether what is saved must be live in it before it is said to be.
+        self.hears = False
         self.lost = asyncio.Event()
         self._fronts = fronts
         self._paths = paths
         self._counters = counters
         self._process: subprocess.Popen[bytes] | None = None
+        # Our end, and the front's: what it has not taken can be taken back.
         self._connections: socket.socket | None = None
+        self._their_connections: socket.socket | None = None
         self._ready: asyncio.Future[None] | None = None
 
     def move(self, state: FrontState) -> None:
@@ -90,6 +97,11 @@ class FrontProcess:
         return self.missed < STUCK_AFTER
 
     @property
+    def running(self) -> int:
+        """How many executions hold a place there, as it has counted."""
+        return self._counters.get(self.number, Count.RUNNING)
+
+    @property
     def connections(self) -> int:
         """How many it has that have not ended."""
         return self.handed - self._counters.get(self.number, Count.CLOSED)
@@ -99,6 +111,7 @@ class FrontProcess:
         self.move(FrontState.STARTING)
         self.life += 1
         self.handed = self.missed = 0
+        self.hears = False
         self.lost = asyncio.Event()
         self._ready = asyncio.get_running_loop().create_future()
         ours, theirs = socket.socketpair()
@@ -108,11 +121,13 @@ class FrontProcess:
         except OSError:
             ours.close()
             connections.close()
+            their_connections.close()
             self.move(FrontState.DOWN)
             raise
         finally:
             theirs.close()
-            their_connections.close()
+        their_connections.setblocking(False)
+        self._their_connections = their_connections
         connections.setblocking(False)
         connections.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._connections = connections
@@ -150,8 +165,13 @@ class FrontProcess:
         except TimeoutError:
             raise ConfigError(f"front {self.number} did not start within {START_TIMEOUT_S:g} s") from None
 
-    def _on_ready(self, _message: Message) -> None:
-        if self._ready is not None and not self._ready.done():
+    def _on_ready(self, message: Message) -> None:
+        # From here on who saves something waits for it too; it serves once it has taken in what was saved before.
+        self.hears = True
+        message.link.ask(self._on_heard, "settle")
+
+    def _on_heard(self, head: dict[str, Any] | None, _value: bytes | None) -> None:
+        if head is not None and self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
 
     def _on_failed(self, message: Message) -> None:
@@ -159,6 +179,7 @@ class FrontProcess:
 
     def _on_lost(self) -> None:
         self.link = None
+        self.hears = False
         self._fail(f"front {self.number} ended while it started; its log says why")
         self.lost.set()
 
@@ -180,11 +201,20 @@ class FrontProcess:
         self.handed += 1
         return True
 
+    def take_back(self) -> Iterator[socket.socket]:
+        """The connections that were handed over and have not been taken; they are the caller's again."""
+        if self._their_connections is not None:
+            for _how, sock in receive_connections(self._their_connections):
+                self.handed -= 1
+                if sock is not None:
+                    yield sock
+
     def end_connections(self) -> None:
         """No more connections come: the front sees the end of them."""
-        if self._connections is not None:
-            self._connections.close()
-            self._connections = None
+        for end in (self._connections, self._their_connections):
+            if end is not None:
+                end.close()
+        self._connections = self._their_connections = None
 
     def kill(self) -> None:
         """Ends the process at once; its zygote and workers end by themselves."""
@@ -222,7 +252,28 @@ class FrontProcess:
             "executions": {
                 "started": self._counters.get(self.number, Count.STARTED),
                 "live": self._counters.get(self.number, Count.LIVE),
-                "running": self._counters.get(self.number, Count.RUNNING),
+                "running": self.running,
                 "waiting": self._counters.get(self.number, Count.WAITING),
             },
         }
+
+
+def receive_connections(queue: socket.socket) -> Iterator[tuple[bytes, socket.socket | None]]:
+    """What has been handed over by now: how each is to be served, None for one that no descriptor was left for.
+
+    Ends with (b"", None) once the other end is closed.
+    """
+    while True:
+        try:
+            how, ancillary, _flags, _address = queue.recvmsg(
+                1, socket.CMSG_SPACE(DESCRIPTOR_BYTES), socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        sock = None
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                sock = socket.socket(fileno=int.from_bytes(data[:DESCRIPTOR_BYTES], sys.byteorder))
+        yield how, sock
+        if not how:
+            return

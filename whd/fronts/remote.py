@@ -48,6 +48,8 @@ WAIT_PIECE_S: Final = 10.0
 # While an execution's front is down: how often it is asked again, and how long a cancel tries.
 ASK_AGAIN_S: Final = 0.1
 CANCEL_TRIES_S: Final = 10.0
+# How much longer than asked a wait takes for an answer on its way, before it gives what it knew.
+LATE_ANSWER_S: Final = 1.0
 
 
 class FrontStore:
@@ -238,7 +240,10 @@ class OtherFronts:
         """As Elsewhere. While the execution's front is being replaced, its replacement is waited for."""
         waiting = self._loop.create_task(self._wait(stored, wait_s))
         try:
-            await asyncio.wait((waiting, self._released), return_when=asyncio.FIRST_COMPLETED)
+            # With a time-out: the execution's front may hang.
+            await asyncio.wait(
+                (waiting, self._released), timeout=wait_s + LATE_ANSWER_S, return_when=asyncio.FIRST_COMPLETED
+            )
             return waiting.result() if waiting.done() else stored
         finally:
             waiting.cancel()

@@ -33,9 +33,10 @@ REVOKE_AFTER_S = 0.01
 MAX_HANDED = 32
 HANDED_SPREAD_US = 200
 HANDED_US = 2_000
-# All of it with the job that runs, as much again for the last one, and a revocation fit into the socket's buffer: a
-# revocation is never left unsent, else nobody would know what may still begin there.
+# All of it with the job that runs, as much again for the last one, and a revocation fit into the socket's buffer, of
+# which it is at most that part: a revocation is never left unsent, else nobody would know what may still begin there.
 MAX_HANDED_BYTES = 65_536
+HANDED_PART = 4
 # Of a job, beside the time that its process tells.
 RUN_FRAME_US = 10
 
@@ -46,6 +47,11 @@ ANSWER_PATIENCE_S = 1.0
 def is_short(job: Job) -> bool:
     """Whether others may wait behind a job that runs or is about to."""
     return job.code is not None and job.code.short_runs >= SHORT_RUNS and job.isolation != "execution"
+
+
+def most_bytes(worker: Worker) -> int:
+    """How much may wait in a process."""
+    return min(MAX_HANDED_BYTES, worker.buffer_bytes // HANDED_PART)
 
 
 class Runs(Protocol):
@@ -136,7 +142,8 @@ class Handing:
             assert waiting.code is not None
             wait_us += waiting.code.took_us + RUN_FRAME_US
             size += waiting.frame_bytes
-        while len(handed) < MAX_HANDED and wait_us < most_us and size < MAX_HANDED_BYTES:
+        size_limit = most_bytes(worker)
+        while len(handed) < MAX_HANDED and wait_us < most_us and size < size_limit:
             more = self._scheduler.take_behind(job, self._fits_behind)
             if more is None:
                 break
@@ -154,13 +161,15 @@ class Handing:
 
     def _fits_behind(self, other: Job, job: Job) -> bool:
         code = self._compiler.known(other.flow)
+        assert job.worker is not None
+        half = most_bytes(job.worker) // 2
         return (
             code is not None
             and code.short_runs >= SHORT_RUNS
             and other.user_name == job.user_name
             and other.limits is job.limits
-            and len(other.input_json) < MAX_HANDED_BYTES // 2
-            and (code is job.code or len(code.frame) < MAX_HANDED_BYTES // 2)
+            and len(other.input_json) < half
+            and (code is job.code or len(code.frame) < half)
             and other.isolation == job.isolation != "execution"
         )
 

@@ -57,10 +57,10 @@ class Worker:
     """One process. The pool moves its state; `on_frame` gets each frame, `on_fault` what ended the connection."""
 
     __slots__ = (
-        "_budget", "_counted_bytes", "_held", "_loop", "_out", "_socket", "_writing", "binding", "codes", "contexts",
-        "cpu_clock", "exit_status", "fault", "frames_left", "handed", "handed_unsure", "idle_cpu_s", "idle_since",
-        "is_revoking", "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader",
-        "revokes_answered", "revokes_sent", "state", "wants_replacement",
+        "_budget", "_counted_bytes", "_held", "_loop", "_out", "_socket", "_writing", "binding", "buffer_bytes",
+        "codes", "contexts", "cpu_clock", "exit_status", "fault", "frames_left", "handed", "handed_unsure",
+        "idle_cpu_s", "idle_since", "is_revoking", "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd",
+        "reader", "revokes_answered", "revokes_sent", "state", "wants_replacement",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket, budget: BufferBudget) -> None:
@@ -71,6 +71,8 @@ class Worker:
         self.frames_left = 0
         self.idle_cpu_s = 0.0
         self._socket: socket.socket | None = ours
+        # What the process need not have read for us to write it: the system may allow little (net.core.wmem_max).
+        self.buffer_bytes = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
         # What the process has not taken yet, in order: views, so that nothing large is copied for being sent in parts.
         self._out: deque[memoryview] = deque()
         self._held: list[bytes] = []
