@@ -8,7 +8,7 @@ Of a `run`, which each call has, the head is packed, and its value follows at on
 No pickle, no marshal: a worker is hostile. Nothing here does I/O or interprets a head. The ops, with their members:
 
 daemon to worker
-    bind     client, user, memory_bytes, cpu_s, nice   first frame of all; limits are set, then the last of the wall
+    bind     client, user, memory_bytes, cpu_s, large   first frame of all; limits are set, then the last of the wall
     code     hash, flow, path, source, code          a compiled flow (base64 marshal), once per worker and hash
     compile  hash, flow, path, source                only to a worker that does nothing else
     parse    job, content_type, has_key, gunzip_limit, start + value   only to a worker that does nothing else;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import http.client
 import json
@@ -325,6 +326,34 @@ def test_large_payloads_come_through(daemon: RunningDaemon, open_hook: str, keye
     problem(daemon.post(keyed, {**body, "key": "wrong"}), 401, "invalid_key")
     bad = daemon.post(open_hook, b"[" + b"1," * size, headers={"Content-Type": "application/json"})
     problem(bad, 400, "bad_payload")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_large_payload_of_each_kind_arrives_and_is_recorded(
+    daemon: RunningDaemon, open_hook: str, keyed: str, *, packed: bool
+) -> None:
+    text = '"größe"\n\\ ' * 60_000
+    data = bytes(range(256)) * 3_000
+    kinds: list[tuple[str, bytes, str, dict[str, Any]]] = [
+        (open_hook, json.dumps({"a": text}, ensure_ascii=False).encode(), "application/json", {"json": {"a": text}}),
+        (keyed, json.dumps({"key": KEY, "a": text}).encode(), "application/json", {"json": {"a": text}}),
+        (open_hook, text.encode(), "text/plain", {"json": None, "data": text}),
+        (open_hook, b"x" * 700_000, "text/plain", {"json": None, "data": "x" * 700_000}),
+        (
+            open_hook,
+            data,
+            "application/octet-stream",
+            {"json": None, "data": base64.b64encode(data).decode(), "data_encoding": "base64"},
+        ),
+        (open_hook, b"a=" + b"b+" * 200_000, "application/x-www-form-urlencoded", {"json": {"a": "b " * 200_000}}),
+    ]
+    for path, body, media_type, expected in kinds:
+        headers = {"Content-Type": media_type} | ({"Content-Encoding": "gzip"} if packed else {})
+        answer = daemon.post(path, gzip.compress(body, 1) if packed else body, headers=headers)
+        assert answer.status == 200
+        given = answer.json["input_value"]
+        assert {name: given[name] for name in expected} == expected
+        assert answer.json["output_value"]["json"] == expected["json"]
 
 
 # ---- async, status, cancel -------------------------------------------------------------------------------------------

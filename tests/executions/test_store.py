@@ -142,6 +142,20 @@ class TestSaving:
 
         asyncio.run(main())
 
+    def test_a_large_record_is_replaced_by_its_next_version(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            async with opened(tmp_path / "store") as store:
+                execution = make(status=Status.RUNNING, input_json=b'"' + b"i" * 20_000_000 + b'"')
+                for size in (3, 300_000, 70_000, 5, 65_537):
+                    execution.output_json = b'"' + b"o" * size + b'"'
+                    execution.response_json = b"r" * (size // 2)
+                    execution.log = [b"l" * (2 * size)]
+                    store.save_nowait(execution, SOURCE)
+                    await store.flush()
+                    assert await store.get(execution.id) == Stored(execution, SOURCE)
+
+        asyncio.run(main())
+
     def test_a_script_is_stored_once_per_version(self, tmp_path: Path) -> None:
         async def main() -> None:
             async with opened(tmp_path / "store") as store:

@@ -7,13 +7,14 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from whd.wire import frame
 
-from .far_side import WEBHOOK_INPUT, TestWorker, WorkerDied, run_frame
+from .far_side import WEBHOOK_INPUT, TestWorker, TestZygote, WorkerDied, run_frame
 
 ECHO = "def handler(system, this, inputs):\n    this.set_output('got', inputs)\n"
 LENGTH = "def handler(system, this, inputs):\n    this.set_output('length', len(inputs['data']))\n"
@@ -155,6 +156,19 @@ def test_a_payload_is_parsed(workers: Callable[..., TestWorker]) -> None:
     assert answer == {"op": "parsed", "job": 3, "keys": ["secret"]}
     assert value is not None
     assert json.loads(value) == {"method": "GET", "json": {"a": [1]}}
+
+
+def test_a_process_for_large_inputs_gives_way_to_others(shared_zygote: TestZygote) -> None:
+    nice = []
+    for is_large in (False, True):
+        worker = shared_zygote.fork()
+        worker.send({"op": "bind", "client": "", "user": "", "memory_bytes": 1 << 28, "cpu_s": 9, "large": is_large})
+        ask(worker, {"op": "check", "job": 1}, b"{}")
+        status = Path(f"/proc/self/fdinfo/{worker.pidfd}").read_text()
+        pid = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Pid:"))
+        nice.append(os.getpriority(os.PRIO_PROCESS, pid))
+        worker.close()
+    assert nice[1] == min(19, nice[0] + 10)
 
 
 def test_what_is_passed_on_as_it_came_is_not_sent_back(workers: Callable[..., TestWorker]) -> None:

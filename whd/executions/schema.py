@@ -6,6 +6,7 @@ One file under state/, in WAL mode, and two beside it that SQLite makes with the
 from __future__ import annotations
 
 import sqlite3
+from functools import lru_cache
 from pathlib import Path
 
 from .. import sqlite_file
@@ -99,9 +100,13 @@ SPILL_PAGES = 2048
 _WHAT = "the execution store"
 
 
-def save_statement(rows: int) -> str:
-    """Inserts `rows` records in one statement, or replaces those whose id is there already; keeps `seq`."""
-    places = "(" + ",".join("?" * len(COLUMNS)) + ")"
+@lru_cache(maxsize=64)
+def save_statement(rows: int, zeroed: tuple[int, ...] = ()) -> str:
+    """Inserts `rows` records in one statement, or replaces those whose id is there already; keeps `seq`.
+
+    `zeroed`: places of COLUMNS that get so many zeros as the value says, to be written over.
+    """
+    places = "(" + ",".join("zeroblob(?)" if place in zeroed else "?" for place in range(len(COLUMNS))) + ")"
     changes = ",".join(f"{name}=excluded.{name}" for name in COLUMNS[1:])
     return (
         f"INSERT INTO execution ({','.join(COLUMNS)}) VALUES {','.join([places] * rows)} "

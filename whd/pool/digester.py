@@ -78,7 +78,8 @@ class Digester:
             return
         options = self._options()
         largest = max(options.max_body_bytes, options.max_output_bytes)
-        binding = Binding("parse", "", "", max(MIN_MEMORY_BYTES, MEMORY_PER_BYTE * largest))
+        memory_bytes = max(MIN_MEMORY_BYTES, MEMORY_PER_BYTE * largest)
+        binding = Binding("parse", "", "", memory_bytes, is_large=True)
         worker = self._processes.take_idle(binding)
         if worker is not None:
             self._send(worker)

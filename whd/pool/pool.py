@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import ConfigError, HttpError
 from ..executions.record import Cause, Status
 from ..http.budget import BufferBudget
-from ..payload import Parsed, is_quick
+from ..payload import LARGE_BYTES, Parsed, is_quick
 from ..settings.options import Options
 from ..wire import FrameError, frame, split
 from . import frames
@@ -224,7 +224,8 @@ class Pool:
         if code.refusal:
             self.finish(job, End(Status.ENDED_ERROR, code.refusal, Cause.REFUSED))
             return
-        binding = Binding("run", job.client_name, job.user_name, job.limits.memory_bytes)
+        is_large = len(job.input_json) > LARGE_BYTES
+        binding = Binding("run", job.client_name, job.user_name, job.limits.memory_bytes, is_large)
         if job.isolation != "execution":
             worker = self.processes.take_idle(binding)
             if worker is not None:

@@ -24,6 +24,8 @@ from .zygote import Zygote
 log = logging.getLogger("whd.pool")
 
 IDLE_LIMIT_S = 300.0
+# Of one for large inputs, which may hold tens of megabytes.
+LARGE_IDLE_LIMIT_S = 30.0
 TRIM_INTERVAL_S = 1.0
 ZYGOTE_RETRY_S = 0.5
 SOCKET_BUFFER_BYTES = 1_048_576
@@ -32,9 +34,6 @@ SOCKET_BUFFER_BYTES = 1_048_576
 # outside. A process is replaced when it has used this much, long before the kernel's backstop would end it.
 CPU_LIFE_S = 600.0
 JOBS_PER_LIFE = 50_000
-
-# Reading what is large is given way to everything else: on a busy core, all other calls would wait for it.
-DIGEST_NICE = 10
 
 # A process that is idle for longer than this must not have used CPU meanwhile, but for falling asleep.
 IDLE_PATIENCE_S = 0.02
@@ -212,7 +211,7 @@ class Processes:
                     "user": binding.user_name,
                     "memory_bytes": binding.memory_bytes,
                     "cpu_s": CPU_LIFE_S * 2 + self._options().cpu_s,
-                    "nice": DIGEST_NICE if binding.purpose == "parse" else 0,
+                    "large": binding.is_large,
                 }
             )
         )
@@ -404,8 +403,12 @@ class Processes:
         for index, worker in enumerate(idle):
             if _is_busy_idle(worker):
                 self._end_busy_idle(worker)
-            elif index < excess or now - worker.idle_since > IDLE_LIMIT_S or worker.cpu_s() > CPU_LIFE_S:
+            elif index < excess or now - worker.idle_since > _idle_limit_s(worker) or worker.cpu_s() > CPU_LIFE_S:
                 self.discard(worker)
+
+
+def _idle_limit_s(worker: Worker) -> float:
+    return LARGE_IDLE_LIMIT_S if worker.binding is not None and worker.binding.is_large else IDLE_LIMIT_S
 
 
 def _is_busy_idle(worker: Worker) -> bool:

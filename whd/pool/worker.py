@@ -35,12 +35,17 @@ _view = memoryview(_buffer)
 
 
 class Binding(NamedTuple):
-    """What a worker is bound to; never handed to another. `purpose`: "run", or "compile" and "parse" for our own."""
+    """What a worker is bound to; never handed to another. `purpose`: "run", or "compile" and "parse" for our own.
+
+    `is_large`: for large inputs. It gives way to all others on a busy core, which would otherwise wait for it time and
+    again, and keeps memory that was freed for the next one.
+    """
 
     purpose: str
     client_name: str
     user_name: str
     memory_bytes: int
+    is_large: bool = False
 
 
 class WorkerState(enum.Enum):

@@ -10,8 +10,8 @@ import ctypes
 # Memory that was freed and is kept for the next use: to give it back and to get it again, cleared by the kernel page by
 # page, costs several times as much as to fill it. Enough for a payload of a megabyte with its copies.
 KEPT_BYTES = 8_388_608
-# In the one process that reads large payloads and nothing else.
-KEPT_DIGESTING_BYTES = 67_108_864
+# In a process for large inputs alone.
+KEPT_LARGE_BYTES = 67_108_864
 # <malloc.h>; the C library takes no higher threshold than 32 MiB.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MOST_MMAP_THRESHOLD = 33_554_432

@@ -23,6 +23,8 @@ from .program import Program, dump_code, load_program
 from .run import Context, Run
 
 SOCKET_FD = 3
+# What a process for large inputs adds to its nice value (nice(2)).
+LARGE_NICE = 10
 
 
 def main(socket_fd: int, config: dict[str, Any]) -> NoReturn:
@@ -84,9 +86,9 @@ class Worker:
         head, _value = self._channel.next()
         if isinstance(head, RunHead) or head["op"] != "bind":
             leave(EXIT_PROTOCOL)
-        if head.get("nice"):
-            os.nice(head["nice"])
-        memory.keep_freed(memory.KEPT_DIGESTING_BYTES if head.get("nice") else memory.KEPT_BYTES)
+        if head.get("large"):
+            os.nice(LARGE_NICE)
+        memory.keep_freed(memory.KEPT_LARGE_BYTES if head.get("large") else memory.KEPT_BYTES)
         reports = isolation.wall_worker_bind(head["memory_bytes"], head["cpu_s"], self._config)
         required = self._config.get("require", ())
         # The zygote's trial at the start vouches for the host; each worker still looks at its own wall.
