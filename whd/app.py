@@ -15,7 +15,7 @@ from .handlers.context import Context, problem_response
 from .handlers.executions import ExecutionHandler
 from .handlers.probes import HealthHandler, ReadyHandler
 from .handlers.webhooks import WebhookHandler
-from .http.messages import Admission, Head, Respond, Response
+from .http.messages import Admission, Body, Head, Respond, Response
 from .settings.model import Snapshot
 
 
@@ -25,7 +25,7 @@ class Handler(Protocol):
     def admit(self, head: Head, path: str, query_text: str, parameters: tuple[str, ...]) -> Admission:
         """Everything that can be refused without the body. Raises HttpError."""
 
-    def handle(self, call: Any, body: bytes, respond: Respond) -> Callable[[], None] | None:
+    def handle(self, call: Any, body: Body, respond: Respond) -> Callable[[], None] | None:
         """Answers once, now or later. Raises HttpError."""
 
 
@@ -70,7 +70,7 @@ class App:
         admission = handler.admit(head, path, query_text, parameters)
         return Admission(admission.max_body_bytes, (handler, admission.call))
 
-    def handle(self, admission: Admission, body: bytes, respond: Respond) -> Callable[[], None] | None:
+    def handle(self, admission: Admission, body: Body, respond: Respond) -> Callable[[], None] | None:
         """Of Application. Raises HttpError."""
         handler, call = admission.call
         outcome: Callable[[], None] | None = handler.handle(call, body, respond)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from whd.errors import HttpError, NotFound
-from whd.http.messages import Admission, Head, Respond, Response
+from whd.http.messages import Admission, Body, Head, Respond, Response
 from whd.settings.options import Options
 
 LARGE_BYTES = 20_000_000
@@ -35,6 +35,7 @@ class App:
         self.remembers = remembers
         self.admitted: list[Head] = []
         self.held: list[Held] = []
+        self.parts: list[int] = []  # bytes of each, of the last body that came in several
         self.was_held = threading.Semaphore(0)
 
     def admit(self, head: Head) -> Admission:
@@ -52,8 +53,11 @@ class App:
     def readmit(self, head: Head) -> Admission | None:
         return head.memo
 
-    def handle(self, admission: Admission, body: bytes, respond: Respond) -> Callable[[], None] | None:
+    def handle(self, admission: Admission, body: Body, respond: Respond) -> Callable[[], None] | None:
         head = admission.call
+        if isinstance(body, list):
+            self.parts = [len(part) for part in body]
+            body = b"".join(body)
         path = head.target.partition("?")[0]
         if path == "/hold":
             held = Held(head, body, respond)

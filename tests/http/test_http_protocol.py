@@ -11,7 +11,15 @@ from http_fakes import LARGE_BYTES, App, FakeLoop, FakeTransport
 
 from whd.http.budget import BufferBudget
 from whd.http.messages import Response
-from whd.http.protocol import LINGER_BYTES, LINGER_S, LINGER_SILENCE_S, PIPELINED_BYTES, ClientProtocol, Services
+from whd.http.protocol import (
+    LINGER_BYTES,
+    LINGER_S,
+    LINGER_SILENCE_S,
+    PART_BYTES,
+    PIPELINED_BYTES,
+    ClientProtocol,
+    Services,
+)
 from whd.settings.options import Options
 
 OPTIONS = Options(header_timeout_s=10, body_timeout_s=30, idle_timeout_s=75, max_body_bytes=10_000_000)
@@ -395,6 +403,27 @@ class TestBudget:
         stage.receive(b"de")
         assert stage.budget.used_bytes == 0
         assert stage.transport.statuses == [200]
+
+    def test_a_large_body_is_handed_on_in_parts_none_of_them_small(self, stage):
+        """A list of what came byte by byte would hold many times what is counted."""
+        body = bytes(range(256)) * 2048
+        sizes = [1, 2, 70_000, 3, 5, 65_536, 1, *[7] * 30_000]
+        stage.receive(length(b"%d" % len(body)))
+        position = 0
+        while position < len(body):
+            size = sizes.pop(0) if sizes else 4096
+            stage.receive(body[position : position + size])
+            position += size
+        assert stage.transport.statuses == [200]
+        assert stage.transport.written.endswith(b" " + body)
+        assert sum(stage.app.parts) == len(body)
+        assert all(size >= PART_BYTES for size in stage.app.parts[:-1])
+
+    def test_a_body_that_is_not_large_is_handed_on_in_one_piece(self, stage):
+        stage.receive(length(b"200000", b"x" * 100_000))
+        stage.receive(b"x" * 100_000)
+        assert stage.transport.statuses == [200]
+        assert stage.app.parts == []
 
     def test_what_a_lost_client_sent_is_given_back(self, stage):
         stage.receive(length(b"5", b"abc"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..auth.authentication import check_given, keys_of_headers
 from ..errors import BadRequest, HttpError, InvalidKey, NotFound
 from ..executions.store import Stored
-from ..http.messages import Admission, Head, Response
+from ..http.messages import Admission, Body, Head, Response
 from ..query import parse as parse_query
 from ..settings.model import Snapshot
 from .context import Context, find_webhook, problem_response, record_response
@@ -55,7 +55,7 @@ class ExecutionHandler:
         call = StatusCall(self._context.snapshot, head.method, client_name, execution_id, keys, wait_s)
         return Admission(1_024, call)
 
-    def handle(self, call: StatusCall, body: bytes, respond: Respond) -> Callable[[], None] | None:
+    def handle(self, call: StatusCall, body: Body, respond: Respond) -> Callable[[], None] | None:
         """Answers with the record; the store is asked off the loop, so this is a task."""
         task = self._context.loop.create_task(self._answer(call, respond))
         self._tasks.add(task)

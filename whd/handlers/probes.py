@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..http.messages import Admission, Head, Response
+from ..http.messages import Admission, Body, Head, Response
 from .context import Context, json_response
 
 
@@ -18,7 +18,7 @@ class HealthHandler:
         """Always."""
         return Admission(1_024, None)
 
-    def handle(self, call: None, body: bytes, respond: Callable[[Response], None]) -> None:
+    def handle(self, call: None, body: Body, respond: Callable[[Response], None]) -> None:
         """Answers 200."""
         respond(json_response(200, {"status": "alive"}))
 
@@ -26,7 +26,7 @@ class HealthHandler:
 class ReadyHandler(HealthHandler):
     """The route READYZ: 200 when calls are served, 503 while starting or draining."""
 
-    def handle(self, call: None, body: bytes, respond: Callable[[Response], None]) -> None:
+    def handle(self, call: None, body: Body, respond: Callable[[Response], None]) -> None:
         """Answers what the daemon says of itself."""
         status, document = self._context.readiness()
         headers = ((b"retry-after", b"1"),) if status == 503 else ()

@@ -17,7 +17,7 @@ from ..auth.authentication import check_given, keys_of_headers
 from ..errors import HttpError, InvalidKey, Misconfigured, NotFound, Overloaded, UnsupportedEncoding
 from ..executions.live import Live
 from ..executions.record import Cause, Execution, Status
-from ..http.messages import Admission, Head, Headers, Response
+from ..http.messages import Admission, Body, Head, Headers, Response
 from ..payload import Parsed
 from ..pool.compiler import Code, refusal_faults
 from ..pool.job import FlowResponse
@@ -90,15 +90,15 @@ class WebhookHandler:
         )
         return Admission(webhook.limits.max_body_bytes, call)
 
-    def handle(self, call: WebhookCall, body: bytes, respond: Respond) -> Callable[[], None] | None:
+    def handle(self, call: WebhookCall, body: Body, respond: Respond) -> Callable[[], None] | None:
         """Reads the payload here or, if it is large, elsewhere, and goes on with it. Raises HttpError."""
-        if not call.is_gzip and payload.is_quick(body):
+        if not isinstance(body, list) and not call.is_gzip and payload.is_quick(body):
             self._with_payload(call, payload.parse(body, call.content_type, bool(call.webhook.keys)), respond)
         else:
             self._digest(call, body, respond)
         return None
 
-    def _digest(self, call: WebhookCall, body: bytes, respond: Respond) -> None:
+    def _digest(self, call: WebhookCall, body: Body, respond: Respond) -> None:
         def digested(result: Parsed | HttpError) -> None:
             if isinstance(result, HttpError):
                 respond(problem_response(result))

@@ -14,6 +14,10 @@ from ..values import valueclass
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+# A request's whole body: in one piece or, from LARGE_BODY_BYTES on, perhaps the parts that it came in, in order.
+Body = bytes | list[bytes]
+LARGE_BODY_BYTES = 262_144
+
 
 @valueclass
 class Head:
@@ -66,11 +70,10 @@ class Application(Protocol):
     def readmit(self, head: Head) -> Admission | None:
         """What `admit` said of this very Head before, if it would say so again; None: ask it. Never raises."""
 
-    def handle(self, admission: Admission, body: bytes, respond: Respond) -> Callable[[], None] | None:
+    def handle(self, admission: Admission, body: Body, respond: Respond) -> Callable[[], None] | None:
         """Called with the whole body; calls `respond` exactly once, now or later, on the loop.
 
-        A body that came in parts is a bytearray, the application's own from here on. May raise HttpError instead.
-        Returns what to call if the client goes away before the answer, or None.
+        May raise HttpError instead. Returns what to call if the client goes away before the answer, or None.
         """
 
     def problem(self, error: HttpError) -> Response:

@@ -19,13 +19,16 @@ from ..settings.options import Options
 from .budget import BufferBudget
 from .connection import Connection, Signal, State
 from .deadline import Deadline
-from .messages import Admission, Application, Head, Response
+from .messages import LARGE_BODY_BYTES, Admission, Application, Body, Head, Response
 
 PIPELINED_BYTES = 65_536
 """Beyond this much of further requests, reading pauses until the current one is answered."""
 
 RATE_BYTES_PER_S = 65_536
 """The least rate of a body: each 64 KiB received give it one more second (as Apache's mod_reqtimeout MinRate)."""
+
+PART_BYTES = 65_536
+"""What is shorter is joined with what comes next: a list of two-byte chunks would hold twenty times what is counted."""
 
 STALL_BYTES = 65_536
 """A client that takes less than this of its answer in idle_timeout_s is cut."""
@@ -79,7 +82,6 @@ class ClientProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_admission",
-        "_body",
         "_body_bytes",
         "_cancel",
         "_connection",
@@ -92,6 +94,7 @@ class ClientProtocol(asyncio.Protocol):
         "_is_refused",
         "_linger_bytes",
         "_linger_until",
+        "_parts",
         "_phase",
         "_serial",
         "_services",
@@ -112,7 +115,7 @@ class ClientProtocol(asyncio.Protocol):
         self._serial = 0  # of the request that is read or answered
         self._head: Head | None = None
         self._admission: Admission | None = None
-        self._body: bytes | bytearray = b""
+        self._parts: list[bytes] = []  # of a body that has not come at once
         self._body_bytes = 0  # taken from the budget
         self._cancel: Callable[[], None] | None = None
         self._is_blocked = False
@@ -279,32 +282,34 @@ class ClientProtocol(asyncio.Protocol):
         if not self._services.budget.take(size):
             self._refuse(Overloaded("too many requests are being read"))
             return
-        # One growing buffer, no list: a list of two-byte chunks would hold twenty times what the budget counts.
-        if not self._body:
-            self._body = part
-        elif type(self._body) is bytes:
-            self._body = bytearray(self._body + part)
+        # No growing buffer for all: the allocator moves one of megabytes, and the loop waits for each move.
+        parts = self._parts
+        if not parts or len(parts[-1]) >= PART_BYTES:
+            parts.append(part)
         else:
-            self._body += part
+            if type(parts[-1]) is bytes:
+                parts[-1] = cast(bytes, bytearray(parts[-1]))
+            parts[-1] += part
         self._body_bytes += size
         if self._phase is _BODY:
             self._deadline.at += size / RATE_BYTES_PER_S
 
     def _drop_body(self) -> None:
-        self._body = b""
+        self._parts = []
         self._services.budget.give(self._body_bytes)
         self._body_bytes = 0
 
     def _handle_kept(self) -> None:
-        # Not a copy: nobody else has it, and the application may do with it as it likes.
-        body = cast(bytes, self._body)
+        body: Body = self._parts
+        if self._body_bytes < LARGE_BODY_BYTES:
+            body = b"".join(self._parts)
         # Given back first, so that the application can count what it keeps of it.
         self._drop_body()
         admission, self._admission = self._admission, None
         assert admission is not None
         self._handle(admission, body)
 
-    def _handle(self, admission: Admission, body: bytes) -> None:
+    def _handle(self, admission: Admission, body: Body) -> None:
         self._phase = _ANSWER
         serial = self._serial
         try:

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from ..errors import BadPayload, HttpError, Overloaded, TooLarge
 from ..payload import Parsed
@@ -30,7 +30,7 @@ Done = Callable[[Parsed | HttpError], None]
 @dataclass(slots=True)
 class _Task:
     start: bytes
-    value: bytes
+    parts: list[bytes]
     value_bytes: int
     done: Done
     number: int = 0
@@ -51,9 +51,16 @@ class Digester:
         self._numbers = 0
 
     def parse(
-        self, body: bytes, content_type: str, has_key: bool, done: Done, *, start: str, gunzip_limit: int = 0
+        self,
+        body: bytes | list[bytes],
+        content_type: str,
+        has_key: bool,
+        done: Done,
+        *,
+        start: str,
+        gunzip_limit: int = 0,
     ) -> None:
-        """payload.parse elsewhere; `done` gets what it gives or raises.
+        """payload.parse elsewhere; `done` gets what it gives or raises. The body may be given in parts.
 
         `start`: the JSON object whose last members the payload's are, up to there. `gunzip_limit`: the body is gzip and
         may unpack to that many bytes; 0: it is not packed.
@@ -61,13 +68,15 @@ class Digester:
         self._numbers += 1
         head: dict[str, Any] = {"op": "parse", "job": self._numbers, "content_type": content_type, "has_key": has_key}
         head["gunzip_limit"], head["start"] = gunzip_limit, start
-        self._add(_Task(frame_start(head, len(body)), body, max(len(body), gunzip_limit), done, self._numbers))
+        parts = body if isinstance(body, list) else [body]
+        size = sum(map(len, parts))
+        self._add(_Task(frame_start(head, size), parts, max(size, gunzip_limit), done, self._numbers))
 
     def check(self, output: bytes, done: Done) -> None:
         """Whether an output is strict JSON; `done` gets BadPayload if not."""
         self._numbers += 1
         start = frame_start({"op": "check", "job": self._numbers}, len(output))
-        self._add(_Task(start, output, len(output), done, self._numbers))
+        self._add(_Task(start, [output], len(output), done, self._numbers))
 
     def _add(self, task: _Task) -> None:
         self._tasks.append(task)
@@ -100,7 +109,9 @@ class Digester:
         # What comes back is re-encoded: a character may become six (\uXXXX), binary data grows by a third.
         worker.reader.limit_bytes = task.value_bytes * 6 + 65_536
         worker.hold(task.start)
-        worker.send(task.value)
+        for part in task.parts:
+            worker.hold(part)
+        worker.flush()
         self._timer = self._loop.call_later(TASK_TIMEOUT_S, self._timed_out)
 
     def _timed_out(self) -> None:
@@ -151,15 +162,16 @@ def _read(head: dict[str, Any], value: bytes | None, task: _Task) -> Parsed | Ht
         raise FrameError("keys is not a list")
     value = value or b""
     if "rest_from" in head:
-        value = _around(value, int_member(head, "begin_bytes"), task.value, int_member(head, "rest_from"))
+        value = _around(value, int_member(head, "begin_bytes"), task.parts, int_member(head, "rest_from"))
     return Parsed(value, tuple(key if type(key) is str else None for key in keys), is_whole=True)
 
 
-def _around(value: bytes, begin_bytes: int, body: bytes | bytearray, rest_from: int) -> bytes:
-    """The body from `rest_from` on, within `value`; a bytearray becomes that, without a second piece of its size."""
-    begin, end = value[:begin_bytes], value[begin_bytes:]
-    if not isinstance(body, bytearray):
-        return b"".join((begin, memoryview(body)[rest_from:], end))
-    body[:rest_from] = begin
-    body += end
-    return cast("bytes", body)
+def _around(value: bytes, begin_bytes: int, parts: list[bytes], rest_from: int) -> bytes:
+    """The body from `rest_from` on, within `value`: the one copy of it that the daemon makes."""
+    pieces: list[bytes | memoryview] = [value[:begin_bytes]]
+    for part in parts:
+        if rest_from < len(part):
+            pieces.append(memoryview(part)[rest_from:])
+        rest_from = max(0, rest_from - len(part))
+    pieces.append(value[begin_bytes:])
+    return b"".join(pieces)

@@ -15,6 +15,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..http.budget import BufferBudget
@@ -28,6 +29,8 @@ READ_BYTES = 262_144
 READ_SMALL_BYTES = 32_768
 # Frames of less in all are put together for one system call; more costs less in several.
 JOINED_BYTES = 262_144
+# Of what is written in parts, so many to a system call; 1,024 are allowed (IOV_MAX).
+MOST_PARTS = 64
 COUNTED_FROM_BYTES = 65_536
 # One for all: a read is taken out before the next one. A fresh object of this size would be a mmap(2) for each read.
 _buffer = bytearray(READ_BYTES)
@@ -134,9 +137,10 @@ class Worker:
             self._held = []
             if sum(map(len, held)) < JOINED_BYTES:
                 self._write(held[0] if len(held) == 1 else b"".join(held))
-            else:
-                for part in held:
-                    self._write(part)
+            elif self._socket is not None:
+                self._out.extend(map(memoryview, held))
+                if not self._writing:
+                    self._write_out()
 
     def send(self, frame: bytes) -> None:
         """Writes a frame after what is held, or as much as the process takes now and the rest later."""
@@ -161,30 +165,35 @@ class Worker:
                 return
         self._out.append(memoryview(data)[sent:])
         if not self._writing:
-            self._writing = True
-            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+            self._watch_writing(self._socket)
+
+    def _watch_writing(self, ours: socket.socket) -> None:
+        self._writing = True
+        self._loop.add_writer(ours.fileno(), self._write_out)
 
     @property
     def has_unsent(self) -> bool:
         """Whether something still waits here for the process to take it."""
         return bool(self._out)
 
-    def _on_writable(self) -> None:
+    def _write_out(self) -> None:
+        """Writes as much of what waits as the process takes now."""
         if self._socket is None:
             return
-        first = self._out[0]
+        out = self._out
         try:
-            sent = self._socket.send(first)
+            sent = self._socket.sendmsg(list(islice(out, MOST_PARTS)))
         except BlockingIOError:
-            return
+            sent = 0
         except OSError:
-            self._out.clear()  # as in _write
-        else:
-            if sent < len(first):
-                self._out[0] = first[sent:]
-            else:
-                self._out.popleft()
-        if not self._out:
+            out.clear()  # as in _write
+        while out and sent >= len(out[0]):
+            sent -= len(out.popleft())
+        if out:
+            out[0] = out[0][sent:]
+            if not self._writing:
+                self._watch_writing(self._socket)
+        elif self._writing:
             self._writing = False
             self._loop.remove_writer(self._socket.fileno())
 
