@@ -310,6 +310,57 @@ def test_whatever_a_worker_sends_its_caller_is_answered(own_project: Project) ->
         assert " ERROR " not in daemon.log
 
 
+# A liar waits until two more jobs wait in its process, then breaks the protocol and says in the same breath that both
+# of them have ended.
+ENDS_THOSE_BEHIND = """
+import json
+
+if json.loads(inputs)["json"] != {"lies": True}:
+    end(message="fine")
+else:
+    behind = []
+    while len(behind) < 2:
+        head, value = receive()
+        if head["op"] != "run":
+            break  # it is taken back already
+        behind.append(head["job"])
+    text = framed({"op": "nonsense", "job": job})
+    for other in behind:
+        text += framed({"op": "end", "job": other, "status": "ENDED_SUCCESS", "took_us": 5, "message": "a lie"}, b"{}")
+    raw(text)
+"""
+
+
+def test_what_a_process_that_broke_the_protocol_says_of_others_does_not_count(own_project: Project) -> None:
+    """It could do nothing in their names before they counted as running: they run in another process, as if anew."""
+    own_project.options(workers=1)
+    own_project.endpoint("behind", ENDS_THOSE_BEHIND)
+    with hostile_daemon(own_project) as daemon, ThreadPoolExecutor() as pool:
+
+        def call(body: dict[str, bool]) -> Answer:
+            return daemon.post("/api/webhook/acme/behind", body)
+
+        def taken_back() -> int:
+            count: int = daemon.ask("status")["workers"]["taken_back"]
+            return count
+
+        def lie() -> bool:
+            for _ in range(10):
+                assert call({}).json["message"] == "fine"
+            before = taken_back()
+            liar = pool.submit(call, {"lies": True})
+            wait_for(lambda: daemon.ask("status")["executions"]["running"] == 1, "the liar to run")
+            others = [pool.submit(call, {}) for _ in range(2)]
+            assert BROKEN in liar.result().json["message"]
+            for other in others:
+                record = other.result().json
+                assert (record["status"], record["message"], record["attempts"]) == ("ENDED_SUCCESS", "fine", 1)
+            return taken_back() == before + 2
+
+        # Not each time do both come in time.
+        wait_for(lie, "two to wait behind the liar", 60)
+
+
 # ---- found: callers left without an answer ---------------------------------------------------------------------------
 
 

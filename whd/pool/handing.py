@@ -12,11 +12,10 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
-from ..executions.record import Cause, Status
 from ..wire import frame
 from .compiler import Compiler
 from .cores import core_count
-from .job import End, Job, JobState
+from .job import Job, JobState
 from .orders import hold_run
 from .processes import Processes
 from .scheduler import Scheduler
@@ -64,9 +63,6 @@ class Runs(Protocol):
 
     def postpone(self, job: Job) -> None:
         """A job that was thought to run has not begun: it gives up its process and waits again, as the next."""
-
-    def finish(self, job: Job, end: End) -> None:
-        """A job is over; its process is no concern."""
 
     def break_protocol(self, job: Job, what: str) -> None:
         """The process that runs a job did what it must not: both end."""
@@ -203,7 +199,7 @@ class Handing:
         self._pool.begin(following, worker)
 
     def forget(self, worker: Worker) -> None:
-        """A process is gone, or is about to be ended; what waits in it is settled when it is gone."""
+        """A process is gone, or is about to be ended; what waits in it is taken back when it is gone."""
         self.short.pop(worker, None)
         self._unanswered.pop(worker, None)
 
@@ -227,7 +223,7 @@ class Handing:
         worker.send(frame({"op": "revoke"}))
         if not worker.has_unsent:
             worker.read_last()
-            self.settle(worker)
+            self.take_back(worker)
         worker.is_revoking = False
 
     def revoke_late(self, started: Iterable[Job], now: float) -> None:
@@ -271,17 +267,12 @@ class Handing:
             self._processes.give_back(worker)
         self._pool.dispatch()
 
-    def settle(self, worker: Worker) -> None:
-        """What waited in a process goes back to the queue; the first of it ends, if it may have started."""
-        if worker.handed and worker.handed_unsure:
-            unsure = worker.handed.popleft()
-            unsure.worker = None
-            text = "the flow's process was ended for another execution's sake, perhaps while this one ran"
-            self._pool.finish(unsure, End(Status.ENDED_ERROR, text, Cause.CRASH))
-        self.take_back(worker)
-
     def take_back(self, worker: Worker) -> None:
-        """What waits in a process, and will not run there, waits in the queue again."""
+        """What waits in a process, and will not run there to its end, waits in the queue again.
+
+        In a process that is ended for another job's sake the first of it may have begun, or say so. It has done nothing
+        yet all the same: what it asks for is done only once it counts as running, and it waits for each answer.
+        """
         while worker.handed:
             job = worker.handed.pop()
             job.worker = None

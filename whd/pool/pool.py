@@ -321,9 +321,7 @@ class Pool:
         job = worker.job
         if job is None:
             if worker.handed:
-                # It was killed, but had ended its job before: what waited behind may have started.
-                worker.handed_unsure = True
-                return
+                return  # it is being ended; see Handing.take_back
             if not (self.compiler.on_frame(worker, payload) or self.digester.on_frame(worker, payload)):
                 log.warning("worker %d spoke without a job and was ended", worker.number)
                 self.processes.discard(worker)
@@ -431,7 +429,7 @@ class Pool:
     def _on_gone(self, worker: Worker) -> None:
         job = worker.job
         self.handing.forget(worker)
-        self.handing.settle(worker)
+        self.handing.take_back(worker)
         if job is not None:
             self._kill_job(job, End(Status.ENDED_ERROR, death_text(worker), Cause.CRASH))
         else:

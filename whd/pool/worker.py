@@ -66,9 +66,9 @@ class Worker:
 
     __slots__ = (
         "_budget", "_counted_bytes", "_held", "_loop", "_out", "_socket", "_writing", "binding", "buffer_bytes",
-        "codes", "contexts", "cpu_clock", "exit_status", "fault", "frames_left", "handed", "handed_unsure",
-        "idle_cpu_s", "idle_since", "is_revoking", "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd",
-        "reader", "revokes_answered", "revokes_sent", "state", "wants_replacement",
+        "codes", "contexts", "cpu_clock", "exit_status", "fault", "frames_left", "handed", "idle_cpu_s",
+        "idle_since", "is_revoking", "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader",
+        "revokes_answered", "revokes_sent", "state", "wants_replacement",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket, budget: BufferBudget) -> None:
@@ -91,10 +91,8 @@ class Worker:
         self.codes: set[tuple[str, str, str]] = set()
         self.contexts: set[int] = set()
         self.job: Job | None = None
-        # What waits in the process behind `job`. `handed_unsure`: the first of it may have started when the process
-        # was killed. `is_revoking`: it is being taken back.
+        # What waits in the process behind `job`. `is_revoking`: it is being taken back.
         self.handed: deque[Job] = deque()
-        self.handed_unsure = False
         self.is_revoking = False
         self.revokes_sent = 0
         self.revokes_answered = 0
