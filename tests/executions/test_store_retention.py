@@ -8,7 +8,7 @@ import pytest
 
 from whd.executions import writer
 from whd.executions.record import Execution, Status
-from whd.executions.store import Stored
+from whd.executions.store import Store, Stored
 from whd.settings.options import Options
 
 from .store_samples import SOURCE, accepted, make, opened, until
@@ -152,17 +152,26 @@ class TestSize:
     def test_records_are_accepted_meanwhile(self, tmp_path: Path) -> None:
         """A sweep works in slices; nobody waits for its end."""
         options = [Options(retention_minutes=1e9)]
+        swept = [make(created_ms=number + 1, ended_ms=number + 2) for number in range(20_000)]
+        accepted_meanwhile = 0
+
+        async def accept_on(store: Store) -> None:
+            nonlocal accepted_meanwhile
+            is_over = False
+            while not is_over:
+                has_begun = await store.get(swept[0].id) is None
+                assert await accepted(store, make()) is None
+                is_over = await store.get(swept[-1].id) is None
+                accepted_meanwhile += has_begun and not is_over
 
         async def main() -> None:
             async with opened(tmp_path / "store", lambda: options[0]) as store:
-                for number in range(20_000):
-                    store.save_nowait(make(created_ms=number + 1, ended_ms=number + 2), SOURCE)
+                for execution in swept:
+                    store.save_nowait(execution, SOURCE)
                 await store.flush()
                 options[0] = Options(retention_minutes=1)
-                count = 0
-                while await store.list(before=make(created_ms=HOUR_MS).id, limit=1):
-                    assert await accepted(store, make()) is None
-                    count += 1
-                assert count > 1
+                # Several, so that one always waits, and the sweep is not done while they are looked for.
+                await asyncio.gather(*(accept_on(store) for _ in range(4)))
+                assert accepted_meanwhile
 
         asyncio.run(main())

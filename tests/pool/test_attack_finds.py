@@ -18,13 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import Answer, Project, RunningDaemon, is_alive, simple_project, wait_for
+from tests.running import Answer, Project, RunningDaemon, Stopwatch, is_alive, simple_project, wait_for
 
 from .hostile import hostile_daemon
 
 PATIENCE_S = 5.0
 LONGEST_WAIT_S = 0.8
 FINE = "end(message='fine')\n"
+BYSTANDER_PATH = "/api/webhook/bystander/fine"
 
 
 @pytest.fixture(scope="module")
@@ -71,33 +72,33 @@ def attack(daemon: RunningDaemon, name: str, timeout_s: float = PATIENCE_S) -> A
 
 
 @contextlib.contextmanager
-def bystander(daemon: RunningDaemon) -> Iterator[Callable[[], float]]:
-    """Another client calls all the time; gives a function for its longest wait so far, in seconds.
+def bystander(daemon: RunningDaemon, path: str = BYSTANDER_PATH) -> Iterator[Callable[[], float]]:
+    """Somebody else calls all the time; gives a function for the longest wait so far, in seconds.
 
-    Less what the machine's other work explains: a call takes five turns of processes, which all may come late.
+    Less what the machine's other work explains: what the daemon waited for a CPU, and four turns more of processes,
+    which all may come late.
     """
-    path = "/api/webhook/bystander/fine"
-    assert daemon.post(path, {}).json["message"] == "fine"
+    assert daemon.post(BYSTANDER_PATH, {}).json["message"] == "fine"
     waits: list[float] = [0.0]
-    begun = [time.monotonic()]
+    watch = [Stopwatch(daemon.process.pid)]
     overslept: list[float] = [0.0]
     over = threading.Event()
 
     def call() -> None:
         connection = daemon.connect(60)
         while not over.is_set():
-            begun[0] = time.monotonic()
-            assert daemon.post(path, {}, connection=connection).status == 200
-            waits.append(time.monotonic() - begun[0])
-            begun[0] = time.monotonic()
+            watch[0] = Stopwatch(daemon.process.pid)
+            assert daemon.get(path, connection=connection).status == 200
+            waits.append(watch[0].elapsed_s())
+            slept = time.monotonic()
             over.wait(0.005)
-            overslept.append(time.monotonic() - begun[0] - 0.005)
+            overslept.append(time.monotonic() - slept - 0.005)
         connection.close()
 
     caller = threading.Thread(target=call)
     caller.start()
     try:
-        yield lambda: max(*waits, time.monotonic() - begun[0]) - 5 * max(overslept)
+        yield lambda: max(*waits, watch[0].elapsed_s()) - 4 * max(overslept)
     finally:
         over.set()
         caller.join()
@@ -489,7 +490,8 @@ def test_a_flood_while_jobs_are_taken_back_holds_up_nobody(own_project: Project,
     path = own_project.endpoint("attack", source)
     own_project.options(workers=1)
     unanswered = []
-    with hostile_daemon(own_project) as daemon, bystander(daemon) as longest_wait_s:
+    # There is one place, for which a webhook's caller would wait while the flood is an execution within its bounds.
+    with hostile_daemon(own_project) as daemon, bystander(daemon, "/healthz") as longest_wait_s:
         for _ in range(20):
             assert daemon.post(path, {"flood": False}).status == 200
 
