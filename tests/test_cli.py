@@ -16,6 +16,7 @@ import pytest
 from tests.running import ROOT, Project, RunningDaemon, running, wait_for
 from whd.cli import build_parser, main
 from whd.commands import load
+from whd.errors import MORE_PROCESSES
 from whd.settings.options import OPTION_NAMES
 
 COMMANDS = (
@@ -163,6 +164,29 @@ def test_too_few_processes_are_told_without_a_traceback(
     folders = [f"--{name}={getattr(doubling, name)}" for name in ("config", "flows", "state")]
     assert main(["executions", "list", *folders]) == 1
     assert "ulimit -u" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes a user who has no processes yet")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is missing")
+def test_wherever_the_limit_of_processes_strikes_the_way_out_is_told(doubling: Project) -> None:
+    """From the first thread to the first worker: with a limit of two processes, of three and so on."""
+    uid = 100_000 + os.getpid()
+    # The files of the project and of the interpreter are root's.
+    capabilities = "+dac_override,+dac_read_search"
+    as_user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    as_user += [f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+    folders = [f"--{name}={getattr(doubling, name)}" for name in ("config", "flows", "state")]
+    for most in range(2, 10):
+        command = ["prlimit", f"--nproc={most}", sys.executable, "-m", "whd", "serve", "--listen=127.0.0.1:0", *folders]
+        with subprocess.Popen([*as_user, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if MORE_PROCESSES in line:
+                    process.terminate()
+        assert MORE_PROCESSES in "".join(lines), (most, lines)
+        assert "Traceback" not in "".join(lines), (most, lines)
 
 
 def test_webhooks_says_which_do_not_serve(doubling: Project) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import __version__, commands
 from .control import MAX_LIST
-from .errors import UsageError, WhdError
+from .errors import MORE_PROCESSES, UsageError, WhdError
 from .executions.record import Status
 from .state import Paths
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Thread.start has no error of its own for the limit of processes.
         if "start new thread" not in str(error):
             raise
-        print("whd: no thread can be started; raise the limit of processes (ulimit -u, TasksMax=)", file=sys.stderr)
+        print(f"whd: no thread can be started; {MORE_PROCESSES}", file=sys.stderr)
         return FAULT
     return status
 

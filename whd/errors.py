@@ -6,6 +6,15 @@ Statuses and fields follow RFC 9110 (HTTP semantics) and RFC 9457 (problem detai
 
 from __future__ import annotations
 
+import errno
+
+MORE_PROCESSES = "raise the limit of processes (ulimit -u, TasksMax=)"
+
+
+def way_out(error: OSError) -> str:
+    """For an error of fork(2): "; " and the way out, where it is a limit of processes; "" else."""
+    return f"; {MORE_PROCESSES}" if error.errno == errno.EAGAIN else ""
+
 
 class WhdError(Exception):
     """Root of the tree. `str(error)` is the client's text."""

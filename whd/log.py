@@ -99,7 +99,6 @@ class StreamHandler(logging.Handler):
     """Hands lines to a thread that writes them to a descriptor; never waits and never raises."""
 
     def __init__(self, descriptor: int) -> None:
-        super().__init__()
         self._descriptor = descriptor
         self._lines: deque[str] = deque()
         self._has_lines = threading.Event()
@@ -109,6 +108,8 @@ class StreamHandler(logging.Handler):
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="whd-log", daemon=True)
         self._thread.start()
+        # From here on the interpreter's end calls close(): only if the thread could be started.
+        super().__init__()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Formats and queues; about 10 µs. The lock of logging.Handler is held by the caller."""

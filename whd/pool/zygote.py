@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from typing import Any, Protocol
 
-from ..errors import ConfigError
+from ..errors import ConfigError, way_out
 from ..sandbox.launch import start_zygote
 
 log = logging.getLogger("whd.pool")
@@ -63,7 +63,7 @@ class Zygote:
         try:
             process, self._socket = start_zygote(self._config)
         except OSError as error:
-            what = f"{sys.executable} cannot be started: {error.strerror}"
+            what = f"{sys.executable} cannot be started: {error.strerror}{way_out(error)}"
             raise ConfigError(f"the sandbox's zygote did not start: {what}") from None
         self.pid = process.pid
         self._process = process

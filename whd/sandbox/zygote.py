@@ -24,6 +24,7 @@ import sys
 from collections import deque
 from typing import Any, NoReturn
 
+from ..errors import way_out
 from . import isolation, modules, worker
 from .frozen_types import freeze_types
 from .isolation import trial
@@ -64,7 +65,7 @@ def _prove(wall: dict[str, Any], reports: list[isolation.Report]) -> dict[str, A
         of_worker = [isolation.Report(*report) for report in first.answer or ()]
         failures = isolation.canary(wall, reports)
     except OSError as error:
-        of_worker, failures = [], [f"no worker can be forked: {error}"]
+        of_worker, failures = [], [f"no worker can be forked: {error}{way_out(error)}"]
     layers = isolation.summary([*reports, *of_worker], isolation.REQUIRABLE)
     return {"layers": [report._asdict() for report in layers], "failures": failures}
 
@@ -148,7 +149,7 @@ class Zygote:
             try:
                 pid = os.fork()
             except OSError as error:
-                outcomes.append((0, f"fork: {error.strerror}"))
+                outcomes.append((0, f"fork: {error.strerror}{way_out(error)}"))
                 continue
             if pid == 0:
                 self._become_worker(stream_fd)

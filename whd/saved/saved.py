@@ -110,11 +110,12 @@ class Saved(SavedReading):
         try:
             self._load(connection)
             self.open_reading()
+            writer = DatabaseThread(connection, self.path, self._loop, "whd-saved-writer")
+            writer.start()
         except BaseException:
             connection.close()
             raise
-        self._writer = DatabaseThread(connection, self.path, self._loop, "whd-saved-writer")
-        self._writer.start()
+        self._writer = writer
         self._overlay.take_saved((record.client_name, record.name, record) for record in self._ledger.settings())
 
     def _load(self, connection: sqlite3.Connection) -> None:

@@ -32,6 +32,8 @@ def doctor() -> list[Report]:
     import socket
     import subprocess
 
+    from ...errors import MORE_PROCESSES, way_out
+
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-I", "-c", _PROGRAM, str(_WHD_PARENT), str(theirs.fileno())]
     with ours, theirs:
@@ -45,7 +47,8 @@ def doctor() -> list[Report]:
                 stderr=subprocess.PIPE,
             )
         except OSError as error:
-            return [Report(name, False, f"{sys.executable} cannot be started: {error}") for name in REQUIRABLE]
+            reason = f"{sys.executable} cannot be started: {error}{way_out(error)}"
+            return [Report(name, False, reason) for name in REQUIRABLE]
         theirs.close()
         try:
             _, complaint = process.communicate(timeout=_TIMEOUT_S)
@@ -59,7 +62,8 @@ def doctor() -> list[Report]:
             answer = b""
     if not answer:
         lines = complaint.decode("utf-8", "replace").strip().splitlines() or [f"exit status {process.returncode}"]
-        return [Report(name, False, f"the trial broke off: {lines[-1]}") for name in REQUIRABLE]
+        hint = f"; {MORE_PROCESSES}" if lines[-1].startswith("BlockingIOError") else ""
+        return [Report(name, False, f"the trial broke off: {lines[-1]}{hint}") for name in REQUIRABLE]
     return [Report(*fields) for fields in json.loads(answer)]
 
 
