@@ -8,6 +8,7 @@ the reader are threads of their own. A second store, on a database that several 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable
@@ -116,17 +117,18 @@ class Store:
 
     def open(self) -> None:
         """Opens the file, makes it or brings it up to this version, and starts both threads. Raises StateError."""
-        connection = schema.open_database(self.path)
-        try:
+        with contextlib.ExitStack() as undo:
+            connection = schema.open_database(self.path)
+            undo.callback(connection.close)
             reading = schema.open_reader(self.path)
-            self._writer = Writer(connection, self.path, self._intake, self._loop, self._options)
-        except BaseException:
-            connection.close()
-            raise
-        self._reader = Reader(reading, self.path, self._loop)
-        self._writer.start()
-        self._reader.start()
-        self._is_closed = False
+            undo.callback(reading.close)
+            writer = Writer(connection, self.path, self._intake, self._loop, self._options)
+            reader = Reader(reading, self.path, self._loop)
+            # The writer last: the reader alone, without a job, does not touch its connection.
+            reader.start()
+            writer.start()
+            undo.pop_all()
+        self._writer, self._reader, self._is_closed = writer, reader, False
 
     async def close(self) -> None:
         """Writes all that waits, copies the WAL into the file, ends both threads. Raises StateError for what was lost.

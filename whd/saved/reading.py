@@ -30,9 +30,16 @@ class SavedReading:
 
     def open_reading(self) -> None:
         """Opens the file, which is there. Raises StateError."""
-        self._reader = DatabaseThread(database.open_reader(self.path), self.path, self._loop, "whd-saved-reader")
-        self._reader.start()
-        self._is_closed = False
+        reader = DatabaseThread(database.open_reader(self.path), self.path, self._loop, "whd-saved-reader")
+        reader.start()
+        self._reader, self._is_closed = reader, False
+
+    def stop_reading(self) -> None:
+        """Ends the thread, waiting for nothing; for an `open` that fails half-way."""
+        self._is_closed = True
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.stop()
 
     async def close_reading(self) -> None:
         """Does the reads that are queued, then ends the thread. Harmless without `open_reading`."""

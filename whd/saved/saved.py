@@ -114,6 +114,7 @@ class Saved(SavedReading):
             writer.start()
         except BaseException:
             connection.close()
+            self.stop_reading()
             raise
         self._writer = writer
         self._overlay.take_saved((record.client_name, record.name, record) for record in self._ledger.settings())

@@ -32,8 +32,12 @@ class DatabaseThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begins to work."""
-        self._thread.start()
+        """Begins to work. Raises RuntimeError, with the connection closed, where there may be no further thread."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._connection.close()
+            raise
 
     def submit(self, job: Job, answer: Answer) -> None:
         """Queues a job; `answer(result, None)` or `answer(None, error)` on the loop."""
