@@ -159,7 +159,7 @@ def _n8n(home: Path) -> Peer:
         (folder / "workflows.json").write_text(_printed_by("n8n.js"))
         for arguments in (
             ["import:workflow", f"--input={folder / 'workflows.json'}"],
-            ["update:workflow", "--id=whdbenchorder001", "--active=true"],
+            ["publish:workflow", "--id=whdbenchorder001"],
         ):
             subprocess.run(
                 ["node", str(binary), *arguments],

@@ -249,17 +249,17 @@ def _launched(
     try:
         body = answers.exchange("127.0.0.1", target.path, 0, 0).request.partition(b"\r\n\r\n")[2]
         deadline = time.monotonic() + target.start_timeout_s
-        status = 0
-        while status != 200:
+        status, answer = 0, b""
+        # JSON too: n8n answers 200 and a sentence on every path while it starts.
+        while status != 200 or not _is_json(answer):
             if process.poll() is not None:
                 raise TargetError(f"{target.title} ended with {process.returncode} while starting: {_tail(said)}")
             if time.monotonic() > deadline:
-                waited = f"{target.start_timeout_s:.0f} s"
-                raise TargetError(f"{target.title} did no job within {waited} (status {status}): {_tail(said)}")
-            try:
-                status, _ = ask(port, target.path, body)
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.01)
+                waited, last = f"{target.start_timeout_s:.0f} s", f"status {status}, {answer[:200]!r}"
+                raise TargetError(f"{target.title} did no job within {waited} ({last}): {_tail(said)}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                status, answer = ask(port, target.path, body)
+            time.sleep(0.002)
         yield Running(target, process.pid, port, None, time.perf_counter() - begun, folder)
         if process.poll() is not None:
             raise TargetError(f"{target.title} ended with {process.returncode} while it was measured: {_tail(said)}")
@@ -303,6 +303,14 @@ def verify(server: Running) -> None:
             )
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise TargetError(f"{target.title}: no proper answer: {error}") from error
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -55,6 +55,28 @@ def test_a_peer_is_measured_beside_the_floor(tmp_path, monkeypatch, capsys):
     assert "<svg" in (tmp_path / "r.html").read_text()
 
 
+# Answers the first request as n8n does while it starts, and then is the stand-in.
+STARTING = """
+import os, socket
+with socket.create_server(("127.0.0.1", int(os.environ["PORT"]))) as listener:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 11\\r\\nConnection: close\\r\\n\\r\\nstarting up")
+"""
+
+
+def test_a_peer_that_answers_200_before_it_does_the_job_is_waited_for(monkeypatch, capsys):
+    def launch(folder, port):
+        python, option, code, *rest = stand_in(folder, port).command
+        return targets.Launch([python, option, STARTING + code, *rest])
+
+    target = targets.Target("late", "a late one", "job", launch)
+    monkeypatch.setattr(peer_servers, "peers", lambda home: [peer_servers.Peer(target, "")])
+    options = "--only late --rounds 1 --seconds 0.2 --warm 0.1 --connections 1 --rates".split()
+    assert peers.main([*options, ""]) == 0, capsys.readouterr().err
+
+
 def test_a_peer_that_ends_at_once_is_not_measured(monkeypatch, capsys):
     def launch(folder, port):
         return targets.Launch([sys.executable, "-c", "raise SystemExit('no such thing')"])

@@ -27,6 +27,17 @@ class Scene:
     def __init__(self, service: Service) -> None:
         self.service = service
         service.pool.handing.spread_us = handing.HANDED_SPREAD_US  # as on several cores
+        self._running: list[int] = []
+        pool, dispatch = service.pool, service.pool.dispatch
+
+        def dispatch_and_look() -> None:
+            # At once: however late the loop comes to its next turn, none has ended yet.
+            dispatch()
+            if not pool.scheduler.waiting:
+                self._running.append(pool.scheduler.running)
+
+        # Once for all: a dispatch that is due already when jobs come is the one that they are handed out by.
+        pool.dispatch = dispatch_and_look  # type: ignore[method-assign]
 
     def run(self) -> asyncio.Future[Live]:
         ended: asyncio.Future[Live] = self.service.loop.create_future()
@@ -45,23 +56,12 @@ class Scene:
 
     async def together(self, count: int) -> tuple[int, int, Sequence[Live]]:
         """Starts so many at once; how many got a process to themselves, how many wait with one, what became of all."""
-        seen: list[tuple[int, int]] = []
-        pool = self.service.pool
-        scheduler, dispatch = pool.scheduler, pool.dispatch
-
-        def dispatch_and_look() -> None:
-            # At once: however late the loop comes to its next turn, none has ended yet.
-            dispatch()
-            if not scheduler.waiting:
-                seen.append((scheduler.running, count - scheduler.running))
-
-        pool.dispatch = dispatch_and_look  # type: ignore[method-assign]
-        try:
-            lives = await asyncio.wait_for(asyncio.gather(*(self.run() for _ in range(count))), PATIENCE_S)
-        finally:
-            pool.dispatch = dispatch  # type: ignore[method-assign]
+        scheduler = self.service.pool.scheduler
+        self._running.clear()
+        lives = await asyncio.wait_for(asyncio.gather(*(self.run() for _ in range(count))), PATIENCE_S)
         assert scheduler.waiting == scheduler.running == 0
-        return *seen[0], lives
+        running = self._running[0]
+        return running, count - running, lives
 
 
 @pytest.mark.parametrize(
