@@ -38,22 +38,22 @@ DAEMON = (
     Step("connection: bytes kept", "whd.http.connection:Connection.receive_data"),
     Step("connection: the same head as before", "whd.http.connection:Connection.repeated_head"),
     Step("connection: any other head, and body", "whd.http.connection:Connection.next_event"),
-    Step("app: route, webhook, key in headers", "whd.app:App.admit"),
-    Step("app: the same head as before", "whd.app:App.readmit"),
-    Step("handler: permission, input, record", "whd.handlers.webhooks:WebhookHandler.handle"),
-    Step("payload: JSON read, key taken out", "whd.payload:parse"),
+    Step("app: route, webhook, key in headers", "whd.handlers.app:App.admit"),
+    Step("app: the same head as before", "whd.handlers.app:App.readmit"),
+    Step("handler: permission, input, record", "whd.handlers.webhook:WebhookHandler.handle"),
+    Step("payload: JSON read, key taken out", "whd.wire.payload:parse"),
     Step("runner: id and time", "whd.executions.runner:Runner.prepare"),
     Step("runner: room, waiter, job made", "whd.executions.runner:Runner.start"),
     Step("pool: queue", "whd.pool.pool:Pool.submit"),
-    Step("pool: places, processes, what waits in them", "whd.pool.pool:Pool.dispatch"),
-    Step("pool: frames for the worker", "whd.pool.orders:hold_run"),
+    Step("pool: slots, processes, what waits in them", "whd.pool.pool:Pool.dispatch"),
+    Step("pool: frames for the worker", "whd.pool.frames_out:hold_run"),
     Step("pool: write to the worker", "whd.pool.worker:Worker.send"),
     Step("pool: read from the worker, next job", "whd.pool.worker:Worker._on_readable"),
-    Step("wire: head of its frame", "whd.wire:split"),
-    Step("frames: end and output checked", "whd.pool.frames:read_plain_end"),
+    Step("wire: head of its frame", "whd.wire.frames:split"),
+    Step("frames: end and output checked", "whd.pool.frames_in:read_plain_end"),
     Step("runner: end of the execution", "whd.executions.runner:Runner.on_end"),
-    Step("store: record handed over", "whd.executions.store:Store.save_nowait"),
-    Step("record: the answer's JSON", "whd.handlers.webhooks:end_response"),
+    Step("store: record handed over", "whd.store.sqlite_store:SqliteStore.save_nowait"),
+    Step("record: the answer's JSON", "whd.handlers.webhook:end_response"),
     Step("connection: answer sent, next request", "whd.http.protocol:ClientProtocol._respond"),
     Step("connection: the answer's bytes", "whd.http.connection:Connection.send_response"),
 )
@@ -151,11 +151,11 @@ def install(steps: tuple[Step, ...], clock: Clock) -> None:
 def work(count: int, clock: Clock, steps: tuple[Step, ...] = WORKER) -> float:
     """`count` executions of the job in a worker's code, over a socket pair; microseconds per execution in all."""
     from bench import answers, targets
-    from whd import wire
     from whd.sandbox.channel import Channel
     from whd.sandbox.compiler import compile_flow
     from whd.sandbox.program import dump_code
     from whd.sandbox.worker import Worker
+    from whd.wire import frames as wire
 
     install(steps, clock)
     daemon, ours = socket.socketpair()
@@ -199,7 +199,7 @@ def main() -> int:
         work(int(arguments[1]), clock)
         status = 0
     else:
-        import whd.daemon  # noqa: F401  # all that imports a step's function is there before it is wrapped
+        import whd.daemon.daemon  # noqa: F401  # all that imports a step's function is there before it is wrapped
         from whd import cli
 
         install(DAEMON, clock)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whd import control
+from whd.admin import client as control
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 30.0

@@ -9,7 +9,7 @@ import pytest
 
 from whd import errors
 from whd.cli import build_parser
-from whd.settings.options import LIMIT_NAMES, OPTION_NAMES, Options, option_fields
+from whd.model.options import LIMIT_NAMES, OPTION_NAMES, Options, option_fields
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

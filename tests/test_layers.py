@@ -1,4 +1,4 @@
-"""STYLE's promises about the source itself: who imports whom, and that the core does no I/O."""
+"""The plan of the house (docs/architecture.md): who imports whom, and that the core does no I/O."""
 
 from __future__ import annotations
 
@@ -10,27 +10,38 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "whd"
 
-# From the top: a module may import from its own layer and from those below.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("__main__", "cli"),
+# From the top. A module imports from its own room (a folder, or a module at the root) and from rooms on floors below,
+# never from one above or beside it.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
+    ("cli",),
     ("commands",),
-    ("daemon", "check", "explain"),
+    ("daemon",),
     ("fronts",),
-    ("serving", "admin", "service", "commons", "app", "control", "systemd", "log", "state"),
+    ("admin",),
+    ("engine",),
+    ("broker",),
     ("handlers",),
-    ("executions.runner", "broker"),
-    ("pool", "http", "executions", "settings", "sandbox", "rest", "saved", "locks"),
-    ("auth", "routes", "query"),
-    ("payload", "wire", "settings.model", "settings.options", "http.messages", "executions.record", "timestamps"),
-    ("errors",),
+    ("saved",),
+    ("executions",),
+    ("rest",),
+    ("settings",),
+    ("auth",),
+    ("http", "pool", "store"),
+    ("model", "sandbox"),
+    ("wire", "sqlite"),
+    ("budget", "errors", "log", "valueclass"),
 )
+MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.
 PURE = (
-    "errors", "payload", "wire", "query", "routes", "auth.permissions", "auth.authentication", "settings.model",
-    "settings.options", "settings.parse", "http.connection", "http.messages", "http.checks", "pool.scheduler",
-    "pool.frames", "tables", "http.plain", "http.body", "http.writer", "auth.connections", "auth.urls",
-    "auth.addresses", "rest.values", "rest.inputs", "rest.outputs", "executions.family", "broker.call", "locks",
-    "explain", "sandbox.asks", "timestamps", "fronts.shares", "fronts.records", "fronts.leases",
+    "auth.addresses", "auth.callers", "auth.connections", "auth.permissions", "auth.urls", "broker.call",
+    "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family", "fronts.leases",
+    "fronts.partition", "fronts.records", "handlers.query", "handlers.routes", "http.body", "http.checks",
+    "http.connection", "http.messages", "http.plain", "http.writer", "model.options", "model.snapshot",
+    "pool.frames_in", "pool.job", "pool.scheduler", "rest.inputs", "rest.outputs", "rest.values",
+    "sandbox.declared_use", "settings.document", "settings.fields", "settings.parse", "store.interface", "store.rows",
+    "valueclass", "wire.frames", "wire.payload", "wire.strict_json", "wire.timestamps",
 )  # fmt: skip
 WITH_EFFECTS = {"socket", "asyncio", "time", "subprocess", "threading", "sqlite3", "select"}
 
@@ -38,33 +49,32 @@ WITH_EFFECTS = {"socket", "asyncio", "time", "subprocess", "threading", "sqlite3
 def modules() -> dict[str, ast.Module]:
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-        if name != "__init__":
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+        if name:
             found[name] = ast.parse(path.read_text(encoding="utf-8"))
     return found
 
 
-def imports(name: str, tree: ast.Module) -> set[str]:
-    """What a module imports when it is loaded: own modules as `whd.x.y`, others by their top name."""
+def imports(name: str, tree: ast.Module, *, for_types: bool = False) -> set[str]:
+    """What a module imports: own modules as `whd.x.y` (with what is taken from them), others by their name.
+
+    `for_types`: also what is imported for the type checker alone.
+    """
     package = name.split(".")
     is_package = (PACKAGE / Path(*package)).is_dir()
     found: set[str] = set()
-    for node in _run_when_loaded(tree):
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Import | ast.ImportFrom) or (not for_types and _is_for_types(tree, node)):
+            continue
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                up = len(package) - node.level + is_package
-                base = ".".join(["whd", *package[:up], *([node.module] if node.module else [])])
-            else:
-                base = node.module or ""
+        elif node.level:
+            up = len(package) - node.level + is_package
+            base = ".".join(["whd", *package[:up], *([node.module] if node.module else [])])
             found.update(f"{base}.{alias.name}" for alias in node.names)
+        else:
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found
-
-
-def _run_when_loaded(tree: ast.Module) -> list[ast.stmt]:
-    """Statements of the module's scope, without those under `if TYPE_CHECKING`."""
-    return [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and not _is_for_types(tree, node)]
 
 
 def _is_for_types(tree: ast.Module, wanted: ast.stmt) -> bool:
@@ -75,28 +85,31 @@ def _is_for_types(tree: ast.Module, wanted: ast.stmt) -> bool:
 
 
 MODULES = modules()
+ROOMS = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
 
-def layer_of(name: str) -> int | None:
-    """The layer of the longest prefix that is listed."""
-    best: tuple[int, int] | None = None
-    for index, layer in enumerate(LAYERS):
-        for prefix in layer:
-            matches = name == prefix or name.startswith(prefix + ".")
-            if matches and (best is None or len(prefix) > best[0]):
-                best = (len(prefix), index)
-    return None if best is None else best[1]
+def room_of(name: str) -> str:
+    """The folder of a module, or the module itself at the root; `name` without `whd.`."""
+    return name.partition(".")[0]
+
+
+def test_every_room_has_its_floor_and_every_floor_its_rooms() -> None:
+    assert {room_of(name) for name in MODULES} == set(ROOMS)
+
+
+def test_few_modules_stand_at_the_root() -> None:
+    assert len([path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]) <= MOST_AT_THE_ROOT
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_run_downwards(name: str) -> None:
-    own = layer_of(name)
-    if own is None:
-        return
-    for imported in imports(name, MODULES[name]):
-        if imported.startswith("whd."):
-            layer = layer_of(imported.removeprefix("whd."))
-            assert layer is None or layer >= own, f"{name} imports {imported}, which stands above it"
+    own = room_of(name)
+    for imported in imports(name, MODULES[name], for_types=True):
+        other = room_of(imported.removeprefix("whd."))
+        if not imported.startswith("whd.") or other == own or other == "__version__":
+            continue
+        assert other in ROOMS, f"{name} imports {imported}, which is in no room"
+        assert ROOMS[other] > ROOMS[own], f"{name} imports {imported}, which does not stand below it"
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -107,9 +120,8 @@ def test_the_core_does_no_io(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in sorted(MODULES) if name.startswith("sandbox")])
 def test_the_far_side_imports_only_what_it_needs(name: str) -> None:
-    allowed = ("whd.sandbox", "whd.wire", "whd.errors", "whd.payload", "whd.timestamps")
-    for imported in imports(name, MODULES[name]):
-        assert not imported.startswith("whd.") or imported.startswith(allowed), imported
+    for imported in imports(name, MODULES[name], for_types=True):
+        assert not imported.startswith("whd.") or imported.startswith(("whd.sandbox", "whd.wire", "whd.errors"))
 
 
 def test_only_the_far_side_imports_restrictedpython_and_only_launch_and_the_wall_are_used_from_outside() -> None:

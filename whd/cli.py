@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__, commands
-from .control import MAX_LIST
+from .admin.client import MAX_LIST
+from .engine.state import Paths
 from .errors import MORE_PROCESSES, UsageError, WhdError
-from .executions.record import Status
-from .state import Paths
+from .model.execution import Status
 
 FAULT, USAGE = 1, 2
 
@@ -122,7 +122,7 @@ def _address(text: str) -> str:
 
 def options_help() -> str:
     """Every option of whd.yaml with its default and meaning, one a line."""
-    from .settings.options import LIMIT_NAMES, Options, option_fields  # only for who asks
+    from .model.options import LIMIT_NAMES, Options, option_fields  # only for who asks
 
     lines = ["options of config/whd.yaml, with their defaults (* a webhook may tighten it for itself):", ""]
     for option in option_fields():

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import report, runs, targets
+from bench.scaling.context import Context, folder, middle
 from bench.sheet import Goal, Section
-
-from .context import Context, folder, middle
 
 CONNECTIONS = 64
 PATH = targets.PATH + "?async"

@@ -8,10 +8,9 @@ import os
 import time
 
 from bench import percentiles, report, runs, targets
+from bench.scaling.context import Caller, Context, add_webhook, caller, folder, middle
 from bench.sheet import Goal, Section
 from bench.targets import ORDER_FLOW
-
-from .context import Caller, Context, add_webhook, caller, folder, middle
 
 # Between two first calls, so that each finds the daemon as a caller would: at rest, with its spare workers there.
 REST_S = 0.25

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bench import report
+from bench.scaling.context import Context, folder, middle, ratio
 from bench.sheet import Chart, Section
-
-from .context import Context, folder, middle, ratio
 
 FLOOR = "worker"
 

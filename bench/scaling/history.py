@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import answers, percentiles, report, runs, targets
+from bench.scaling.context import Caller, Context, caller, folder, middle, ratio
 from bench.sheet import Chart, Goal, Section
-from whd.executions.record import Execution, Status, new_id
-from whd.executions.store import FILE_NAME, Store
-from whd.settings.options import Options
-
-from .context import Caller, Context, caller, folder, middle, ratio
+from whd.model.execution import Execution, Status, new_id
+from whd.model.options import Options
+from whd.store.sqlite_store import FILE_NAME, SqliteStore
 
 CONNECTIONS = 16
 LISTS = 5
@@ -32,7 +31,7 @@ def counts(context: Context) -> tuple[int, ...]:
 
 
 async def _fill(place: Path, count: int, sample: int) -> list[str]:
-    store = Store(place / "state" / FILE_NAME, asyncio.get_running_loop(), Options)
+    store = SqliteStore(place / "state" / FILE_NAME, asyncio.get_running_loop(), Options)
     store.open()
     now_ms = time.time_ns() // 1_000_000
     ids = []

@@ -6,9 +6,8 @@ What is measured, and how, is parked.py's.
 from __future__ import annotations
 
 from bench import parked, report
+from bench.scaling.context import Context, middle
 from bench.sheet import Chart, Goal, Section
-
-from .context import Context, middle
 
 GOAL_CALLS = 1_000
 GOAL_S = 8.0

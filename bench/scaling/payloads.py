@@ -6,9 +6,8 @@ import subprocess
 from typing import Any
 
 from bench import report, runs, targets
+from bench.scaling.context import LENGTH_FLOW, Context, add_webhook, folder, middle, ratio
 from bench.sheet import Chart, Goal, Section
-
-from .context import LENGTH_FLOW, Context, add_webhook, folder, middle, ratio
 
 CONNECTIONS = 4
 BESIDE_CONNECTIONS = 8

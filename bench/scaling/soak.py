@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bench import machine, report, runs, targets
+from bench.scaling.context import Context, folder
 from bench.sheet import Chart, Goal, Section
-
-from .context import Context, folder
 
 CONNECTIONS = 64
 SHARE = 0.7

@@ -8,10 +8,9 @@ import time
 from pathlib import Path
 
 from bench import answers, report, runs, targets
+from bench.scaling.context import Caller, Context, add_webhook, caller, folder, memory_mib, middle, ratio
 from bench.sheet import Chart, Goal, Section
 from bench.targets import ORDER_FLOW
-
-from .context import Caller, Context, add_webhook, caller, folder, memory_mib, middle, ratio
 
 CLIENTS = 100
 CONNECTIONS = 16

@@ -12,7 +12,7 @@ import pytest
 from whd.auth.addresses import kind_of
 from whd.auth.connections import BadUrl, Target, check_url, is_address_allowed, rule_fault
 from whd.auth.permissions import Action, PermissionDenied, may
-from whd.settings.model import User
+from whd.model.snapshot import User
 
 RULES = (
     "https://api.example.com/*",

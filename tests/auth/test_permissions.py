@@ -8,7 +8,7 @@ import time
 import pytest
 
 from whd.auth.permissions import Action, PermissionDenied, authorize, matches, may
-from whd.settings.model import User
+from whd.model.snapshot import User
 
 KEVIN = User(
     "kevin",

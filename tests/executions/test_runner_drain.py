@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from whd.executions.record import Execution
+from whd.budget import BufferBudget
 from whd.executions.runner import Runner
-from whd.http.budget import BufferBudget
-from whd.settings.model import Flow
-from whd.settings.options import Options
+from whd.model.execution import Execution
+from whd.model.options import Options
+from whd.model.snapshot import Flow
 
 
 class Scheduler:
@@ -68,17 +68,17 @@ def test_the_end_of_a_large_execution_is_told_when_the_store_has_room() -> None:
         flow = Flow("acme", "fine", "source", "hash", "fine.py")
         for size, is_told in ((1_000, True), (100_000, False)):
             execution = Execution("", "acme", "fine", "kevin", "", b"1" * size)
-            live = runner.prepare(execution, flow, options, "user")
-            runner.start_async(live, lambda _error: None)
+            active = runner.prepare(execution, flow, options, "user")
+            runner.start_async(active, lambda _error: None)
             store.waiting.clear()
             told: list[Any] = []
-            live.waiters.append(told.append)
-            runner.cancel(live, "enough")
-            assert told == ([live] if is_told else [])
+            active.waiters.append(told.append)
+            runner.cancel(active, "enough")
+            assert told == ([active] if is_told else [])
             for done in store.waiting:
                 done()
-            assert told == [live]
-            assert runner.lives() == []
+            assert told == [active]
+            assert runner.all_active() == []
         runner.close()
 
     asyncio.run(run())
@@ -90,15 +90,15 @@ def test_an_accept_that_is_written_while_the_drain_begins_is_left_for_the_next_s
         runner = new_runner(store, options)
         answers: list[Exception | None] = []
         flow = Flow("acme", "fine", "source", "hash", "fine.py")
-        live = runner.prepare(Execution("", "acme", "fine", "kevin", "", b"{}"), flow, options, "user")
-        runner.start_async(live, answers.append)
+        active = runner.prepare(Execution("", "acme", "fine", "kevin", "", b"{}"), flow, options, "user")
+        runner.start_async(active, answers.append)
         runner.begin_drain()
-        assert runner.lives() == [live]
+        assert runner.all_active() == [active]
         (done,) = store.waiting
         done(None)
         # The caller has its 202, and nothing is left to wait for.
         assert answers == [None]
-        assert runner.lives() == []
+        assert runner.all_active() == []
         await runner.wait_idle()
         runner.close()
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from whd.fronts.shares import owner
+from whd.fronts.partition import owner
 
 from ..running import Project, RunningDaemon, running, wait_for
 

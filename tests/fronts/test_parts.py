@@ -8,14 +8,14 @@ import pytest
 
 from whd.auth.permissions import PermissionDenied
 from whd.errors import SaveRefused, StateError, WhdError
-from whd.executions.record import Cause, Execution, Status
-from whd.executions.rows import take
-from whd.executions.store import Stored
 from whd.fronts.counters import Count, Counters, SharedBudget
-from whd.fronts.leases import PlaceLeases
+from whd.fronts.leases import SlotLeases
+from whd.fronts.partition import MAX_FRONTS, fair_slots, front_count, front_options, owner, share
 from whd.fronts.records import DeniedInHub, error_member, pack, read_error, read_stored, stored_members, unpack
-from whd.fronts.shares import MAX_FRONTS, fair_places, front_count, front_options, owner, share
-from whd.settings.options import Options
+from whd.model.execution import Cause, Execution, Status
+from whd.model.options import Options
+from whd.store.interface import Stored
+from whd.store.rows import to_row
 
 
 def execution(number: int) -> Execution:
@@ -36,7 +36,7 @@ def execution(number: int) -> Execution:
 
 
 def test_records_come_out_of_a_frame_as_they_went_in() -> None:
-    rows = [take(execution(number)) for number in range(4)]
+    rows = [to_row(execution(number)) for number in range(4)]
     heads, value = pack(rows)
     assert unpack(heads, value) == rows
     assert pack([]) == ([], b"")
@@ -47,7 +47,7 @@ def test_a_record_as_an_answer() -> None:
     members, value = stored_members(stored)
     found = read_stored(members, value)
     assert found is not None
-    assert (take(found.execution), found.script) == (take(stored.execution), "source")
+    assert (to_row(found.execution), found.script) == (to_row(stored.execution), "source")
     assert read_stored(*stored_members(None)) is None
     with pytest.raises(StateError):
         read_stored({"error": error_member(StateError("the disk"))}, None)
@@ -95,12 +95,12 @@ def test_every_id_has_an_owner() -> None:
 
 
 def test_places_are_divided_fairly() -> None:
-    assert fair_places(4, {0: 0, 1: 0}) == {0: 2, 1: 2}
-    assert fair_places(4, {0: 4, 1: 0}) == {0: 4, 1: 0}
-    assert fair_places(4, {0: 9, 1: 1}) == {0: 3, 1: 1}
-    assert fair_places(1, {0: 1, 1: 1}) == {0: 1, 1: 0}
-    assert fair_places(1, {0: 1, 1: 1}, first=1) == {0: 0, 1: 1}
-    assert fair_places(3, {}) == {}
+    assert fair_slots(4, {0: 0, 1: 0}) == {0: 2, 1: 2}
+    assert fair_slots(4, {0: 4, 1: 0}) == {0: 4, 1: 0}
+    assert fair_slots(4, {0: 9, 1: 1}) == {0: 3, 1: 1}
+    assert fair_slots(1, {0: 1, 1: 1}) == {0: 1, 1: 0}
+    assert fair_slots(1, {0: 1, 1: 1}, first=1) == {0: 0, 1: 1}
+    assert fair_slots(3, {}) == {}
 
 
 class Holder:
@@ -119,7 +119,7 @@ def test_leases_never_add_up_to_more_than_there_are(seed: int) -> None:
     """Whatever is said in which order, with words on their way in both directions."""
     chance = random.Random(seed)
     total = chance.randint(1, 6)
-    leases = PlaceLeases(total)
+    leases = SlotLeases(total)
     fronts: dict[int, Holder] = {}
     coming: dict[int, list[tuple[int, int]]] = {}
 
@@ -156,7 +156,7 @@ def test_leases_never_add_up_to_more_than_there_are(seed: int) -> None:
 
 
 def test_a_front_that_wants_all_places_gets_them_back_and_forth() -> None:
-    leases = PlaceLeases(4)
+    leases = SlotLeases(4)
     assert leases.join(0) == [(0, 4, 1)]
     assert leases.join(1) == [(0, 2, 2)]
     # The first gives two back, so the second has them.

@@ -14,9 +14,9 @@ import uvloop
 from http_client import PATIENCE_S, Client
 from http_fakes import App
 
-from whd.http.budget import BufferBudget
+from whd.budget import BufferBudget
 from whd.http.server import Server
-from whd.settings.options import Options
+from whd.model.options import Options
 
 
 class Running:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from whd.errors import HttpError, NotFound
 from whd.http.messages import Admission, Body, Head, Respond, Response
-from whd.settings.options import Options
+from whd.model.options import Options
 
 LARGE_BYTES = 20_000_000
 

@@ -9,7 +9,7 @@ import pytest
 from http_corpus import head, length, post
 from http_fakes import LARGE_BYTES, App, FakeLoop, FakeTransport
 
-from whd.http.budget import BufferBudget
+from whd.budget import BufferBudget
 from whd.http.messages import Response
 from whd.http.protocol import (
     LINGER_BYTES,
@@ -18,9 +18,9 @@ from whd.http.protocol import (
     PART_BYTES,
     PIPELINED_BYTES,
     ClientProtocol,
-    Services,
+    ServerResources,
 )
-from whd.settings.options import Options
+from whd.model.options import Options
 
 OPTIONS = Options(header_timeout_s=10, body_timeout_s=30, idle_timeout_s=75, max_body_bytes=10_000_000)
 ECHO = head(line=b"GET /x HTTP/1.1")
@@ -36,7 +36,7 @@ class Stage:
         self.loop = FakeLoop()
         self.budget = BufferBudget(lambda: buffered_bytes)
         self.lost = 0
-        self.services = Services(
+        self.services = ServerResources(
             loop=self.loop,  # type: ignore[arg-type]
             application=self.app,
             get_options=lambda: self.options,

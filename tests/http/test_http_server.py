@@ -329,9 +329,9 @@ OUT_OF_DESCRIPTORS = """
 import asyncio, logging, os, resource, sys, uvloop
 from functools import partial
 from http_fakes import App
-from whd.http.budget import BufferBudget
+from whd.budget import BufferBudget
 from whd.http.server import Server
-from whd.settings.options import Options
+from whd.model.options import Options
 
 logging.basicConfig(level="WARNING", format="%(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))

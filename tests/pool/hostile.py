@@ -61,7 +61,8 @@ def start_hostile_zygote(_settings: dict[str, Any], **_options: Any) -> tuple[su
 def serve_as_daemon(arguments: list[str]) -> None:
     """`arguments`: python -m whd serve …, as the daemon would have been started."""
     from whd.cli import main
-    from whd.pool import frames, zygote
+    from whd.pool import frames_in as frames
+    from whd.pool import zygote
 
     zygote.start_zygote = start_hostile_zygote
     vars(frames).update(json.loads(os.environ.pop(BOUNDS)))
@@ -121,7 +122,7 @@ def _fork(control: socket.socket, number: int, stream_fd: int, workers: dict[int
 
 def serve_as_worker(stream: socket.socket) -> None:
     """Answers `compile` with the source itself, and `run` by executing it."""
-    from whd.wire import RUN, FrameReader, frame, read_run, split
+    from whd.wire.frames import RUN, FrameReader, frame, read_run, split
 
     reader = FrameReader(1 << 30)
     waiting: list[bytes] = []

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from whd.model.snapshot import Flow
 from whd.pool.compiler import Code, Compiler
-from whd.settings.model import Flow
-from whd.wire import frame
+from whd.wire.frames import frame
 
 
 class _Reader:

@@ -10,9 +10,10 @@ from pathlib import Path
 import uvloop
 
 from tests.running import simple_project
-from whd.executions.live import Live
-from whd.executions.record import Execution
-from whd.service import Paths, Service
+from whd.engine.engine import Engine
+from whd.engine.state import Paths
+from whd.executions.active import ActiveExecution
+from whd.model.execution import Execution
 
 PATIENCE_S = 30.0
 FLOW = """
@@ -23,45 +24,45 @@ def handler(system, this, inputs):
 """
 
 
-def run(service: Service, stays: str) -> tuple[Live, asyncio.Future[Live]]:
+def run(engine: Engine, stays: str) -> tuple[ActiveExecution, asyncio.Future[ActiveExecution]]:
     """Starts an execution; the future has it once it has ended."""
-    ended: asyncio.Future[Live] = service.loop.create_future()
-    flow, _user = service.runner.resolve(service.snapshot, "acme", "stay", "kevin")
+    ended: asyncio.Future[ActiveExecution] = engine.loop.create_future()
+    flow, _user = engine.runner.resolve(engine.snapshot, "acme", "stay", "kevin")
     execution = Execution("", "acme", "stay", "kevin", "", b'{"stays":%s}' % stays.encode())
-    live = service.runner.prepare(execution, flow, service.options, "user")
-    service.runner.start(live, ended.set_result)
+    live = engine.runner.prepare(execution, flow, engine.options, "user")
+    engine.runner.start(live, ended.set_result)
     return live, ended
 
 
-async def start(folder: Path) -> Service:
+async def start(folder: Path) -> Engine:
     project = simple_project(folder)
     project.options(workers=2, spare_workers=3, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
     project.flow("acme", "stay", FLOW)
-    service = Service(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-    await service.start()
-    return service
+    engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
+    await engine.start()
+    return engine
 
 
 async def scene(folder: Path) -> None:
-    service = await start(folder)
-    processes = service.pool.processes
+    engine = await start(folder)
+    processes = engine.pool.processes
     try:
-        running = [run(service, "true") for _ in range(2)]
+        running = [run(engine, "true") for _ in range(2)]
         async with asyncio.timeout(PATIENCE_S):
             while not (processes.counts()["spare"] == 3 and all(live.execution.log for live, _ended in running)):
                 await asyncio.sleep(0.001)
-        waiting = [run(service, "false") for _ in range(4)]
+        waiting = [run(engine, "false") for _ in range(4)]
         await asyncio.sleep(0)
-        assert service.pool.scheduler.waiting == 4
+        assert engine.pool.scheduler.waiting == 4
         os.kill(processes._zygote.pid, signal.SIGKILL)
         calls = [ended for _live, ended in running + waiting]
         lives = await asyncio.wait_for(asyncio.gather(*calls), PATIENCE_S)
         ends = [(live.execution.status, len(live.execution.log)) for live in lives]
         assert ends == [("ENDED_ERROR", 1)] * 2 + [("ENDED_SUCCESS", 1)] * 4
-        assert (service.pool.scheduler.running, service.pool.scheduler.waiting) == (0, 0)
+        assert (engine.pool.scheduler.running, engine.pool.scheduler.waiting) == (0, 0)
         assert not processes._dying
     finally:
-        await service.close()
+        await engine.close()
 
 
 def test_what_only_waited_runs_when_there_is_another(tmp_path: Path) -> None:
@@ -70,9 +71,9 @@ def test_what_only_waited_runs_when_there_is_another(tmp_path: Path) -> None:
 
 
 async def crash(folder: Path) -> None:
-    service = await start(folder)
+    engine = await start(folder)
     try:
-        live, ended = run(service, "true")
+        live, ended = run(engine, "true")
         async with asyncio.timeout(PATIENCE_S):
             while not live.execution.log:
                 await asyncio.sleep(0.001)
@@ -81,9 +82,9 @@ async def crash(folder: Path) -> None:
         live.job.worker.kill()
         await asyncio.wait_for(ended, PATIENCE_S)
         assert live.execution.status == "ENDED_ERROR"
-        assert not service.pool.processes._dying
+        assert not engine.pool.processes._dying
     finally:
-        await service.close()
+        await engine.close()
 
 
 def test_nothing_is_kept_of_a_process_that_died(tmp_path: Path) -> None:

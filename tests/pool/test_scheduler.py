@@ -7,10 +7,10 @@ import random
 import pytest
 
 from whd.errors import Overloaded
+from whd.model.options import Options
+from whd.model.snapshot import Flow
 from whd.pool.job import Job
 from whd.pool.scheduler import Scheduler
-from whd.settings.model import Flow
-from whd.settings.options import Options
 
 FLOW = Flow("c", "f", "", "", "")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from whd.budget import BufferBudget
 from whd.errors import ConfigError
-from whd.http.budget import BufferBudget
+from whd.model.options import Options
 from whd.pool import processes as module
 from whd.pool.processes import Processes
 from whd.pool.worker import Binding, Worker
-from whd.settings.options import Options
 
 BINDING = Binding("acme", "kevin", "", 1 << 28)
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from whd.sandbox.launch import start_zygote
-from whd.wire import FrameReader, RunHead, frame, run_start, split, split_raw
+from whd.wire.frames import FrameReader, RunHead, frame, run_start, split, split_raw
 
 PATIENCE_S = 20.0
 LIMITS = {

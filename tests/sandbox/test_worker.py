@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from whd.wire import frame
+from whd.wire.frames import frame
 
 from .far_side import WEBHOOK_INPUT, TestWorker, TestZygote, WorkerDied, run_frame
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from tests.settings.trees import Tree, Watched, watching
 from whd.errors import StateError
+from whd.model.options import Options
+from whd.model.snapshot import Client, Setting
 from whd.saved import FILE_NAME, Saved
-from whd.settings.model import Client, Setting
-from whd.settings.options import Options
 from whd.settings.reload import Reloader
 
 USERS = """

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from whd.errors import ConfigError
+from whd.model.options import Options
+from whd.model.snapshot import BrokenWebhook, Fault, Snapshot, Webhook
 from whd.settings.index import Index
-from whd.settings.model import BrokenWebhook, Fault, Snapshot, Webhook
-from whd.settings.options import Options
 from whd.settings.watch import Changes
 
 from .trees import FLOW, WEBHOOK, Tree

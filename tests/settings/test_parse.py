@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 
 import pytest
 
+from whd.model.options import LIMIT_NAMES, SANDBOX_LAYERS, Limits, Options, option_fields
+from whd.model.snapshot import Fault, User, Webhook
 from whd.sandbox.isolation import REQUIRABLE
 from whd.settings.document import load
-from whd.settings.model import Fault, User, Webhook
-from whd.settings.options import LIMIT_NAMES, SANDBOX_LAYERS, Limits, Options, option_fields
 from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users, parse_webhook
 
 OPTIONS = Options()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from whd.settings.model import Fault
-from whd.settings.options import Options
+from whd.model.options import Options
+from whd.model.snapshot import Fault
 from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users, parse_webhook
 
 OPTIONS = Options()

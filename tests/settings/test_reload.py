@@ -23,8 +23,8 @@ import pytest
 
 from tests.running import Stopwatch
 from whd.errors import ConfigError
+from whd.model.snapshot import BrokenWebhook, Fault, Flow, Snapshot, Webhook
 from whd.settings import files, inotify, reload
-from whd.settings.model import BrokenWebhook, Fault, Flow, Snapshot, Webhook
 from whd.settings.reload import Reloader
 
 from .trees import FLOW, PATIENCE_S, WEBHOOK, Tree, Watched, keys_of, watching

@@ -11,8 +11,8 @@ import pytest
 
 from whd.auth.permissions import Action, PermissionDenied
 from whd.errors import SaveRefused
+from whd.model.snapshot import OPERATOR, BrokenWebhook, SavedSetting, Snapshot, User, Webhook
 from whd.settings.index import Index
-from whd.settings.model import OPERATOR, BrokenWebhook, SavedSetting, Snapshot, User, Webhook
 from whd.settings.saved import MASK, masked, out_of_bounds
 from whd.settings.watch import Changes
 

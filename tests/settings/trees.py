@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from whd.settings.model import Client, Snapshot, Webhook
+from whd.model.snapshot import Client, Snapshot, Webhook
 from whd.settings.reload import Reloader, VetFlows
 
 WEBHOOK = 'flow_name: signup\nuser_name: kevin\nkey: "{key}"\n'

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from whd.systemd import UNIT_NAMES, unit_texts
+from whd.commands.unit_files import UNIT_NAMES, unit_texts
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..settings.model import User
+from ..model.snapshot import User
 from .addresses import kind_of
 from .permissions import Action, PermissionDenied, matches
 from .urls import DEFAULT_PORTS, BadUrl, Url, ascii_host, check_label, normal_path, parse_url, read_host, split_url

@@ -15,7 +15,7 @@ from functools import lru_cache
 from operator import attrgetter
 
 from ..errors import Forbidden
-from ..settings.model import User
+from ..model.snapshot import User
 
 WEBHOOK_SETTING_PREFIX = "client.webhook."
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..auth.permissions import PermissionDenied
+from ..budget import BufferBudget
 from ..errors import SaveRefused, WhdError
-from ..executions.record import Execution
-from ..http.budget import BufferBudget
+from ..model.execution import Execution
+from ..model.snapshot import Client, Snapshot, User
 from ..pool.job import Job
 from ..pool.pool import Pool
-from ..settings.model import Client, Snapshot, User
-from .call import Call, CallError
+from .call import CallError, FlowCall
 
 log = logging.getLogger("whd.broker")
 
@@ -31,7 +31,7 @@ HELD_FROM_BYTES = 65_536
 MAX_LOGGED_REFUSALS = 10
 
 # Gives the answer's value as JSON text, or None after it arranged for a later answer.
-Handler = Callable[[Call], bytes | None]
+CallHandler = Callable[[FlowCall], bytes | None]
 
 
 class Broker:
@@ -50,11 +50,11 @@ class Broker:
         self._budget = budget
         self._held: dict[Job, int] = {}
         self._timers: dict[Job, asyncio.TimerHandle] = {}
-        self._handlers: dict[str, Handler] = {"sleep": self._sleep}
+        self._handlers: dict[str, CallHandler] = {"sleep": self._sleep}
         self.on_forget: list[Callable[[Job], None]] = []
         self.refused_total = 0
 
-    def add(self, handlers: Mapping[str, Handler]) -> None:
+    def add(self, handlers: Mapping[str, CallHandler]) -> None:
         """Adds an area's calls."""
         self._handlers.update(handlers)
 
@@ -62,17 +62,17 @@ class Broker:
         """One call of a running flow; answered now or later."""
         if self._held:
             self._let_go(job)  # who asks has taken the answer before
-        call = Call(execution, job, number, name, arguments, raw)
+        call = FlowCall(execution, job, number, name, arguments, raw)
         self.do(call, self._do)
 
-    def _do(self, call: Call) -> bytes | None:
+    def _do(self, call: FlowCall) -> bytes | None:
         call.check()
         handler = self._handlers.get(call.name)
         if handler is None:
             raise CallError("CloudomationException", f"{call.name} is not available in this version of whd")
         return handler(call)
 
-    def do(self, call: Call, handler: Handler) -> None:
+    def do(self, call: FlowCall, handler: CallHandler) -> None:
         """Has a call handled, and answered in any case."""
         try:
             value = handler(call)
@@ -89,7 +89,7 @@ class Broker:
             if value is not None:
                 self.answer(call, value)
 
-    def answer(self, call: Call, value: bytes = b"null", raw: bytes = b"") -> None:
+    def answer(self, call: FlowCall, value: bytes = b"null", raw: bytes = b"") -> None:
         """Answers a call; one whose execution has ended meanwhile is dropped. `raw`: a file's content."""
         size = len(value) + len(raw)
         if size > HELD_FROM_BYTES and call.job.open_call == call.number:
@@ -103,28 +103,28 @@ class Broker:
     def _let_go(self, job: Job) -> None:
         self._budget.give(self._held.pop(job, 0))
 
-    def refuse(self, call: Call, error: CallError | PermissionDenied) -> None:
+    def refuse(self, call: FlowCall, error: CallError | PermissionDenied) -> None:
         """Answers a call with an error; a refusal by permission is counted and logged."""
         kind = error.kind if isinstance(error, CallError) else "PermissionDenied"
         if kind == "PermissionDenied":
             self.note_refusal(call, str(error))
         self._pool.answer(call.job, call.number, error=(kind, str(error)))
 
-    def note_refusal(self, call: Call, text: str) -> None:
+    def note_refusal(self, call: FlowCall, text: str) -> None:
         """Counts and logs a refusal by permission; of one execution only the first ones are logged."""
         self.refused_total += 1
         call.job.refusals += 1
         if call.job.refusals <= MAX_LOGGED_REFUSALS:
             log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, text)
 
-    def refuse_save(self, call: Call, error: WhdError) -> None:
+    def refuse_save(self, call: FlowCall, error: WhdError) -> None:
         """Answers a call with what kept something from being saved or read: a permission, a bound, the disk."""
         if isinstance(error, PermissionDenied):
             self.refuse(call, error)
         else:
             self.refuse(call, CallError(getattr(error, "kind", "CloudomationException"), error.detail))
 
-    def when_done(self, call: Call) -> Callable[[WhdError | None], None]:
+    def when_done(self, call: FlowCall) -> Callable[[WhdError | None], None]:
         """Answers a call once something is on disk, or with what kept it from there."""
 
         def done(error: WhdError | None) -> None:
@@ -144,7 +144,7 @@ class Broker:
         if timer is not None:
             timer.cancel()
 
-    def who(self, call: Call) -> tuple[Client, User]:
+    def who(self, call: FlowCall) -> tuple[Client, User]:
         """The client and user behind a call, as they stand now. Raises CallError."""
         client = self._snapshot().clients.get(call.execution.client_name)
         user = client.users.get(call.execution.user_name) if client is not None else None
@@ -154,7 +154,7 @@ class Broker:
             raise CallError("PermissionDenied", what)
         return client, user
 
-    def _sleep(self, call: Call) -> None:
+    def _sleep(self, call: FlowCall) -> None:
         """{seconds} or {until: seconds since 1970}: answered then. The execution is parked meanwhile."""
         until = call.number_or_none("until")
         seconds = call.number_or_none("seconds") if until is None else until - time.time()
@@ -162,6 +162,6 @@ class Broker:
             raise CallError("MissingInputError", "sleep needs seconds")
         self._timers[call.job] = self._loop.call_later(max(0.0, seconds), self._wake, call)
 
-    def _wake(self, call: Call) -> None:
+    def _wake(self, call: FlowCall) -> None:
         self._timers.pop(call.job, None)
         self.answer(call)

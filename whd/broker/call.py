@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..executions.record import Execution
+from ..model.execution import Execution
 from ..pool.job import Job
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -31,7 +31,7 @@ def not_found(what: str) -> CallError:
     return CallError("ResourceNotFoundError", what)
 
 
-class Call:
+class FlowCall:
     """A worker is hostile: nothing in the arguments is believed before one of the methods here has checked it.
 
     `raw`: bytes that came along, bounded by the execution's limits and otherwise unchecked.

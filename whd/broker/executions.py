@@ -13,19 +13,19 @@ from dataclasses import replace
 from functools import partial
 
 from ..auth.permissions import Action, authorize, may
+from ..budget import BufferBudget
 from ..errors import HttpError, StateError
+from ..executions.active import ActiveExecution
 from ..executions.family import Child, ReturnWhen, wait_result
-from ..executions.live import Live
-from ..executions.record import Execution, to_json
 from ..executions.runner import Runner
-from ..executions.store import Stored
-from ..http.budget import BufferBudget
-from ..payload import is_quick
-from ..pool.digester import Digester
-from ..pool.frames import MAX_MESSAGE_CHARS, strict_json
-from ..wire import FrameError
-from .broker import Broker, Handler
-from .call import Call, CallError, invalid, json_bytes, not_found
+from ..model.execution import Execution, to_json
+from ..pool.frames_in import MAX_MESSAGE_CHARS, strict_json
+from ..pool.payload_parser import PayloadParser
+from ..store.interface import Stored
+from ..wire.frames import FrameError
+from ..wire.strict_json import is_quick
+from .broker import Broker, CallHandler
+from .call import CallError, FlowCall, invalid, json_bytes, not_found
 
 log = logging.getLogger("whd.broker")
 
@@ -42,13 +42,13 @@ FIELDS = frozenset(
 class ExecutionCalls:
     """this.save, this.flow, wait_for, system.execution, and what hangs on a child."""
 
-    def __init__(self, broker: Broker, runner: Runner, digester: Digester, budget: BufferBudget) -> None:
+    def __init__(self, broker: Broker, runner: Runner, payload_parser: PayloadParser, budget: BufferBudget) -> None:
         self._broker = broker
         self._runner = runner
-        self._digester = digester
+        self._payload_parser = payload_parser
         self._budget = budget
         self._tasks: set[asyncio.Task[None]] = set()
-        self.table: dict[str, Handler] = {
+        self.table: dict[str, CallHandler] = {
             "child.start": self._start,
             "child.wait": self._wait,
             "execution.get": self._get,
@@ -58,7 +58,7 @@ class ExecutionCalls:
             "flow.list": self._flow_list,
         }
 
-    def _start(self, call: Call) -> bytes | None:
+    def _start(self, call: FlowCall) -> bytes | None:
         """{flow, name} and the input as JSON text: {id}. The child is on its way when the answer comes."""
         call.raw = call.raw or b"null"
         size = len(call.raw)
@@ -80,17 +80,17 @@ class ExecutionCalls:
             else:
                 self._broker.do(call, self._start_checked)
 
-        self._digester.check(call.raw, checked)
+        self._payload_parser.check(call.raw, checked)
         return None
 
-    def _start_checked(self, call: Call) -> bytes | None:
+    def _start_checked(self, call: FlowCall) -> bytes | None:
         flow_name = call.text("flow")
         client, user = self._broker.who(call)
         authorize(user, Action.RUN_FLOW, flow_name)
         flow = client.flows.get(flow_name)
         if flow is None:
             raise not_found(f"there is no flow {flow_name!r}")
-        parent = self.live(call)
+        parent = self.active(call)
         execution = Execution(
             id="",
             client_name=client.name,
@@ -109,14 +109,14 @@ class ExecutionCalls:
         self._runner.run_child(child)
         return json_bytes({"id": execution.id})
 
-    def live(self, call: Call) -> Live:
+    def active(self, call: FlowCall) -> ActiveExecution:
         """The execution that calls."""
-        live = self._runner.live(call.execution.id)
-        if live is None:
+        active = self._runner.active(call.execution.id)
+        if active is None:
             raise CallError("CloudomationException", "the execution has ended")
-        return live
+        return active
 
-    def admit(self, call: Call, parent: Live, child: Live) -> bool:
+    def admit(self, call: FlowCall, parent: ActiveExecution, child: ActiveExecution) -> bool:
         """Enters a child into its family. False when that is past a limit, which has ended the parent."""
         limits = parent.limits
         if parent.depth + 1 > limits.max_depth:
@@ -132,15 +132,15 @@ class ExecutionCalls:
         self._runner.start_child(child, parent, partial(self._on_ended, parent, known))
         return True
 
-    def _on_ended(self, parent: Live, known: Child, child: Live) -> None:
+    def _on_ended(self, parent: ActiveExecution, known: Child, child: ActiveExecution) -> None:
         known.status, known.message = child.execution.status, child.execution.message
         check = parent.family.on_change
         if check is not None:
             check()
 
-    def _wait(self, call: Call) -> bytes | None:
+    def _wait(self, call: FlowCall) -> bytes | None:
         """{ids, return_when}: {id: {status, message}} of the children that decided it, once they have."""
-        parent = self.live(call)
+        parent = self.active(call)
         try:
             when = ReturnWhen(call.text("return_when"))
         except ValueError:
@@ -167,19 +167,19 @@ class ExecutionCalls:
         family.on_change = check
         return None
 
-    def _save(self, call: Call) -> bytes:
+    def _save(self, call: FlowCall) -> bytes:
         """{message, name, output_value}, each optional: written to the own record while it runs."""
-        live = self.live(call)
+        active = self.active(call)
         message, name = call.text_or_none("message", MAX_MESSAGE_CHARS), call.text_or_none("name")
-        execution = live.execution
+        execution = active.execution
         execution.message = execution.message if message is None else message
         execution.name = execution.name if name is None else name
         if call.has("output_value"):
             execution.output_json = call.json("output_value")
-        live.saved = None
+        active.saved = None
         return b"null"
 
-    def _get(self, call: Call) -> None:
+    def _get(self, call: FlowCall) -> None:
         """{id, fields}: those fields of a child, or of another execution of the same client and user."""
         fields = call.texts("fields", len(FIELDS))
         unknown = sorted(set(fields) - FIELDS)
@@ -191,7 +191,7 @@ class ExecutionCalls:
 
         self._look_up(call, found)
 
-    def _cancel(self, call: Call) -> None:
+    def _cancel(self, call: FlowCall) -> None:
         """{id}: ends a child, or another execution of the same client and user; harmless when it has ended."""
 
         async def found(stored: Stored) -> bytes:
@@ -200,12 +200,14 @@ class ExecutionCalls:
 
         self._look_up(call, found)
 
-    def _look_up(self, call: Call, found: Callable[[Stored], Awaitable[bytes]]) -> None:
+    def _look_up(self, call: FlowCall, found: Callable[[Stored], Awaitable[bytes]]) -> None:
         task = asyncio.get_running_loop().create_task(self._answer_found(call, call.text("id"), found))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer_found(self, call: Call, execution_id: str, found: Callable[[Stored], Awaitable[bytes]]) -> None:
+    async def _answer_found(
+        self, call: FlowCall, execution_id: str, found: Callable[[Stored], Awaitable[bytes]]
+    ) -> None:
         own = call.execution
         try:
             stored = await self._runner.get(execution_id)
@@ -231,14 +233,14 @@ class ExecutionCalls:
         else:
             self._broker.answer(call, answer)
 
-    def _flow_exists(self, call: Call) -> bytes:
+    def _flow_exists(self, call: FlowCall) -> bytes:
         """{name}: whether there is such a flow that the user may run."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.RUN_FLOW, name)
         return json_bytes(name in client.flows)
 
-    def _flow_list(self, call: Call) -> bytes:
+    def _flow_list(self, call: FlowCall) -> bytes:
         """The names of the flows that the user may run."""
         client, user = self._broker.who(call)
         return json_bytes(sorted(name for name in client.flows if may(user, Action.RUN_FLOW, name)))

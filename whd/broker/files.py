@@ -6,10 +6,10 @@ from functools import partial
 
 from ..auth.permissions import Action, authorize, matches, may
 from ..errors import SaveRefused, StateError, WhdError
+from ..model.snapshot import User
 from ..saved import SavedFile, SavedRecords
-from ..settings.model import User
-from .broker import Broker, Handler
-from .call import Call, CallError, json_bytes, not_found
+from .broker import Broker, CallHandler
+from .call import CallError, FlowCall, json_bytes, not_found
 
 
 class FileCalls:
@@ -18,7 +18,7 @@ class FileCalls:
     def __init__(self, broker: Broker, saved: SavedRecords) -> None:
         self._broker = broker
         self._saved = saved
-        self.table: dict[str, Handler] = {
+        self.table: dict[str, CallHandler] = {
             "file.get": self._get,
             "file.exists": self._exists,
             "file.list": self._list,
@@ -26,7 +26,7 @@ class FileCalls:
             "file.delete": self._delete,
         }
 
-    def _get(self, call: Call) -> None:
+    def _get(self, call: FlowCall) -> None:
         """{name}: {is_text}, and its content as it is, which is UTF-8 if it is text."""
         name = call.text("name")
         client, user = self._broker.who(call)
@@ -42,7 +42,7 @@ class FileCalls:
 
         self._saved.file_get(client.name, name, found)
 
-    def _exists(self, call: Call) -> None:
+    def _exists(self, call: FlowCall) -> None:
         """{name}: whether there is such a file."""
         name = call.text("name")
         client, user = self._broker.who(call)
@@ -56,7 +56,7 @@ class FileCalls:
 
         self._saved.file_find(client.name, name, found)
 
-    def _list(self, call: Call) -> None:
+    def _list(self, call: FlowCall) -> None:
         """{dir, glob, like, eq}, each optional: the names that fit all of them and that the user may read."""
         client, user = self._broker.who(call)
         folder, glob = call.text_or_none("dir"), call.text_or_none("glob")
@@ -72,7 +72,7 @@ class FileCalls:
         is_wanted = partial(_is_wanted, user, prefix, glob, like, exact)
         self._saved.file_list(client.name, found, prefix=prefix, is_wanted=is_wanted)
 
-    def _save(self, call: Call) -> None:
+    def _save(self, call: FlowCall) -> None:
         """{name, is_text} and the content, of text in UTF-8: answered when it is on disk.
 
         Whether it is UTF-8 is not looked at: nobody but flows of the same client reads it.
@@ -83,7 +83,7 @@ class FileCalls:
         done = self._broker.when_done(call)
         self._saved.file_save(client.name, name, call.raw, user.name, done, is_text=call.flag("is_text"))
 
-    def _delete(self, call: Call) -> None:
+    def _delete(self, call: FlowCall) -> None:
         """{name}: answered when that is on disk."""
         name = call.text("name")
         client, user = self._broker.who(call)

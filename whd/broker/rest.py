@@ -8,11 +8,10 @@ from typing import Any
 from ..auth.connections import check_url
 from ..auth.permissions import Action, PermissionDenied
 from ..auth.urls import BadUrl
-from ..executions.live import Live
-from ..executions.record import Event, Execution, Status
+from ..executions.active import ActiveExecution
 from ..executions.runner import Runner, now_ms
-from ..payload import is_quick
-from ..pool.digester import Digester
+from ..model.execution import Event, Execution, Status
+from ..pool.payload_parser import PayloadParser
 from ..rest import (
     InputError,
     RestClient,
@@ -27,8 +26,9 @@ from ..rest import (
     request_from_inputs,
 )
 from ..rest.client import Outcome
-from .broker import Broker, Handler
-from .call import Call, CallError, invalid, json_bytes
+from ..wire.strict_json import is_quick
+from .broker import Broker, CallHandler
+from .call import CallError, FlowCall, invalid, json_bytes
 from .executions import ExecutionCalls
 
 CONNECTORS = ("REST",)
@@ -39,16 +39,21 @@ class RestCalls:
     """task.start."""
 
     def __init__(
-        self, broker: Broker, executions: ExecutionCalls, runner: Runner, client: RestClient, digester: Digester
+        self,
+        broker: Broker,
+        executions: ExecutionCalls,
+        runner: Runner,
+        client: RestClient,
+        payload_parser: PayloadParser,
     ) -> None:
         self._broker = broker
         self._executions = executions
         self._runner = runner
         self._client = client
-        self._digester = digester
-        self.table: dict[str, Handler] = {"task.start": self._start}
+        self._payload_parser = payload_parser
+        self.table: dict[str, CallHandler] = {"task.start": self._start}
 
-    def _start(self, call: Call) -> bytes | None:
+    def _start(self, call: FlowCall) -> bytes | None:
         """{connector, inputs, name}: {id}. The call is on its way when the answer comes."""
         connector = call.text("connector")
         if connector not in CONNECTORS:
@@ -62,14 +67,14 @@ class RestCalls:
             raise CallError(error.kind, str(error)) from None
         except BadUrl as error:
             raise invalid(str(error)) from None
-        parent = self._executions.live(call)
-        live = self._prepare(call, parent, connector)
-        if not self._executions.admit(call, parent, live):
+        parent = self._executions.active(call)
+        active = self._prepare(call, parent, connector)
+        if not self._executions.admit(call, parent, active):
             return None
-        self._run(call, live, connector, request)
-        return json_bytes({"id": live.execution.id})
+        self._run(call, active, connector, request)
+        return json_bytes({"id": active.execution.id})
 
-    def _prepare(self, call: Call, parent: Live, connector: str) -> Live:
+    def _prepare(self, call: FlowCall, parent: ActiveExecution, connector: str) -> ActiveExecution:
         own = parent.execution
         execution = Execution(
             id="",
@@ -84,9 +89,9 @@ class RestCalls:
         )
         return self._runner.prepare(execution, parent.flow, parent.limits, parent.isolation)
 
-    def _run(self, call: Call, live: Live, connector: str, request: RestRequest) -> None:
-        limits = live.limits
-        live.execution.apply(Event.START, now_ms=now_ms())
+    def _run(self, call: FlowCall, active: ActiveExecution, connector: str, request: RestRequest) -> None:
+        limits = active.limits
+        active.execution.apply(Event.START, now_ms=now_ms())
         rest_limits = RestLimits(
             timeout_s=limits.timeout_s, max_body_bytes=min(MAX_BODY_BYTES, limits.max_output_bytes)
         )
@@ -96,20 +101,20 @@ class RestCalls:
             _client, user = self._broker.who(call)
             return check_url(user, connector, url)
 
-        started = self._client.start(request, authorize, rest_limits, partial(self._on_outcome, live, call))
-        live.cancel_task = started.cancel
+        started = self._client.start(request, authorize, rest_limits, partial(self._on_outcome, active, call))
+        active.cancel_task = started.cancel
 
-    def _on_outcome(self, live: Live, call: Call, outcome: Outcome) -> None:
+    def _on_outcome(self, active: ActiveExecution, call: FlowCall, outcome: Outcome) -> None:
         if isinstance(outcome, RestResult):
             text = json_text(outcome)
             if text is not None and not is_quick(text):
-                self._digester.check(text, lambda checked: self._on_checked(live, outcome, text, checked))
+                self._payload_parser.check(text, lambda checked: self._on_checked(active, outcome, text, checked))
             else:
-                self._end(live, outcome, json_bytes(output_of(outcome)))
+                self._end(active, outcome, json_bytes(output_of(outcome)))
             return
-        self._runner.end_task(live, Status.ENDED_ERROR, self._why(call, outcome), b"{}")
+        self._runner.end_task(active, Status.ENDED_ERROR, self._why(call, outcome), b"{}")
 
-    def _why(self, call: Call, outcome: Outcome) -> str:
+    def _why(self, call: FlowCall, outcome: Outcome) -> str:
         """The message of a call that came to nothing. A refusal is one by permission, whoever decided it."""
         message = str(outcome)
         if isinstance(outcome, RestError) and outcome.fault is RestFault.ADDRESS_REFUSED:
@@ -120,16 +125,16 @@ class RestCalls:
         self._broker.note_refusal(call, message)
         return f"PermissionDenied: {message}"
 
-    def _on_checked(self, live: Live, result: RestResult, text: bytes, checked: object) -> None:
+    def _on_checked(self, active: ActiveExecution, result: RestResult, text: bytes, checked: object) -> None:
         is_json = not isinstance(checked, Exception)
         output = output_json(result, text) if is_json else json_bytes(output_of(result, may_be_json=False))
-        self._end(live, result, output)
+        self._end(active, result, output)
 
-    def _end(self, live: Live, result: RestResult, output: bytes) -> None:
-        limit = live.limits.max_output_bytes
+    def _end(self, active: ActiveExecution, result: RestResult, output: bytes) -> None:
+        limit = active.limits.max_output_bytes
         if len(output) > limit:
             text = f"max_output_bytes: the answer is {len(output)} bytes as JSON, more than {limit}"
-            self._runner.end_task(live, Status.ENDED_ERROR, text, b"{}")
+            self._runner.end_task(active, Status.ENDED_ERROR, text, b"{}")
             return
         status = Status.ENDED_SUCCESS if result.is_expected else Status.ENDED_ERROR
-        self._runner.end_task(live, status, result.message, output)
+        self._runner.end_task(active, status, result.message, output)

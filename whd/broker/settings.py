@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..auth.permissions import Action, authorize, may
-from ..locks import LockError, LockTable
 from ..pool.job import Job
 from ..saved import Done, SavedRecords
-from .broker import Broker, Handler
-from .call import Call, CallError, json_bytes, not_found
+from .broker import Broker, CallHandler
+from .call import CallError, FlowCall, json_bytes, not_found
+from .locks import LockError, LockTable
 
 
 class SettingCalls:
@@ -17,7 +17,7 @@ class SettingCalls:
         self._broker = broker
         self._saved = saved
         self._locks = locks
-        self.table: dict[str, Handler] = {
+        self.table: dict[str, CallHandler] = {
             "setting.get": self._get,
             "setting.exists": self._exists,
             "setting.list": self._list,
@@ -32,7 +32,7 @@ class SettingCalls:
         """The job ended: what it holds is released."""
         self._locks.release_all(job)
 
-    def _get(self, call: Call) -> bytes:
+    def _get(self, call: FlowCall) -> bytes:
         """{name}: the setting's value."""
         name = call.text("name")
         client, user = self._broker.who(call)
@@ -42,43 +42,43 @@ class SettingCalls:
             raise not_found(f"there is no setting {name!r}")
         return json_bytes(setting.value)
 
-    def _exists(self, call: Call) -> bytes:
+    def _exists(self, call: FlowCall) -> bytes:
         """{name}: whether there is such a setting."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.READ_SETTING, name)
         return json_bytes(name in client.settings)
 
-    def _list(self, call: Call) -> bytes:
+    def _list(self, call: FlowCall) -> bytes:
         """The names of the settings that the user may read."""
         client, user = self._broker.who(call)
         return json_bytes(sorted(name for name in client.settings if may(user, Action.READ_SETTING, name)))
 
-    def _save(self, call: Call) -> None:
+    def _save(self, call: FlowCall) -> None:
         """{name, value}: answered when it is on disk."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.WRITE_SETTING, name)
         self._saved.setting_save(client.name, name, call.json("value"), user.name, self._when_done(call))
 
-    def _delete(self, call: Call) -> None:
+    def _delete(self, call: FlowCall) -> None:
         """{name}: what was saved goes; answered when that is on disk."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.WRITE_SETTING, name)
         self._saved.setting_delete(client.name, name, self._when_done(call))
 
-    def _list_append(self, call: Call) -> None:
+    def _list_append(self, call: FlowCall) -> None:
         """{name, item}: answered when it is on disk. It neither gives nor asks for the right to read the list."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.WRITE_SETTING, name)
         self._saved.setting_list_append(client.name, name, call.json("item"), user.name, self._when_done(call))
 
-    def _when_done(self, call: Call) -> Done:
+    def _when_done(self, call: FlowCall) -> Done:
         return self._broker.when_done(call)
 
-    def _acquire(self, call: Call) -> None:
+    def _acquire(self, call: FlowCall) -> None:
         """{name, timeout}: answered when the execution alone holds the lock of that name."""
         name = call.text("name")
         client, user = self._broker.who(call)
@@ -92,7 +92,7 @@ class SettingCalls:
 
         self._locks.acquire(client.name, name, call.job, call.number_or_none("timeout"), acquired)
 
-    def _release(self, call: Call) -> bytes:
+    def _release(self, call: FlowCall) -> bytes:
         """{name}: lets the next one have the lock; harmless for who does not hold it."""
         name = call.text("name")
         client, user = self._broker.who(call)

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable
 from importlib import import_module
 
-from ..state import Paths
+from ..engine.state import Paths
 
 Command = Callable[[Paths, argparse.Namespace], int]
 

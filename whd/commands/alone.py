@@ -1,4 +1,4 @@
-"""The daemon's operations without a daemon: the same Service, in the command's own process."""
+"""The daemon's operations without a daemon: the same Engine, in the command's own process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import uvloop
 
-from ..admin import Admin
-from ..service import Service
-from ..state import Paths
+from ..admin.operations import Admin
+from ..engine.engine import Engine
+from ..engine.state import Paths
 
 
 def operate_alone(paths: Paths, operation: str, arguments: dict[str, Any]) -> Any:
@@ -18,9 +18,9 @@ def operate_alone(paths: Paths, operation: str, arguments: dict[str, Any]) -> An
 
 
 async def _operate(paths: Paths, operation: str, arguments: dict[str, Any]) -> Any:
-    service = Service(asyncio.get_running_loop(), paths, serves=False)
+    engine = Engine(asyncio.get_running_loop(), paths, serves=False)
     try:
-        await service.start()
-        return await Admin(service).dispatch(operation, arguments)
+        await engine.start()
+        return await Admin(engine).dispatch(operation, arguments)
     finally:
-        await service.close()
+        await engine.close()

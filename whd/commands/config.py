@@ -8,13 +8,14 @@ from typing import Any
 
 import uvloop
 
-from .. import control, explain, tables
-from ..check import check_everything
+from ..admin import client as control
+from ..engine.state import Paths
 from ..errors import StateError
+from ..model.snapshot import Webhook
 from ..saved import read_settings
 from ..settings.index import Index
-from ..settings.model import Webhook
-from ..state import Paths
+from . import explain, tables
+from .checking import check_everything
 from .printing import FAULT, OK, print_json, print_table
 
 

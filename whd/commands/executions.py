@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .. import tables
+from ..engine.state import Paths
 from ..errors import BadPayload, UsageError
-from ..payload import decode_strict
-from ..state import Paths
-from ..timestamps import timestamp
+from ..wire.strict_json import decode_strict
+from ..wire.timestamps import timestamp
+from . import tables
 from .operate import operate
 from .printing import FAULT, OK, print_json, print_table
 

@@ -7,17 +7,17 @@ import os
 import shutil
 import sys
 
-from .. import systemd
-from ..sandbox.isolation import doctor as sandbox_doctor
+from ..engine.state import Paths
+from ..model.options import Options
+from ..sandbox.isolation import doctor as tried_layers
 from ..settings.index import Index
-from ..settings.options import Options
-from ..state import Paths
+from . import unit_files
 from .printing import FAULT, OK, print_json, print_table
 
 
 def doctor(paths: Paths, given: argparse.Namespace) -> int:
     """Tries every isolation layer on this host; fails when one that is required does not engage."""
-    reports = sandbox_doctor()
+    reports = tried_layers()
     required = _required_layers(paths)
     if given.json:
         print_json([{**report._asdict(), "required": report.name in required} for report in reports])
@@ -44,8 +44,8 @@ def _required_layers(paths: Paths) -> tuple[str, ...]:
 def units(paths: Paths, given: argparse.Namespace) -> int:
     """Prints the systemd units, each under a comment with the file that it belongs in."""
     command = _own_command()
-    texts = systemd.unit_texts(command)
-    if directive := systemd.hides(command):
+    texts = unit_files.unit_texts(command)
+    if directive := unit_files.hides(command):
         print(
             f"whd: warning: the service cannot run {command}: {directive} hides it; install whd elsewhere, "
             "as in python3 -m venv /opt/whd && /opt/whd/bin/pip install .",

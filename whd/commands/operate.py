@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .. import control
+from ..admin import client as control
+from ..engine.state import Paths
 from ..errors import StateError
-from ..state import Paths
 
 
 def operate(paths: Paths, operation: str, arguments: dict[str, Any], *, alone: dict[str, Any] | None = None) -> Any:

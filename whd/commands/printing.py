@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from .. import tables
+from . import tables
 
 OK, FAULT = 0, 1
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .. import daemon
-from ..state import Paths
+from ..daemon import daemon
+from ..engine.state import Paths
 
 
 def serve(paths: Paths, given: argparse.Namespace) -> int:

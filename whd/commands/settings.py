@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .. import tables
+from ..engine.state import Paths
 from ..errors import ConfigError
-from ..state import Paths
+from . import tables
 from .operate import operate
 from .printing import OK, print_json, print_table
 
@@ -58,7 +58,7 @@ def _read_setting(name: str, text: str) -> Any:
     """A setting's value from YAML or JSON, as a file would be read. Raises ConfigError with all that is wrong."""
     # The daemon's own modules, which only `settings set` needs.
     from ..settings.parse import parse_setting, read_webhook
-    from ..settings.places import WEBHOOK_PREFIX
+    from ..settings.tree import WEBHOOK_PREFIX
 
     path = "VALUE"
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .. import control, tables
-from ..state import Paths
+from ..admin import client as control
+from ..engine.state import Paths
+from . import tables
 from .printing import OK, print_json
 
 

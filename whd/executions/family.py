@@ -9,7 +9,7 @@ import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from .record import Status
+from ..model.execution import Status
 
 
 class ReturnWhen(enum.StrEnum):

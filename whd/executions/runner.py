@@ -14,17 +14,16 @@ from functools import partial
 from typing import Any, Protocol
 
 from ..auth.permissions import Action, PermissionDenied, authorize
-from ..broker import Broker
+from ..budget import BufferBudget
 from ..errors import Draining, Forbidden, Misconfigured, NotFound, Overloaded
-from ..http.budget import BufferBudget
+from ..model.execution import Cause, Event, Execution, Status, new_id, shared_names_json
+from ..model.options import Limits
+from ..model.snapshot import Flow, Snapshot, User
 from ..pool.job import End, Job, JobState
 from ..pool.pool import Pool
-from ..settings.model import Flow, Snapshot, User
-from ..settings.options import Limits
-from .callers import Callers
-from .live import Live
-from .record import Cause, Event, Execution, Status, new_id, shared_names_json
-from .store import ExecutionStore, Stored
+from ..store.interface import ExecutionStore, Stored
+from .active import ActiveExecution
+from .sync_waiters import SyncWaiters
 
 log = logging.getLogger("whd.executions")
 
@@ -42,7 +41,7 @@ _EVENTS = {
 }
 
 
-class Elsewhere(Protocol):
+class RemoteExecutions(Protocol):
     """The executions of other fronts. Both give the record as it then is; they raise StateError."""
 
     async def wait(self, stored: Stored, wait_s: float) -> Stored:
@@ -55,36 +54,46 @@ class Elsewhere(Protocol):
         """Tells everybody who waits how it stands, now and from now on: the daemon stops."""
 
 
+class Calls(Protocol):
+    """Who does what running flows ask for: the broker."""
+
+    def handle(self, execution: Execution, job: Job, number: int, name: str, arguments: Any, raw: bytes = b"") -> None:
+        """One call of a running flow, answered through the pool now or later."""
+
+    def forget(self, job: Job) -> None:
+        """The job ended: nothing more is done for it, and what it holds is released."""
+
+
 def now_ms() -> int:
     """Milliseconds since 1970 UTC."""
     return time.time_ns() // 1_000_000
 
 
 class Runner:
-    """All executions of one front; the pool's Customer."""
+    """All executions of one front; the pool's JobListener."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Pool,
         store: ExecutionStore,
-        broker: Broker,
+        calls: Calls,
         snapshot: Callable[[], Snapshot],
         budget: BufferBudget,
-        elsewhere: Elsewhere | None = None,
+        remote_executions: RemoteExecutions | None = None,
     ) -> None:
         self._loop = loop
         self._pool = pool
         self._store = store
-        self._broker = broker
+        self._calls = calls
         self._snapshot = snapshot
         self._budget = budget
-        self._elsewhere = elsewhere
-        self._live: dict[str, Live] = {}
-        self._jobs: dict[Job, Live] = {}
+        self._remote_executions = remote_executions
+        self._active: dict[str, ActiveExecution] = {}
+        self._jobs: dict[Job, ActiveExecution] = {}
         self._accepting: dict[str, int] = {}
         self._saver: asyncio.TimerHandle | None = None
-        self._callers = Callers(loop)
+        self._sync_waiters = SyncWaiters(loop)
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.is_draining = False
         self.started_total = 0
@@ -106,124 +115,126 @@ class Runner:
             raise Forbidden("the webhook's user may not run its flow", log_detail=str(error)) from None
         return flow, user
 
-    def prepare(self, execution: Execution, flow: Flow, limits: Limits, isolation: str) -> Live:
+    def prepare(self, execution: Execution, flow: Flow, limits: Limits, isolation: str) -> ActiveExecution:
         """A new execution, not started yet; its id and time are stamped here."""
         execution.created_ms = now_ms()
         execution.id = new_id(execution.created_ms)
         execution.root_id = execution.root_id or execution.id
         execution.script_hash = flow.script_hash
-        return Live(execution, flow, limits, isolation)
+        return ActiveExecution(execution, flow, limits, isolation)
 
-    def start(self, live: Live, waiter: Callable[[Live], None]) -> None:
+    def start(self, active: ActiveExecution, waiter: Callable[[ActiveExecution], None]) -> None:
         """Starts a sync execution; `waiter` hears of its end. Raises Overloaded or Draining, then nothing started.
 
         After wait_s, `live.stop_waiting` is called.
         """
-        self._check_room(live)
-        live.waiters.append(waiter)
-        self._admit(live)
-        self._callers.add(live)
-        self._submit(live, is_first=False)
+        self._check_room(active)
+        active.waiters.append(waiter)
+        self._admit(active)
+        self._sync_waiters.add(active)
+        self._submit(active, is_first=False)
 
-    def start_async(self, live: Live, done: Callable[[Exception | None], None]) -> None:
+    def start_async(self, active: ActiveExecution, done: Callable[[Exception | None], None]) -> None:
         """Writes the execution down, calls `done`, then starts it. Raises Overloaded or Draining.
 
         `done` gets None once the record is on disk, or what kept it from there; then nothing starts.
         """
-        self._check_room(live)
-        execution = live.execution
+        self._check_room(active)
+        execution = active.execution
         execution.is_async = True
         client_name = execution.client_name
         self._accepting[client_name] = self._accepting.get(client_name, 0) + 1
-        self._admit(live)
+        self._admit(active)
 
         def accepted(error: Exception | None) -> None:
             self._accepting[client_name] -= 1
             if not self._accepting[client_name]:
                 del self._accepting[client_name]
             if error is not None:
-                self._forget(live)
+                self._forget(active)
                 done(error)
                 return
-            live.saved = Status.PENDING
+            active.saved = Status.PENDING
             done(None)
             if execution.status.is_ended:
                 return
             if self.is_draining:
                 # On disk, like what waits for a place when the drain begins: the next start runs it.
-                self._forget(live)
-                live.release_waiters()
+                self._forget(active)
+                active.release_waiters()
             else:
-                self._submit(live, is_first=False)
+                self._submit(active, is_first=False)
 
-        self._store.accept(execution, live.flow.source, accepted)
+        self._store.accept(execution, active.flow.source, accepted)
 
-    def _check_room(self, live: Live) -> None:
+    def _check_room(self, active: ActiveExecution) -> None:
         if self.is_draining:
             raise Draining("the daemon is stopping")
-        client_name = live.execution.client_name
+        client_name = active.execution.client_name
         scheduler = self._pool.scheduler
         if self._store.is_full:
             raise Overloaded("executions cannot be written down fast enough", log_detail=self._store.fault)
         scheduler.check_queue(client_name, self._accepting.get(client_name, 0))
-        size = len(live.execution.input_json)
+        size = len(active.execution.input_json)
         if not self._budget.take(size):
             raise Overloaded(
                 "too many payloads are waiting (max_buffered_bytes)", retry_after_s=scheduler.retry_after_s()
             )
-        live.counted_bytes = size
+        active.counted_bytes = size
 
-    def _admit(self, live: Live) -> None:
+    def _admit(self, active: ActiveExecution) -> None:
         self.started_total += 1
-        self._live[live.execution.id] = live
+        self._active[active.execution.id] = active
         if self._saver is None:
             self._saver = self._loop.call_later(SAVE_INTERVAL_S, self._save_unsaved)
 
-    def start_child(self, live: Live, parent: Live, waiter: Callable[[Live], None]) -> None:
+    def start_child(
+        self, active: ActiveExecution, parent: ActiveExecution, waiter: Callable[[ActiveExecution], None]
+    ) -> None:
         """Starts a prepared execution below another; `waiter` hears of its end. Its limits were checked before."""
-        execution = live.execution
+        execution = active.execution
         execution.parent_id = parent.execution.id
         execution.root_id = parent.execution.root_id
         execution.key_webhook_name = parent.execution.key_webhook_name
-        live.known_tree, live.depth = parent.tree, parent.depth + 1
-        live.tree.children += 1
-        live.waiters.append(waiter)
-        self._admit(live)
+        active.known_tree, active.depth = parent.tree, parent.depth + 1
+        active.tree.children += 1
+        active.waiters.append(waiter)
+        self._admit(active)
 
-    def count_input(self, live: Live) -> bool:
+    def count_input(self, active: ActiveExecution) -> bool:
         """Counts a prepared execution's input as waiting; False if max_buffered_bytes has no room for it."""
-        size = len(live.execution.input_json)
+        size = len(active.execution.input_json)
         if not self._budget.take(size):
             return False
-        live.counted_bytes = size
+        active.counted_bytes = size
         return True
 
-    def run_child(self, live: Live) -> None:
+    def run_child(self, active: ActiveExecution) -> None:
         """Hands a started child that is a flow to the pool."""
-        self._submit(live, is_first=True)
+        self._submit(active, is_first=True)
 
-    def end_task(self, live: Live, status: Status, message: str, output_json: bytes) -> None:
+    def end_task(self, active: ActiveExecution, status: Status, message: str, output_json: bytes) -> None:
         """An execution that is no flow ended. Harmless when it was cancelled meanwhile."""
-        execution = live.execution
+        execution = active.execution
         if execution.status.is_ended:
             return
         execution.message, execution.output_json = message, output_json
         execution.apply(_EVENTS[status], now_ms=now_ms())
-        self._ended(live)
+        self._ended(active)
 
-    def end_by_limit(self, live: Live, text: str) -> None:
+    def end_by_limit(self, active: ActiveExecution, text: str) -> None:
         """Ends a running flow that went past a limit which the daemon counts."""
-        if live.job is not None:
-            self._pool.cancel(live.job, End(Status.ENDED_ERROR, text, Cause.LIMIT))
+        if active.job is not None:
+            self._pool.cancel(active.job, End(Status.ENDED_ERROR, text, Cause.LIMIT))
 
-    def _submit(self, live: Live, *, is_first: bool) -> None:
-        execution = live.execution
-        job = live.job = Job(
+    def _submit(self, active: ActiveExecution, *, is_first: bool) -> None:
+        execution = active.execution
+        job = active.job = Job(
             execution.client_name,
             execution.user_name,
-            live.flow,
-            live.limits,
-            live.isolation,
+            active.flow,
+            active.limits,
+            active.isolation,
             execution.input_json,
             execution.id,
             execution.created_ms,
@@ -233,163 +244,165 @@ class Runner:
             is_child=execution.parent_id != "",
             is_first=is_first,
         )
-        self._jobs[job] = live
+        self._jobs[job] = active
         self._pool.submit(job)
 
-    # ---- the pool's Customer -----------------------------------------------------------------------------------------
+    # ---- JobListener -------------------------------------------------------------------------------------------------
 
     def on_start(self, job: Job) -> None:
-        """Of Customer: the flow is about to run."""
-        live = self._jobs[job]
-        self._uncount(live)
-        execution = live.execution
+        """the flow is about to run."""
+        active = self._jobs[job]
+        self._uncount(active)
+        execution = active.execution
         execution.apply(Event.START, now_ms=now_ms())
 
     def on_postponed(self, job: Job) -> None:
-        """Of Customer: the flow had not started after all."""
-        live = self._jobs[job]
-        self.count_input(live)
-        execution = live.execution
+        """the flow had not started after all."""
+        active = self._jobs[job]
+        self.count_input(active)
+        execution = active.execution
         execution.apply(Event.REQUEUE, now_ms=now_ms())
         execution.attempts -= 1  # it was none
 
     def on_log(self, job: Job, lines_json: bytes) -> None:
-        """Of Customer: the flow logged."""
+        """the flow logged."""
         self._jobs[job].execution.log.append(lines_json)
 
     def on_call(self, job: Job, call: int, name: str, arguments: Any, raw: bytes) -> None:
-        """Of Customer: the flow asks for something."""
-        self._broker.handle(self._jobs[job].execution, job, call, name, arguments, raw)
+        """the flow asks for something."""
+        self._calls.handle(self._jobs[job].execution, job, call, name, arguments, raw)
 
     def on_end(self, job: Job, end: End) -> None:
-        """Of Customer: it is over."""
-        live = self._jobs.pop(job)
-        execution = live.execution
+        """it is over."""
+        active = self._jobs.pop(job)
+        execution = active.execution
         if job.calls:
-            self._broker.forget(job)
+            self._calls.forget(job)
         execution.cause = end.cause
         execution.message = end.message
         if end.output_json is not None:
             execution.output_json = end.output_json
         execution.name = end.name or execution.name
-        live.response = end.response
+        active.response = end.response
         execution.apply(_EVENTS[end.status], now_ms=now_ms())
-        self._ended(live)
+        self._ended(active)
 
-    def _ended(self, live: Live) -> None:
-        if live.known_family is not None:
-            for child_id in live.known_family.awaited:
-                child = self._live.get(child_id)
+    def _ended(self, active: ActiveExecution) -> None:
+        if active.known_family is not None:
+            for child_id in active.known_family.awaited:
+                child = self._active.get(child_id)
                 if child is not None:
                     self.cancel(child, "its parent ended while it waited for it")
-        execution = live.execution
-        self._store.save_nowait(execution, live.flow.source)
-        live.saved = execution.status
+        execution = active.execution
+        self._store.save_nowait(execution, active.flow.source)
+        active.saved = execution.status
         if len(execution.input_json) + len(execution.output_json) > LARGE_BYTES:
             # Callers that send much are not answered faster than the disk takes it; else they would be refused soon.
-            self._store.when_room(partial(self._tell_end, live))
+            self._store.when_room(partial(self._tell_end, active))
         else:
-            self._tell_end(live)
+            self._tell_end(active)
 
-    def _tell_end(self, live: Live) -> None:
-        self._forget(live)
-        live.release_waiters()
+    def _tell_end(self, active: ActiveExecution) -> None:
+        self._forget(active)
+        active.release_waiters()
 
-    def _forget(self, live: Live) -> None:
-        self._uncount(live)
-        self._callers.until.pop(live, None)
-        self._live.pop(live.execution.id, None)
-        if not self._live:
+    def _forget(self, active: ActiveExecution) -> None:
+        self._uncount(active)
+        self._sync_waiters.until.pop(active, None)
+        self._active.pop(active.execution.id, None)
+        if not self._active:
             for future in self._idle_waiters:
                 if not future.done():
                     future.set_result(None)
             self._idle_waiters.clear()
 
-    def _uncount(self, live: Live) -> None:
-        if live.counted_bytes:
-            self._budget.give(live.counted_bytes)
-            live.counted_bytes = 0
+    def _uncount(self, active: ActiveExecution) -> None:
+        if active.counted_bytes:
+            self._budget.give(active.counted_bytes)
+            active.counted_bytes = 0
 
     def _save_unsaved(self) -> None:
         """Writes down what has been alive for a while and is not in the store as it stands."""
-        self._saver = self._loop.call_later(SAVE_INTERVAL_S, self._save_unsaved) if self._live else None
+        self._saver = self._loop.call_later(SAVE_INTERVAL_S, self._save_unsaved) if self._active else None
         old = now_ms() - int(SAVE_INTERVAL_S * 1000)
-        for live in self._live.values():
-            execution = live.execution
-            is_accepting = execution.is_async and live.saved is None
-            if live.saved is not execution.status and execution.created_ms <= old and not is_accepting:
-                live.saved = execution.status
-                self._store.save_nowait(execution, live.flow.source)
+        for active in self._active.values():
+            execution = active.execution
+            is_accepting = execution.is_async and active.saved is None
+            if active.saved is not execution.status and execution.created_ms <= old and not is_accepting:
+                active.saved = execution.status
+                self._store.save_nowait(execution, active.flow.source)
 
     # ---- looking up, waiting, cancelling -----------------------------------------------------------------------------
 
-    def live(self, execution_id: str) -> Live | None:
+    def active(self, execution_id: str) -> ActiveExecution | None:
         """An execution that has not ended."""
-        return self._live.get(execution_id)
+        return self._active.get(execution_id)
 
-    def live_executions(self) -> list[Execution]:
+    def active_executions(self) -> list[Execution]:
         """All that have not ended."""
-        return [live.execution for live in self._live.values()]
+        return [active.execution for active in self._active.values()]
 
     async def get(self, execution_id: str) -> Stored | None:
         """An execution with its script, ended or not."""
-        live = self._live.get(execution_id)
-        if live is not None:
-            return Stored(live.execution, live.flow.source)
+        active = self._active.get(execution_id)
+        if active is not None:
+            return Stored(active.execution, active.flow.source)
         return await self._store.get(execution_id)
 
     async def wait(self, stored: Stored, wait_s: float) -> Stored:
         """Waits for an execution's end, at most so long, wherever it runs; the record as it then is."""
-        live = self._live.get(stored.execution.id)
-        if live is None:
-            if self._elsewhere is None or stored.execution.status.is_ended:
+        active = self._active.get(stored.execution.id)
+        if active is None:
+            if self._remote_executions is None or stored.execution.status.is_ended:
                 return stored
-            return await self._elsewhere.wait(stored, wait_s)
+            return await self._remote_executions.wait(stored, wait_s)
         future: asyncio.Future[None] = self._loop.create_future()
 
-        def ended(live: Live) -> None:
+        def ended(active: ActiveExecution) -> None:
             if not future.done():
                 future.set_result(None)
 
-        live.waiters.append(ended)
+        active.waiters.append(ended)
         try:
             await asyncio.wait([future], timeout=wait_s)
         finally:
-            live.remove_waiter(ended)
-        return Stored(live.execution, live.flow.source)
+            active.remove_waiter(ended)
+        return Stored(active.execution, active.flow.source)
 
     async def cancel_found(self, stored: Stored, message: str) -> Stored:
         """Ends an execution that was looked up, wherever it runs; harmless when it has ended. Raises StateError."""
-        live = self._live.get(stored.execution.id)
-        if live is not None:
-            self.cancel(live, message)
-            return Stored(live.execution, live.flow.source)
-        if self._elsewhere is None or stored.execution.status.is_ended:
+        active = self._active.get(stored.execution.id)
+        if active is not None:
+            self.cancel(active, message)
+            return Stored(active.execution, active.flow.source)
+        if self._remote_executions is None or stored.execution.status.is_ended:
             return stored
-        return await self._elsewhere.cancel(stored, message)
+        return await self._remote_executions.cancel(stored, message)
 
     def accepting_of(self, client_name: str) -> int:
         """How many of a client's calls are being written down, and start then."""
         return self._accepting.get(client_name, 0)
 
-    def make_async(self, live: Live, done: Callable[[Exception | None], None]) -> None:
+    def make_async(self, active: ActiveExecution, done: Callable[[Exception | None], None]) -> None:
         """A sync caller waits no longer: from now on the execution survives a restart. `done` as in start_async."""
-        live.execution.is_async = True
-        live.saved = live.execution.status
-        self._store.accept(live.execution, live.flow.source, done)
+        active.execution.is_async = True
+        active.saved = active.execution.status
+        self._store.accept(active.execution, active.flow.source, done)
 
-    def cancel(self, live: Live, message: str) -> None:
+    def cancel(self, active: ActiveExecution, message: str) -> None:
         """Ends an execution that has not ended: ENDED_CANCELLED."""
-        if live.job is not None and live.job.state is not JobState.ENDED:
-            self._pool.cancel(live.job, End(Status.ENDED_CANCELLED, message))
-        elif not live.execution.status.is_ended:
-            if live.cancel_task is not None:
-                live.cancel_task()
-            live.execution.message = message
-            live.execution.apply(Event.CANCEL, now_ms=now_ms())
-            self._ended(live)
+        if active.job is not None and active.job.state is not JobState.ENDED:
+            self._pool.cancel(active.job, End(Status.ENDED_CANCELLED, message))
+        elif not active.execution.status.is_ended:
+            if active.cancel_task is not None:
+                active.cancel_task()
+            active.execution.message = message
+            active.execution.apply(Event.CANCEL, now_ms=now_ms())
+            self._ended(active)
 
-    async def replay(self, execution_id: str, limits_of: Callable[[Execution, Flow, User], tuple[Limits, str]]) -> Live:
+    async def replay(
+        self, execution_id: str, limits_of: Callable[[Execution, Flow, User], tuple[Limits, str]]
+    ) -> ActiveExecution:
         """Runs an ended execution's input again with the present flow, as a new async one of the same webhook.
 
         Raises NotFound, Misconfigured, Forbidden, Overloaded; StoreError if it cannot be written down.
@@ -400,7 +413,7 @@ class Runner:
         old = stored.execution
         flow, user = self.resolve(self._snapshot(), old.client_name, old.flow_name, old.user_name)
         limits, isolation = limits_of(old, flow, user)
-        live = self.prepare(
+        active = self.prepare(
             Execution(
                 id="",
                 client_name=old.client_name,
@@ -418,11 +431,11 @@ class Runner:
             isolation,
         )
         accepted = self._loop.create_future()
-        self.start_async(live, accepted.set_result)
+        self.start_async(active, accepted.set_result)
         error = await accepted
         if error is not None:
             raise error
-        return live
+        return active
 
     # ---- restart and drain -------------------------------------------------------------------------------------------
 
@@ -451,9 +464,9 @@ class Runner:
             execution.log.clear()
             execution.script_hash = flow.script_hash
             limits, isolation = limits_of(execution, flow, user)
-            live = Live(execution, flow, limits, isolation, saved=None)
-            self._admit(live)
-            self._submit(live, is_first=True)
+            active = ActiveExecution(execution, flow, limits, isolation, saved=None)
+            self._admit(active)
+            self._submit(active, is_first=True)
             count += 1
         return count
 
@@ -471,33 +484,33 @@ class Runner:
         """Nothing new starts; async executions that wait for a place are left for the next start."""
         self.is_draining = True
         for job in self._pool.scheduler.waiting_jobs():
-            live = self._jobs.get(job)
-            if live is not None and job.state is JobState.QUEUED and live.execution.is_async and not live.waiters:
+            active = self._jobs.get(job)
+            if active is not None and job.state is JobState.QUEUED and active.execution.is_async and not active.waiters:
                 self._pool.scheduler.remove(job)
-                self._forget(live)
+                self._forget(active)
 
     async def wait_idle(self) -> None:
         """Waits until nothing lives any more."""
-        if self._live:
+        if self._active:
             future: asyncio.Future[None] = self._loop.create_future()
             self._idle_waiters.append(future)
             await future
 
-    def lives(self) -> list[Live]:
+    def all_active(self) -> list[ActiveExecution]:
         """Everything that has not ended."""
-        return list(self._live.values())
+        return list(self._active.values())
 
     def release_waiters(self) -> None:
         """The drain's end: sync callers get a 202, and whoever waits for an end, here or elsewhere, what there is."""
-        for live in self.lives():
-            if live.stop_waiting is not None:
-                live.stop_waiting(live)
-            live.release_waiters()
-        if self._elsewhere is not None:
-            self._elsewhere.release_waiters()
+        for active in self.all_active():
+            if active.stop_waiting is not None:
+                active.stop_waiting(active)
+            active.release_waiters()
+        if self._remote_executions is not None:
+            self._remote_executions.release_waiters()
 
     def close(self) -> None:
         """Stops the timers; the pool and the store are closed by their owner."""
         if self._saver is not None:
             self._saver.cancel()
-        self._callers.close()
+        self._sync_waiters.close()

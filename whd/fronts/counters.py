@@ -13,8 +13,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from ..http.budget import BufferBudget
-from ..settings.options import Options
+from ..budget import BufferBudget
+from ..model.options import Options
 
 # Clients beyond this number have their queues counted by each front for itself. Unused pages take no memory.
 MAX_CLIENTS: Final = 65_536

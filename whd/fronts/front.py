@@ -1,4 +1,4 @@
-"""A front's process: a Serving whose commons are remote, told by the hub when to reload, drain and end.
+"""A front's process: an HttpEngine whose shared parts are remote, told by the hub when to reload, drain and end.
 
 It hears no signal of the terminal or the service manager: the hub does, and says what follows. It ends with the hub, by
 the end of the link or, should its loop be stuck then, by the kernel (prctl(2), PR_SET_PDEATHSIG).
@@ -21,21 +21,22 @@ from typing import Any, Final
 import uvloop
 
 from .. import log as log_module
-from ..admin import Admin, live_summaries
-from ..commons import Commons
+from ..admin.operations import Admin, active_summaries
+from ..engine.engine import Engine
+from ..engine.http_engine import EnginePhase, HttpEngine, raise_descriptor_limit
+from ..engine.shared import Shared
+from ..engine.state import Paths
 from ..errors import WhdError
-from ..executions.live import Live
-from ..executions.record import use_front_number
-from ..executions.store import Stored
-from ..service import Paths, Service
-from ..serving import Phase, Serving, raise_descriptor_limit
-from ..settings.model import Snapshot
+from ..executions.active import ActiveExecution
+from ..model.execution import use_front_number
+from ..model.snapshot import Snapshot
 from ..settings.reload import Reloader
+from ..store.interface import Stored
 from .counters import Count, Counters
 from .link import Link, Message
 from .process import REFUSE, receive_connections
 from .records import stored_members
-from .remote import RemoteCommons
+from .remote import RemoteShared
 
 log = logging.getLogger("whd.fronts")
 
@@ -93,9 +94,9 @@ class Front:
         raise_descriptor_limit()
         use_front_number(self._number)
         self._link = Link(self._handlers(), self._on_lost)
-        self._service = Service(loop, self._paths, serves=True, make_commons=self._make_commons)
-        self._admin = Admin(self._service)
-        self._serving = Serving(self._service, when_lost=self._count_closed)
+        self._engine = Engine(loop, self._paths, serves=True, make_shared=self._make_commons)
+        self._admin = Admin(self._engine)
+        self._serving = HttpEngine(self._engine, when_lost=self._count_closed)
         await self._link.connect(self._link_socket)
         try:
             await self._serving.start(self._configure)
@@ -109,22 +110,22 @@ class Front:
         await self._gone.wait()
 
     async def _serve(self) -> None:
-        service = self._service
-        scheduler = self._commons.scheduler
-        scheduler.look_again = service.pool.look_again
-        scheduler.accepting = service.runner.accepting_of
+        engine = self._engine
+        scheduler = self._shared.scheduler
+        scheduler.look_again = engine.pool.look_again
+        scheduler.accepting = engine.runner.accepting_of
         # At once, for children of other fronts; that there is none any more, in time.
-        service.pool.processes.on_idle = lambda: self._counters.set(self._number, Count.IDLE, 1)
+        engine.pool.processes.on_idle = lambda: self._counters.set(self._number, Count.IDLE, 1)
         self._publish()
         self._connections.setblocking(False)
         self._loop.add_reader(self._connections, self._adopt)
         self._link.tell("ready")
         await self._go.wait()
         if not self._stop.is_set():
-            self._serving.move(Phase.SERVING)
+            self._serving.move(EnginePhase.SERVING)
             await self._stop.wait()
         else:
-            self._serving.move(Phase.SERVING)
+            self._serving.move(EnginePhase.SERVING)
         # What was handed over before the word to stop came.
         self._adopt()
         self._loop.remove_reader(self._connections)
@@ -133,8 +134,8 @@ class Front:
             self._publisher.cancel()
         self._publish_counts()
 
-    def _make_commons(self, loop: asyncio.AbstractEventLoop, paths: Paths, reloader: Reloader) -> Commons:
-        self._commons = RemoteCommons(
+    def _make_commons(self, loop: asyncio.AbstractEventLoop, paths: Paths, reloader: Reloader) -> Shared:
+        self._shared = RemoteShared(
             loop,
             paths,
             reloader,
@@ -143,11 +144,11 @@ class Front:
             front=self._number,
             fronts=self._fronts,
         )
-        return self._commons
+        return self._shared
 
     def _configure(self) -> list[str]:
         """The options are read. A front has no address of its own."""
-        reloader = self._service.reloader
+        reloader = self._engine.reloader
         self._configure_log(reloader.snapshot)
         reloader.on_swap.append(lambda _old, new: self._configure_log(new))
         return []
@@ -157,7 +158,7 @@ class Front:
 
     def _on_lost(self) -> None:
         self._gone.set()
-        if self._serving.phase is not Phase.STOPPED:
+        if self._serving.phase is not EnginePhase.STOPPED:
             # The hub is gone, and with it everything that a front could write to. Workers end with their zygote.
             self._logs.close()
             os._exit(1)
@@ -185,8 +186,8 @@ class Front:
     def _publish(self) -> None:
         self._publisher = self._loop.call_later(PUBLISH_S, self._publish)
         self._publish_counts()
-        pool, counters, number = self._service.pool, self._counters, self._number
-        self._commons.scheduler.publish()
+        pool, counters, number = self._engine.pool, self._counters, self._number
+        self._shared.scheduler.publish()
         if pool.is_starved:
             if pool.processes.has_room(is_child=False):
                 pool.look_again()
@@ -197,29 +198,29 @@ class Front:
 
     def _is_tight(self) -> bool:
         """Whether idle workers may stand in the way of child executions, which fail at once where there is no room."""
-        most = self._service.options.max_workers
+        most = self._engine.options.max_workers
         return self._counters.total(Count.WORKERS) > most - most // 4
 
     def _publish_counts(self) -> None:
-        service, counters, number = self._service, self._counters, self._number
-        counters.set(number, Count.LIVE, len(service.runner.lives()))
-        counters.set(number, Count.STARTED, service.runner.started_total)
-        counters.set(number, Count.WORKERS, service.pool.processes.total)
-        counters.set(number, Count.IDLE, int(service.pool.processes.has_idle))
-        counters.set(number, Count.STARVED, int(service.pool.is_starved))
+        engine, counters, number = self._engine, self._counters, self._number
+        counters.set(number, Count.LIVE, len(engine.runner.all_active()))
+        counters.set(number, Count.STARTED, engine.runner.started_total)
+        counters.set(number, Count.WORKERS, engine.pool.processes.total)
+        counters.set(number, Count.IDLE, int(engine.pool.processes.has_idle))
+        counters.set(number, Count.STARVED, int(engine.pool.is_starved))
 
     # ---- what the hub says -------------------------------------------------------------------------------------------
 
     def _handlers(self) -> dict[str, Any]:
         return {
-            "told all": lambda _message: self._commons.on_told_all(),
-            "clients": lambda message: self._commons.client_numbers.update(message.head["numbers"]),
-            "setting": lambda message: self._commons.saved.take_changes(message.head["changes"]),
-            "store": lambda message: self._commons.store.take_state(
+            "told all": lambda _message: self._shared.on_told_all(),
+            "clients": lambda message: self._shared.client_numbers.update(message.head["numbers"]),
+            "setting": lambda message: self._shared.saved.take_changes(message.head["changes"]),
+            "store": lambda message: self._shared.store.take_state(
                 message.head["fault"], is_full=message.head["is_full"], is_behind=message.head["is_behind"]
             ),
-            "saved": lambda message: self._commons.store.take_accepted(message.head["done"], message.head["refused"]),
-            "lease": lambda message: self._commons.scheduler.set_lease(message.head["places"], message.head["number"]),
+            "saved": lambda message: self._shared.store.take_accepted(message.head["done"], message.head["refused"]),
+            "lease": lambda message: self._shared.scheduler.set_lease(message.head["slots"], message.head["number"]),
             "used": self._on_used,
             "ping": lambda message: message.answer(),
             "settle": lambda message: message.answer(),
@@ -227,7 +228,7 @@ class Front:
             "find": self._on_find,
             "wait": lambda message: self._start(self._on_wait(message)),
             "cancel": self._on_cancel,
-            "lives": self._on_lives,
+            "active": self._on_active,
             "operate": lambda message: self._start(self._on_operate(message)),
             "reload": lambda message: self._start(self._on_reload(message)),
             "drain": lambda _message: self._on_drain(),
@@ -240,8 +241,8 @@ class Front:
         task.add_done_callback(self._tasks.discard)
 
     def _on_used(self, message: Message) -> None:
-        has_place, running = self._commons.scheduler.used(message.head["client"])
-        message.answer(has_place=has_place, running=running)
+        has_slot, running = self._shared.scheduler.used(message.head["client"])
+        message.answer(has_slot=has_slot, running=running)
 
     def _on_drain(self) -> None:
         self._go.set()
@@ -249,38 +250,38 @@ class Front:
 
     def _answer_record(self, message: Message, stored: Stored | None) -> None:
         """None: it does not live here, and all that was saved of it is said before."""
-        self._commons.store.send()
+        self._shared.store.send()
         members, value = stored_members(stored)
         message.answer(value, **members)
 
-    def _on_lives(self, message: Message) -> None:
-        self._commons.store.send()
-        runner = getattr(self._service, "runner", None)
-        message.answer(rows=[] if runner is None else live_summaries(runner))
+    def _on_active(self, message: Message) -> None:
+        self._shared.store.send()
+        runner = getattr(self._engine, "runner", None)
+        message.answer(rows=[] if runner is None else active_summaries(runner))
 
     def _on_find(self, message: Message) -> None:
-        live = self._live(message)
-        self._answer_record(message, None if live is None else Stored(live.execution, live.flow.source))
+        active = self._active(message)
+        self._answer_record(message, None if active is None else Stored(active.execution, active.flow.source))
 
-    def _live(self, message: Message) -> Live | None:
+    def _active(self, message: Message) -> ActiveExecution | None:
         # While it starts it runs nothing.
-        runner = getattr(self._service, "runner", None)
-        return None if runner is None else runner.live(message.head["id"])
+        runner = getattr(self._engine, "runner", None)
+        return None if runner is None else runner.active(message.head["id"])
 
     async def _on_wait(self, message: Message) -> None:
-        live = self._live(message)
+        active = self._active(message)
         stored = None
-        if live is not None:
-            stored = Stored(live.execution, live.flow.source)
-            stored = await self._service.runner.wait(stored, message.head["wait_s"])
+        if active is not None:
+            stored = Stored(active.execution, active.flow.source)
+            stored = await self._engine.runner.wait(stored, message.head["wait_s"])
         self._answer_record(message, stored)
 
     def _on_cancel(self, message: Message) -> None:
-        live = self._live(message)
+        active = self._active(message)
         stored = None
-        if live is not None:
-            self._service.runner.cancel(live, message.head["text"])
-            stored = Stored(live.execution, live.flow.source)
+        if active is not None:
+            self._engine.runner.cancel(active, message.head["text"])
+            stored = Stored(active.execution, active.flow.source)
         self._answer_record(message, stored)
 
     async def _on_operate(self, message: Message) -> None:
@@ -295,5 +296,5 @@ class Front:
             message.answer(json.dumps(result).encode("ascii"))
 
     async def _on_reload(self, message: Message) -> None:
-        await self._service.reloader.reload(force=True)
+        await self._engine.reloader.reload(force=True)
         message.answer()

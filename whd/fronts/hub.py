@@ -14,23 +14,23 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, EnginePhase
+from ..engine.state import Paths, StateLock
 from ..errors import ConfigError, Overloaded, StateError
-from ..executions.store import FILE_NAME, Store
 from ..handlers.context import problem_response
 from ..http.listeners import Acceptor, open_listeners
 from ..http.server import REFUSED_AT_ONCE, refusal_bytes, refuse
-from ..pool.cores import place_count
+from ..model.snapshot import Snapshot
+from ..pool.cores import slot_count
 from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved import Saved
-from ..serving import LAST_ANSWERS_S, PHASES, Phase
-from ..settings.model import Snapshot
 from ..settings.reload import Reloader
-from ..state import Paths, StateLock
+from ..store.sqlite_store import FILE_NAME, SqliteStore
 from .counters import MAX_CLIENTS, Count, Counters
-from .desk import Desk, Session
-from .leases import PlaceLeases
+from .leases import SlotLeases
 from .operations import Operations
 from .process import REFUSE, SERVE, FrontProcess, FrontState
+from .sessions import FrontSession, Supervisor
 
 log = logging.getLogger("whd.fronts")
 
@@ -59,18 +59,20 @@ class Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, fronts: int) -> None:
         self._loop = loop
         self.paths = paths
-        self.phase = Phase.STARTING
+        self.phase = EnginePhase.STARTING
         # The first front reads the same files, compiles their flows too, and tells what it finds.
         logging.getLogger("whd.settings").setLevel(logging.CRITICAL)
         self.reloader = Reloader(str(paths.config), str(paths.flows))
         self._lock = StateLock(paths.state)
         self._counters = Counters.create(fronts)
         self.fronts = [FrontProcess(number, fronts, paths, self._counters) for number in range(fronts)]
-        self.leases = PlaceLeases(0)
-        self.desk = Desk(loop, self.reloader, self.leases, self.fronts)
-        self.store = self.desk.store = Store(paths.state / FILE_NAME, loop, lambda: self.reloader.snapshot.options)
-        self._saved = self.desk.saved = Saved(
-            paths.state / SAVED_FILE_NAME, loop, lambda: self.reloader.snapshot.options, self.desk
+        self.leases = SlotLeases(0)
+        self.supervisor = Supervisor(loop, self.reloader, self.leases, self.fronts)
+        self.store = self.supervisor.store = SqliteStore(
+            paths.state / FILE_NAME, loop, lambda: self.reloader.snapshot.options
+        )
+        self._saved = self.supervisor.saved = Saved(
+            paths.state / SAVED_FILE_NAME, loop, lambda: self.reloader.snapshot.options, self.supervisor
         )
         self._operations = Operations(self)
         self.dispatch = self._operations.dispatch
@@ -84,13 +86,13 @@ class Hub:
         self._left = 0
         self._stopping = asyncio.Event()
 
-    def move(self, phase: Phase) -> None:
+    def move(self, phase: EnginePhase) -> None:
         """As Body."""
-        if phase not in PHASES[self.phase]:
+        if phase not in ENGINE_PHASES[self.phase]:
             raise AssertionError(f"{self.phase.name} to {phase.name}")
         self.phase = phase
-        if phase is Phase.SERVING:
-            for link in self.desk.links():
+        if phase is EnginePhase.SERVING:
+            for link in self.supervisor.links():
                 link.tell("go")
 
     @property
@@ -100,10 +102,10 @@ class Hub:
 
     def counts(self) -> tuple[int, int, int, int]:
         """As Body."""
-        started, running, waiting, live = map(
+        started, running, waiting, active = map(
             self._counters.total, (Count.STARTED, Count.RUNNING, Count.WAITING, Count.LIVE)
         )
-        return started, running, waiting, live + self._left
+        return started, running, waiting, active + self._left
 
     # ---- the start ---------------------------------------------------------------------------------------------------
 
@@ -114,7 +116,7 @@ class Hub:
         wanted = addresses()
         self.store.open()
         self._saved.open()
-        self.leases.set_total(place_count(self.reloader.snapshot.options))
+        self.leases.set_total(slot_count(self.reloader.snapshot.options))
         self._number_clients(self.reloader.snapshot)
         self.reloader.on_swap.append(self._on_swap)
         started = [self._loop.create_future() for _front in self.fronts]
@@ -139,7 +141,7 @@ class Hub:
         pause_s = FIRST_PAUSE_S
         while True:
             began = time.monotonic()
-            session = Session(self.desk, front)
+            session = FrontSession(self.supervisor, front)
             problem = ""
             try:
                 await self._run_once(front, session, first)
@@ -154,7 +156,7 @@ class Hub:
             session.close()
             self._left += self._counters.get(front.number, Count.LIVE)
             self._counters.clear(front.number, len(self._clients))
-            self.desk.tell_leases(self.leases.leave(front.number))
+            self.supervisor.send_leases(self.leases.leave(front.number))
             if not first.done():
                 first.set_exception(ConfigError(problem or f"front {front.number} ended {how}"))
                 return
@@ -173,21 +175,21 @@ class Hub:
                 return
 
     def _is_ending(self) -> bool:
-        return self.phase in (Phase.DRAINING, Phase.STOPPED)
+        return self.phase in (EnginePhase.DRAINING, EnginePhase.STOPPED)
 
-    async def _run_once(self, front: FrontProcess, session: Session, first: asyncio.Future[None]) -> None:
+    async def _run_once(self, front: FrontProcess, session: FrontSession, first: asyncio.Future[None]) -> None:
         link = await front.start(session.handlers)
         link.tell("clients", numbers=self._clients)
         link.tell("store", **self._told_store)
         session.greet(link)
         await front.ready()
         front.move(FrontState.SERVING)
-        self.desk.tell_leases(self.leases.join(front.number))
-        if self.phase is Phase.SERVING:
+        self.supervisor.send_leases(self.leases.join(front.number))
+        if self.phase is EnginePhase.SERVING:
             link.tell("go")
         if not first.done():
             first.set_result(None)
-        elif self.phase is Phase.SERVING:
+        elif self.phase is EnginePhase.SERVING:
             log.info("front %d serves again: pid %d", front.number, front.pid)
         self._hand_waiting()
         await front.lost.wait()
@@ -196,7 +198,7 @@ class Hub:
 
     def _on_swap(self, _old: Snapshot, new: Snapshot) -> None:
         self._number_clients(new)
-        self.desk.tell_leases(self.leases.set_total(place_count(new.options)))
+        self.supervisor.send_leases(self.leases.set_total(slot_count(new.options)))
 
     def _number_clients(self, snapshot: Snapshot) -> None:
         """A client keeps its number as long as the daemon runs."""
@@ -205,14 +207,14 @@ class Hub:
         numbers = {name: len(self._clients) + place for place, name in enumerate(fresh[:room])}
         if numbers:
             self._clients.update(numbers)
-            for link in self.desk.links():
+            for link in self.supervisor.links():
                 link.tell("clients", numbers=numbers)
 
     async def reload(self) -> None:
         """As Body: done once every front has read all again."""
         await self.reloader.reload(force=True)
         # One that starts reads them anyway.
-        links = self.desk.serving_links()
+        links = self.supervisor.serving_links()
         await asyncio.gather(*(link.fetch("reload") for link in links), return_exceptions=True)
 
     def _hand_out(self, sock: socket.socket) -> None:
@@ -280,19 +282,19 @@ class Hub:
         state: dict[str, Any] = {"fault": store.fault, "is_full": store.is_full, "is_behind": store.is_behind}
         if state != self._told_store:
             self._told_store = state
-            for link in self.desk.links():
+            for link in self.supervisor.links():
                 link.tell("store", **state)
         self._later("store", TELL_STORE_S, self._tell_store)
 
     def _rotate(self) -> None:
-        self.desk.tell_leases(self.leases.rotate())
+        self.supervisor.send_leases(self.leases.rotate())
         self._later("rotate", ROTATE_S, self._rotate)
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     async def drain(self, stop_now: asyncio.Event) -> None:
         """As Body: every front drains, and ends."""
-        self.move(Phase.DRAINING)
+        self.move(EnginePhase.DRAINING)
         self._stopping.set()
         self._left = 0
         self._hand_waiting()
@@ -310,7 +312,7 @@ class Hub:
         await asyncio.wait({everything, urgent}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
         urgent.cancel()
         if not everything.done():
-            for link in self.desk.links():
+            for link in self.supervisor.links():
                 link.tell("drain now")
             await asyncio.wait([everything], timeout=LAST_ANSWERS_S + END_PATIENCE_S)
         for front in self.fronts:
@@ -335,7 +337,7 @@ class Hub:
         await self.store.close()
         self._lock.release()
         self._counters.close()
-        self.move(Phase.STOPPED)
+        self.move(EnginePhase.STOPPED)
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from ..pool.job import Job
 from ..pool.scheduler import Lane, Rank, Scheduler
 from .counters import MAX_CLIENTS, Count, Counters
-from .shares import fair_places
+from .partition import fair_slots
 
 # How long what a front wanted stays wanted: long enough that a burst between two looks is not forgotten.
 RETHINK_S: Final = 0.05
@@ -25,7 +25,7 @@ ASK_AGAIN_S: Final = 0.1
 
 
 # Front, places, the number of this telling.
-Told = tuple[int, int, int]
+LeaseGrant = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class _Lease:
     held: int = 0
 
 
-class PlaceLeases:
+class SlotLeases:
     """The hub's side. Each method gives the leases that are to be told: (front, places, the number of this telling)."""
 
     def __init__(self, total: int) -> None:
@@ -50,22 +50,22 @@ class PlaceLeases:
         """All places."""
         return self._total
 
-    def set_total(self, total: int) -> list[Told]:
+    def set_total(self, total: int) -> list[LeaseGrant]:
         """The option changed."""
         self._total = total
         return self._divide()
 
-    def join(self, front: int) -> list[Told]:
+    def join(self, front: int) -> list[LeaseGrant]:
         """A front serves from now on."""
         self._leases[front] = _Lease()
         return self._divide()
 
-    def leave(self, front: int) -> list[Told]:
+    def leave(self, front: int) -> list[LeaseGrant]:
         """A front is gone, and what ran in it with it. Harmless for one that never joined."""
         self._leases.pop(front, None)
         return self._divide()
 
-    def report(self, front: int, *, wants: int, held: int, number: int) -> list[Told]:
+    def report(self, front: int, *, wants: int, held: int, number: int) -> list[LeaseGrant]:
         """A front says what it could use, and what it uses or may use since it was told its lease for the n-th time."""
         lease = self._leases.get(front)
         if lease is None:
@@ -76,7 +76,7 @@ class PlaceLeases:
             lease.held = max(held, lease.told)
         return self._divide()
 
-    def rotate(self) -> list[Told]:
+    def rotate(self) -> list[LeaseGrant]:
         """Called now and then: with fewer places than fronts that want some, those without one have their turn."""
         leases = self._leases.values()
         if self._total >= len(leases) or all(lease.told or not lease.wants for lease in leases):
@@ -86,9 +86,9 @@ class PlaceLeases:
         self._first += 1
         return self._divide()
 
-    def _divide(self) -> list[Told]:
+    def _divide(self) -> list[LeaseGrant]:
         wanted = {front: lease.wants for front, lease in self._leases.items()}
-        targets = fair_places(self._total, wanted, self._first)
+        targets = fair_slots(self._total, wanted, self._first)
         news: set[int] = set()
         for front, lease in self._leases.items():
             if targets[front] < lease.told:
@@ -112,7 +112,7 @@ class PlaceLeases:
 Used = tuple[bool, int]
 
 
-class PermitDesk:
+class PermitQueue:
     """The hub's answers to fronts that ask for a client's place beyond the number, one question of a client at a time:
     who is permitted something knows of it before the next one's question is asked.
 
@@ -123,10 +123,10 @@ class PermitDesk:
     """
 
     def __init__(
-        self, ask_others: Callable[[int, str, Callable[[Used], None]], None], places: Callable[[], int]
+        self, ask_others: Callable[[int, str, Callable[[Used], None]], None], slots: Callable[[], int]
     ) -> None:
         self._ask_others = ask_others
-        self._places = places
+        self._slots = slots
         self._open: dict[str, deque[tuple[int, int, Callable[[bool], None]]]] = {}
 
     def ask(self, front: int, client_name: str, running: int, answer: Callable[[bool], None]) -> None:
@@ -139,20 +139,20 @@ class PermitDesk:
     def _next(self, client_name: str) -> None:
         self._ask_others(self._open[client_name][0][0], client_name, lambda used: self._answer(client_name, *used))
 
-    def _answer(self, client_name: str, has_place: bool, running_elsewhere: int) -> None:
+    def _answer(self, client_name: str, has_slot: bool, running_elsewhere: int) -> None:
         questions = self._open[client_name]
         _front, running, answer = questions.popleft()
-        answer(not has_place and running + running_elsewhere >= self._places())
+        answer(not has_slot and running + running_elsewhere >= self._slots())
         if questions:
             self._next(client_name)
         else:
             del self._open[client_name]
 
 
-class PlaceOffice(Protocol):
+class SlotSupervisor(Protocol):
     """Where a front's scheduler asks: the hub."""
 
-    def report_places(self, *, wants: int, held: int, number: int) -> None:
+    def report_slots(self, *, wants: int, held: int, number: int) -> None:
         """As PlaceLeases.report."""
 
     def ask_permit(self, client_name: str, running: int, answered: Callable[[bool], None]) -> None:
@@ -164,7 +164,7 @@ class LeasedScheduler(Scheduler):
 
     def __init__(
         self,
-        office: PlaceOffice,
+        supervisor: SlotSupervisor,
         call_later: Callable[..., object],
         counters: Counters,
         front: int,
@@ -177,7 +177,7 @@ class LeasedScheduler(Scheduler):
         super().__init__(0, 0)
         self.look_again: Callable[[], None] = _nothing
         self.accepting: Callable[[str], int] = _none
-        self._office = office
+        self._supervisor = supervisor
         self._call_later = call_later
         self._counters = counters
         self._front = front
@@ -195,15 +195,15 @@ class LeasedScheduler(Scheduler):
         # Whose waiting calls the others see.
         self._published: set[str] = set()
 
-    def set_limits(self, places: int, max_queue: int) -> None:
+    def set_limits(self, slots: int, max_queue: int) -> None:
         """The options changed; the lease follows from the hub."""
-        self._total = places
+        self._total = slots
         self.max_queue = max_queue
 
-    def set_lease(self, places: int, number: int) -> None:
+    def set_lease(self, slots: int, number: int) -> None:
         """The hub's word. What runs beyond it ends in its own time."""
-        self._held = max(places, min(self.running, self._held))
-        self.places, self._number = places, number
+        self._held = max(slots, min(self.running, self._held))
+        self.slots, self._number = slots, number
         # Always: what was said under an earlier number does not count.
         self._report()
         self.look_again()
@@ -211,7 +211,7 @@ class LeasedScheduler(Scheduler):
     def take(self, *, can_start: bool = True) -> Job | None:
         """As Scheduler; says so when something is left waiting for want of a place."""
         job = super().take(can_start=can_start)
-        if job is None and self.waiting and self.running >= self.places:
+        if job is None and self.waiting and self.running >= self.slots:
             self._want(self.running + self.waiting)
         return job
 
@@ -219,14 +219,14 @@ class LeasedScheduler(Scheduler):
         """As Scheduler; a place beyond the lease goes back to the hub."""
         super().leave(job)
         self._counters.set(self._front, Count.RUNNING, self.running)
-        if self._held > self.places and self.running < self._held and not self._is_giving_back:
+        if self._held > self.slots and self.running < self._held and not self._is_giving_back:
             # Not at once: a job that waited with a process may be about to take over the place.
             self._is_giving_back = True
             self._call_later(0, self._give_back)
 
     def _give_back(self) -> None:
         self._is_giving_back = False
-        held = max(self.places, min(self.running, self._held))
+        held = max(self.slots, min(self.running, self._held))
         if held < self._held:
             self._held = held
             self._report()
@@ -247,11 +247,11 @@ class LeasedScheduler(Scheduler):
             self._call_later(RETHINK_S, self._rethink)
         if peak != self._told_wants:
             self._told_wants = peak
-            self._office.report_places(wants=peak, held=self._held, number=self._number)
+            self._supervisor.report_slots(wants=peak, held=self._held, number=self._number)
 
     def _report(self) -> None:
         self._told_wants = max(self._told_wants, self._peak)
-        self._office.report_places(wants=self._told_wants, held=self._held, number=self._number)
+        self._supervisor.report_slots(wants=self._told_wants, held=self._held, number=self._number)
 
     def _may_exceed(self, client_name: str) -> bool:
         if client_name == self._permitted_client:
@@ -259,7 +259,7 @@ class LeasedScheduler(Scheduler):
             return True
         if client_name not in self._asked:
             self._asked.add(client_name)
-            self._office.ask_permit(client_name, self.running, lambda may: self._on_permit(client_name, may))
+            self._supervisor.ask_permit(client_name, self.running, lambda may: self._on_permit(client_name, may))
         return False
 
     def _on_permit(self, client_name: str, may: bool) -> None:
@@ -311,15 +311,15 @@ class LeasedScheduler(Scheduler):
         super()._append(job, rank)
         self._publish_calls(job.client_name)
 
-    def _give_place(self, lane: Lane, job: Job) -> Job:
-        super()._give_place(lane, job)
+    def _give_slot(self, lane: Lane, job: Job) -> Job:
+        super()._give_slot(lane, job)
         self._counters.set(self._front, Count.RUNNING, self.running)
         self._publish_calls(job.client_name)
         return job
 
     def take_behind(self, job: Job, fits: Callable[[Job, Job], bool]) -> Job | None:
         """As Scheduler; not while places are to be given back."""
-        if self.running > self.places:
+        if self.running > self.slots:
             return None
         taken = super().take_behind(job, fits)
         if taken is not None:

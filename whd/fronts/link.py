@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from ..errors import StateError
-from ..wire import FrameReader, frame, split
+from ..wire.frames import FrameReader, frame, split
 
 MAX_FRAME_BYTES: Final = 2_147_483_648
 

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import __version__
-from ..admin import list_executions
+from ..admin.operations import list_executions
 from ..errors import WhdError
 from .link import Link, LinkLost
+from .partition import owner
 from .process import FrontState
-from .shares import owner
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -67,7 +67,7 @@ class Operations:
 
     async def _lives(self) -> list[dict[str, Any]]:
         answers = await asyncio.gather(
-            *(asyncio.wait_for(link.fetch("lives"), PART_S) for link in self._hub.desk.serving_links()),
+            *(asyncio.wait_for(link.fetch("active"), PART_S) for link in self._hub.supervisor.serving_links()),
             return_exceptions=True,
         )
         return [row for answer in answers if not isinstance(answer, BaseException) for row in answer[0]["rows"]]
@@ -75,7 +75,7 @@ class Operations:
     async def _status(self) -> Any:
         hub = self._hub
         asked = await asyncio.gather(
-            *(asyncio.wait_for(self._ask_front(link, "status", {}), PART_S) for link in hub.desk.serving_links()),
+            *(asyncio.wait_for(self._ask_front(link, "status", {}), PART_S) for link in hub.supervisor.serving_links()),
             return_exceptions=True,
         )
         told: list[dict[str, Any]] = []

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..engine.state import Paths
 from ..errors import ConfigError
-from ..state import Paths
 from .counters import Count, Counters
 from .link import Handlers, Link, Message
 

@@ -1,4 +1,4 @@
-"""Executions between hub and front: many rows (executions/rows.py) in one frame, their JSON as the bytes it is. Pure.
+"""Executions between hub and front: many rows (store/rows.py) in one frame, their JSON as the bytes it is. Pure.
 
 A head's member "rows" has a list for each: the row's short values in their order, then the sizes of input, output,
 response and of each piece of log. The frame's value is all of these one after the other.
@@ -11,9 +11,9 @@ from typing import Any
 
 from ..auth.permissions import PermissionDenied
 from ..errors import Forbidden, SaveRefused, StateError, WhdError
-from ..executions.queries import Stored
-from ..executions.record import Cause, Status
-from ..executions.rows import Row, take, untake
+from ..model.execution import Cause, Status
+from ..store.interface import Stored
+from ..store.rows import Row, from_row, to_row
 
 # In a Row: the status and its cause, the first of the three JSON texts, the log, the size.
 _STATUS, _CAUSE, _TEXTS, _LOG, _SIZE = 8, 9, 21, 24, 25
@@ -53,7 +53,7 @@ def stored_members(stored: Stored | None) -> tuple[dict[str, Any], bytes | None]
     """One record, or none, as an answer's members and value."""
     if stored is None:
         return {"rows": []}, None
-    heads, value = pack([take(stored.execution)])
+    heads, value = pack([to_row(stored.execution)])
     return {"rows": heads, "script": stored.script}, value
 
 
@@ -64,7 +64,7 @@ def read_stored(head: dict[str, Any], value: bytes | None) -> Stored | None:
     if not head["rows"]:
         return None
     (row,) = unpack(head["rows"], value)
-    return Stored(untake(row), head["script"])
+    return Stored(from_row(row), head["script"])
 
 
 class DeniedInHub(PermissionDenied):

@@ -1,4 +1,4 @@
-"""What is common to all fronts as one of them sees it: commons.Commons over its link to the hub.
+"""What is common to all fronts as one of them sees it: engine.shared.Shared over its link to the hub.
 
 The disk is read here, on connections of our own (SQLite in WAL mode has any number of readers); whatever changes
 something goes through the hub. Records travel there behind the answer, many in one frame, and before every question
@@ -13,26 +13,26 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from ..broker.locks import Acquired, LockError
+from ..engine.state import Paths
 from ..errors import StateError, WhdError
-from ..executions import queries, rows, schema
-from ..executions.reader import Reader
-from ..executions.record import Execution, Status
-from ..executions.store import FILE_NAME, Counters, Done, Records, Stored, Summaries
-from ..locks import Acquired, LockError
+from ..model.execution import Execution, Status
+from ..model.options import Options
+from ..model.snapshot import SavedSetting
 from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved.reading import SavedReading
 from ..saved.saved import Done as SavedDone
 from ..saved.values import file_bytes
-from ..settings.model import SavedSetting
-from ..settings.options import Options
 from ..settings.reload import Reloader
-from ..state import Paths
-from .counters import Count, SharedBudget
-from .counters import Counters as SharedCounters
+from ..store import queries, rows, schema
+from ..store.interface import Done, Records, StoreCounters, Stored, Summaries
+from ..store.reader import Reader
+from ..store.sqlite_store import FILE_NAME
+from .counters import Count, Counters, SharedBudget
 from .leases import LeasedScheduler
 from .link import Link, LinkLost
+from .partition import front_options, owner
 from .records import pack, read_error, read_stored
-from .shares import front_options, owner
 
 # How long a record that nobody waits for may gather others: a frame for each call would wake the hub for each.
 GATHER_S: Final = 0.02
@@ -108,9 +108,9 @@ class FrontStore:
         """The hub's word on the disk."""
         self.fault, self._is_full, self._is_behind = fault, is_full, is_behind
 
-    def counters(self) -> Counters:
+    def counters(self) -> StoreCounters:
         """What this front has sent; the hub counts what became of it."""
-        return Counters(self._written, len(self._rows), self._size_bytes, 0, 0.0, 0, 0, self.fault)
+        return StoreCounters(self._written, len(self._rows), self._size_bytes, 0, 0.0, 0, 0, self.fault)
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -119,11 +119,11 @@ class FrontStore:
         if self.fault:
             self._loop.call_soon(done, StateError("the execution store cannot write", log_detail=self.fault))
             return
-        self._add(rows.take(execution), script, done)
+        self._add(rows.to_row(execution), script, done)
 
     def save_nowait(self, execution: Execution, script: str | None) -> None:
         """As ExecutionStore."""
-        self._add(rows.take(execution), script, None)
+        self._add(rows.to_row(execution), script, None)
 
     def _add(self, row: rows.Row, script: str | None, done: Done | None) -> None:
         if script is not None and row[rows.SCRIPT_HASH] not in self._scripts:
@@ -390,8 +390,8 @@ class FrontLocks:
             self._link.tell("unlock", holder=holder.number)
 
 
-class RemoteCommons:
-    """Commons of one front among `fronts`."""
+class RemoteShared:
+    """Shared of one front among `fronts`."""
 
     def __init__(
         self,
@@ -400,7 +400,7 @@ class RemoteCommons:
         reloader: Reloader,
         *,
         link: Link,
-        counters: SharedCounters,
+        counters: Counters,
         front: int,
         fronts: int,
     ) -> None:
@@ -417,20 +417,20 @@ class RemoteCommons:
         self.saved = FrontSaved(loop, paths, link, reloader)
         self.locks = FrontLocks(link)
         self.budget = SharedBudget(lambda: reloader.snapshot.options, counters, front)
-        self.elsewhere = OtherFronts(loop, link)
+        self.remote_executions = OtherFronts(loop, link)
         self.scheduler = LeasedScheduler(self, loop.call_later, counters, front, self.client_numbers)
 
     def share_worker_count(self, count: int) -> int:
-        """As Commons."""
+        """As Shared."""
         self._counters.set(self._front, Count.WORKERS, count)
         return self._counters.elsewhere(self._front, Count.WORKERS)
 
     def has_idle_elsewhere(self) -> bool:
-        """As Commons."""
+        """As Shared."""
         return self._counters.elsewhere(self._front, Count.IDLE) > 0
 
     def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
-        """As Commons."""
+        """As Shared."""
 
         def divided() -> Options:
             present = options()
@@ -444,7 +444,7 @@ class RemoteCommons:
         """The hub has taken state/."""
 
     async def open(self) -> None:
-        """As Commons."""
+        """As Shared."""
         await self._told_all.wait()
         self.store.open()
         self.saved.open_reading()
@@ -456,7 +456,7 @@ class RemoteCommons:
         return [stored for stored in found if owner(stored.execution.id, self._fronts) == self._front]
 
     async def close(self) -> None:
-        """As Commons."""
+        """As Shared."""
         await self.saved.close_reading()
         await self.store.close()
 
@@ -466,9 +466,9 @@ class RemoteCommons:
 
     # ---- of PlaceOffice ----------------------------------------------------------------------------------------------
 
-    def report_places(self, *, wants: int, held: int, number: int) -> None:
+    def report_slots(self, *, wants: int, held: int, number: int) -> None:
         """As PlaceOffice."""
-        self._link.tell("places", wants=wants, held=held, number=number)
+        self._link.tell("slots", wants=wants, held=held, number=number)
 
     def ask_permit(self, client_name: str, running: int, answered: Callable[[bool], None]) -> None:
         """As PlaceOffice."""

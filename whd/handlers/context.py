@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import HttpError, Misconfigured
-from ..executions.record import Execution, to_json
 from ..executions.runner import Runner
 from ..http.messages import Headers, Response
+from ..model.execution import Execution, to_json
+from ..model.snapshot import Snapshot, Webhook
 from ..pool.pool import Pool
-from ..settings.model import Snapshot, Webhook
 from ..settings.reload import Reloader
 
 log = logging.getLogger("whd.handlers")
@@ -27,7 +27,7 @@ PROBLEM_HEADERS: Headers = ((b"content-type", b"application/problem+json"), (b"c
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class HandlerContext:
     """The daemon's parts. `readiness` gives what /readyz answers: (status, document)."""
 
     loop: asyncio.AbstractEventLoop

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..http.messages import Admission, Body, Head, Response
-from .context import Context, json_response
+from .context import HandlerContext, json_response
 
 
 class HealthHandler:
     """The route HEALTHZ: the loop turns."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: HandlerContext) -> None:
         self._context = context
 
     def admit(self, head: Head, path: str, query_text: str, parameters: tuple[str, ...]) -> Admission:

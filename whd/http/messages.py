@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Any, Protocol
 
 from ..errors import HttpError
-from ..values import valueclass
+from ..valueclass import valueclass
 
 Headers = tuple[tuple[bytes, bytes], ...]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
+from ..budget import BufferBudget
 from ..errors import HttpError, Overloaded, RequestTimeout
-from ..settings.options import Options
-from .budget import BufferBudget
+from ..model.options import Options
 from .connection import Connection, Signal, State
 from .deadline import Deadline
 from .messages import LARGE_BODY_BYTES, Admission, Application, Body, Head, Response
@@ -63,7 +63,7 @@ _NEVER = math.inf
 
 
 @dataclass(slots=True)
-class Services:
+class ServerResources:
     """What all connections of a server share. `get_date` gives the Date field's value."""
 
     loop: asyncio.AbstractEventLoop
@@ -102,7 +102,7 @@ class ClientProtocol(asyncio.Protocol):
         "_unsent_bytes",
     )
 
-    def __init__(self, services: Services, *, is_refused: bool = False) -> None:
+    def __init__(self, services: ServerResources, *, is_refused: bool = False) -> None:
         """`is_refused`: one connection too many; it is told so and ended."""
         options = services.get_options()
         self._services = services

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 
+from ..budget import BufferBudget
 from ..errors import Overloaded
-from ..settings.options import Options
-from .budget import BufferBudget
+from ..model.options import Options
 from .listeners import Acceptor, open_listeners
 from .messages import Application, Response
-from .protocol import ClientProtocol, Services
+from .protocol import ClientProtocol, ServerResources
 from .writer import response_bytes
 
 REFUSED_AT_ONCE = 128
@@ -60,7 +60,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._emptied: asyncio.Event = asyncio.Event()
         self._refusal = b""
-        self._services: Services | None = None
+        self._services: ServerResources | None = None
 
     async def start(self, addresses: Sequence[str | socket.socket]) -> None:
         """Listens on `HOST:PORT`, `[IPv6]:PORT`, `unix:/path` and on sockets that listen already.
@@ -72,7 +72,7 @@ class Server:
         self._refusal = refusal_bytes(self._application.problem(Overloaded("too many connections")))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._descriptor_limit = soft - min(RESERVED_DESCRIPTORS, soft // 2)
-        self._services = Services(
+        self._services = ServerResources(
             loop=loop,
             application=self._application,
             get_options=self._get_options,
@@ -158,7 +158,7 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _open(self, services: Services, protocol: ClientProtocol, sock: socket.socket) -> None:
+    async def _open(self, services: ServerResources, protocol: ClientProtocol, sock: socket.socket) -> None:
         # The one task of a connection: asyncio has no other way to make a transport of an accepted socket.
         try:
             await services.loop.connect_accepted_socket(lambda: protocol, sock)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..settings.model import Fault, Flow
-from ..settings.options import Limits
-from ..wire import MAX_ASKED_CHARS, MAX_ASKS, Ask, FrameError, frame, split
-from .frames import int_member, text_member
+from ..model.options import Limits
+from ..model.snapshot import Fault, Flow
+from ..wire.frames import MAX_DECLARED_CHARS, MAX_DECLARED_USES, DeclaredUse, FrameError, frame, split
+from .frames_in import int_member, text_member
 from .processes import Processes
 from .worker import Binding, Worker
 
@@ -34,7 +34,7 @@ _LINE = re.compile(r"[^\n:]*:(\d+): (.*)")
 Key = tuple[str, str, str]
 
 
-class Context(NamedTuple):
+class RunContext(NamedTuple):
     """What the runs of one webhook and flow have in common (wire op `context`): sent once to each process."""
 
     number: int
@@ -54,12 +54,12 @@ class Code:
     frame: bytes = b""
     refusal: str = ""
     warnings: tuple[tuple[int, str], ...] = ()
-    asks: tuple[Ask, ...] = ()
+    declared_uses: tuple[DeclaredUse, ...] = ()
     attempts: int = 0
     short_runs: int = 0
     took_us: int = 0
     waiting: list[Callable[[Code], None]] = field(default_factory=list)
-    contexts: dict[tuple[str, int], Context] = field(default_factory=dict)
+    contexts: dict[tuple[str, int], RunContext] = field(default_factory=dict)
 
     @property
     def is_known(self) -> bool:
@@ -130,7 +130,7 @@ class Compiler:
         try:
             head, _value = split(payload, MAX_CODE_BYTES)
             compiled, refused = _read(head)
-            code.warnings, code.asks = _read_warnings(head), _read_asks(head)
+            code.warnings, code.declared_uses = _read_warnings(head), _read_declared_uses(head)
         except FrameError as error:
             self._refused(code, f"the compiler answered nonsense: {error}")
             return True
@@ -201,14 +201,20 @@ def _read_warnings(head: dict[str, Any]) -> tuple[tuple[int, str], ...]:
     return tuple((int_member(warning, "line"), text_member(warning, "text", MAX_REFUSAL_CHARS)) for warning in warnings)
 
 
-def _read_asks(head: dict[str, Any]) -> tuple[Ask, ...]:
+def _read_declared_uses(head: dict[str, Any]) -> tuple[DeclaredUse, ...]:
     """What the flow plainly asks for: [{line, action, name}, ...]."""
-    asks = head.get("asks", [])
-    if type(asks) is not list or len(asks) > MAX_ASKS or not all(type(ask) is dict for ask in asks):
-        raise FrameError("asks is not a list of objects")
+    declared_uses = head.get("declared_uses", [])
+    if (
+        type(declared_uses) is not list
+        or len(declared_uses) > MAX_DECLARED_USES
+        or not all(type(use) is dict for use in declared_uses)
+    ):
+        raise FrameError("declared_uses is not a list of objects")
     return tuple(
-        Ask(int_member(ask, "line"), text_member(ask, "action", 32), text_member(ask, "name", MAX_ASKED_CHARS))
-        for ask in asks
+        DeclaredUse(
+            int_member(use, "line"), text_member(use, "action", 32), text_member(use, "name", MAX_DECLARED_CHARS)
+        )
+        for use in declared_uses
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..settings.options import Options
+from ..model.options import Options
 
 
 def core_count() -> int:
@@ -12,6 +12,6 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def place_count(options: Options) -> int:
+def slot_count(options: Options) -> int:
     """The option `workers`, 0 meaning twice the cores that this process may use."""
     return options.workers or 2 * core_count()

@@ -9,10 +9,10 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..executions.record import Cause, Status
-from ..settings.model import Flow
-from ..settings.options import Limits
-from ..values import valueclass
+from ..model.execution import Cause, Status
+from ..model.options import Limits
+from ..model.snapshot import Flow
+from ..valueclass import valueclass
 
 if TYPE_CHECKING:
     from .compiler import Code
@@ -28,7 +28,7 @@ class JobState(enum.Enum):
     NEW = "not handed to the pool yet"
     QUEUED = "waits for a place"
     STARTING = "has a place, waits for a process or for its flow to be compiled"
-    HANDED = "is with a process already, behind a short job that runs there; has not started"
+    PREFETCHED = "is with a process already, behind a short job that runs there; has not started"
     RUNNING = "runs"
     PARKED = "waits for the daemon's answer to a call: holds its process but no place"
     RESUMING = "has its answer, waits for a place"
@@ -38,8 +38,8 @@ class JobState(enum.Enum):
 
 JOB_MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.NEW: frozenset({JobState.QUEUED, JobState.ENDED}),
-    JobState.QUEUED: frozenset({JobState.STARTING, JobState.HANDED, JobState.ENDED}),
-    JobState.HANDED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.ENDED}),
+    JobState.QUEUED: frozenset({JobState.STARTING, JobState.PREFETCHED, JobState.ENDED}),
+    JobState.PREFETCHED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.ENDED}),
     JobState.STARTING: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.ENDED}),
     JobState.RUNNING: frozenset({JobState.PARKED, JobState.CHECKING, JobState.QUEUED, JobState.ENDED}),
     JobState.PARKED: frozenset({JobState.RESUMING, JobState.ENDED}),
@@ -74,7 +74,7 @@ class End:
     name: str = ""
 
 
-class Customer(Protocol):
+class JobListener(Protocol):
     """Who handed the job in. Each is called on the loop; after `on_end` none of them is called any more."""
 
     def on_start(self, job: Job) -> None:
@@ -111,7 +111,7 @@ class Job:
     execution_id: str
     created_ms: int
     about_json: str
-    customer: Customer
+    listener: JobListener
     name: str = ""
     is_child: bool = False
     is_first: bool = False
@@ -132,7 +132,7 @@ class Job:
     log_lines: int = 0
     answer: bytes = b""
     # How many revocations its process had been sent when it was handed over; -1 for one that was not handed over.
-    handed_after: int = -1
+    prefetched_after: int = -1
     # What was written for it to its process.
     frame_bytes: int = 0
 

@@ -11,19 +11,20 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ..budget import BufferBudget
 from ..errors import ConfigError, HttpError
-from ..executions.record import Cause, Status
-from ..http.budget import BufferBudget
-from ..payload import LARGE_BYTES, Parsed, is_quick
-from ..settings.options import Options
-from ..wire import FrameError, frame, split
-from . import frames
+from ..model.execution import Cause, Status
+from ..model.options import Options
+from ..wire.frames import FrameError, frame, split
+from ..wire.payload import Parsed
+from ..wire.strict_json import LARGE_BYTES, is_quick
+from . import frames_in as frames
 from .compiler import Code, Compiler
-from .cores import place_count
-from .digester import Digester
-from .handing import Handing, is_short
+from .cores import slot_count
+from .frames_out import hold_run
 from .job import End, Job, JobState
-from .orders import hold_run
+from .payload_parser import PayloadParser
+from .prefetch import Prefetch, is_short
 from .processes import CPU_LIFE_S, Processes, nobody_else
 from .scheduler import Scheduler
 from .worker import Binding, Worker, death_text
@@ -67,15 +68,15 @@ class Pool:
         )
         self._has_idle_elsewhere = has_idle_elsewhere
         self.compiler = Compiler(loop, self.processes)
-        self.digester = Digester(loop, self.processes, options)
+        self.payload_parser = PayloadParser(loop, self.processes, options)
         self.scheduler = scheduler or Scheduler(0, 0)
-        self.scheduler.set_limits(place_count(options()), options().max_queue)
+        self.scheduler.set_limits(slot_count(options()), options().max_queue)
         self._started: dict[Job, None] = {}
         self._numbers = 0
         self._is_starved = False
         self.is_dispatching = False
         self._dispatch_handle: asyncio.Handle | None = None
-        self.handing = Handing(loop, self.scheduler, self.compiler, self.processes, self)
+        self.prefetch = Prefetch(loop, self.scheduler, self.compiler, self.processes, self)
         self._sweeper: asyncio.TimerHandle | None = None
         self.ended_total = 0
         self.killed_total = 0
@@ -111,7 +112,7 @@ class Pool:
     def set_options(self) -> None:
         """The options changed: what is kept from them here is taken anew."""
         options = self._options()
-        self.scheduler.set_limits(place_count(options), options.max_queue)
+        self.scheduler.set_limits(slot_count(options), options.max_queue)
         self.dispatch()
 
     def look_again(self) -> None:
@@ -188,10 +189,10 @@ class Pool:
         if self._dispatch_handle is not None:
             self._dispatch_handle.cancel()
             self._dispatch_handle = None
-        handing = self.handing
+        prefetch = self.prefetch
         self.is_dispatching = True
         try:
-            handing.hand_over(handing.spread_us)
+            prefetch.hand_over(prefetch.spread_us)
             while (job := self.scheduler.take(can_start=not self._is_starved)) is not None:
                 if job.state is JobState.RESUMING:
                     job.move(JobState.RUNNING)
@@ -202,8 +203,8 @@ class Pool:
                 else:
                     job.move(JobState.STARTING)
                     self._start(job)
-            handing.hand_over(handing.most_us)
-            handing.flush()
+            prefetch.hand_over(prefetch.most_us)
+            prefetch.flush()
         finally:
             self.is_dispatching = False
 
@@ -280,12 +281,12 @@ class Pool:
 
     def _run(self, job: Job, code: Code, worker: Worker) -> None:
         worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
-        job.code, job.handed_after = code, -1
+        job.code, job.prefetched_after = code, -1
         self.begin(job, worker)
         job.frame_bytes = hold_run(job, code, worker)
-        handing = self.handing
-        handing.flush_soon(worker)
-        handing.hand_more(job, worker, handing.spread_us)
+        prefetch = self.prefetch
+        prefetch.flush_soon(worker)
+        prefetch.hand_more(job, worker, prefetch.spread_us)
 
     def begin(self, job: Job, worker: Worker) -> None:
         """A job is the one that its process runs now."""
@@ -297,10 +298,10 @@ class Pool:
         job.deadline = job.started + job.limits.timeout_s
         self._started[job] = None
         if is_short(job):
-            self.handing.short[worker] = None
+            self.prefetch.short[worker] = None
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
-        job.customer.on_start(job)
+        job.listener.on_start(job)
 
     def postpone(self, job: Job) -> None:
         """A job that was thought to run has not begun: it gives up its process and waits again, as the next."""
@@ -309,20 +310,20 @@ class Pool:
             job.worker.job = None
             job.worker = None
         job.move(JobState.QUEUED)
-        job.customer.on_postponed(job)
+        job.listener.on_postponed(job)
         self.scheduler.put_back(job)
 
     # ---- what workers send -------------------------------------------------------------------------------------------
 
     def _on_frame(self, worker: Worker, payload: bytes) -> None:
         if payload == frames.REVOKED and worker.revokes_sent:
-            self.handing.on_revoked(worker)
+            self.prefetch.on_revoked(worker)
             return
         job = worker.job
         if job is None:
             if worker.handed:
                 return  # it is being ended; see Handing.take_back
-            if not (self.compiler.on_frame(worker, payload) or self.digester.on_frame(worker, payload)):
+            if not (self.compiler.on_frame(worker, payload) or self.payload_parser.on_frame(worker, payload)):
                 log.warning("worker %d spoke without a job and was ended", worker.number)
                 self.processes.discard(worker)
             return
@@ -372,10 +373,10 @@ class Pool:
             if job.code is not None:
                 job.code.short_runs = 0
             if job.worker is not None and job.worker.handed:
-                self.handing.revoke(job.worker)
+                self.prefetch.revoke(job.worker)
                 if job.open_call != call:
                     return  # something followed after all, and has ended it
-            job.customer.on_call(job, call, name, arguments, raw)
+            job.listener.on_call(job, call, name, arguments, raw)
             if job.state is JobState.RUNNING and job.open_call == call:
                 # Not answered at once: while it waits, somebody else may run.
                 job.move(JobState.PARKED)
@@ -391,7 +392,7 @@ class Pool:
         if limit := frames.limit_of_log(job.log_lines, job.log_bytes, job.limits):
             self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
             return
-        job.customer.on_log(job, lines)
+        job.listener.on_log(job, lines)
 
     def _on_end_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
         end = frames.read_end(head, value, job.limits)
@@ -399,18 +400,18 @@ class Pool:
         if worker is not None and head.get("fresh") is True:
             # Such a process ends itself, whatever waits in it.
             worker.wants_replacement = True
-            self.handing.take_back(worker)
+            self.prefetch.take_back(worker)
         self._on_end(job, end, frames.int_member(head, "took_us"))
 
     def _on_end(self, job: Job, end: End, took_us: int) -> None:
         if job.worker is not None:
-            self.handing.free(job, job.worker, took_us)
+            self.prefetch.free(job, job.worker, took_us)
         output = end.output_json or b""
         if not is_quick(output):
             self._started.pop(job, None)
             job.move(JobState.CHECKING)
             self.scheduler.leave(job)
-            self.digester.check(output, lambda result: self._on_checked(job, end, result))
+            self.payload_parser.check(output, lambda result: self._on_checked(job, end, result))
             self.dispatch()
         else:
             self.finish(job, end)
@@ -428,12 +429,12 @@ class Pool:
 
     def _on_gone(self, worker: Worker) -> None:
         job = worker.job
-        self.handing.forget(worker)
-        self.handing.take_back(worker)
+        self.prefetch.forget(worker)
+        self.prefetch.take_back(worker)
         if job is not None:
             self._kill_job(job, End(Status.ENDED_ERROR, death_text(worker), Cause.CRASH))
         else:
-            _ = self.compiler.on_gone(worker) or self.digester.on_gone(worker)
+            _ = self.compiler.on_gone(worker) or self.payload_parser.on_gone(worker)
         self.dispatch()
 
     # ---- the ends ----------------------------------------------------------------------------------------------------
@@ -442,7 +443,7 @@ class Pool:
         worker = job.worker
         if worker is not None and worker.handed and not worker.is_revoking:
             # Its end may be here already; and one that only waits behind another is taken back first.
-            self.handing.revoke(worker)
+            self.prefetch.revoke(worker)
             worker = job.worker
             if job.state is JobState.ENDED:
                 return
@@ -450,7 +451,7 @@ class Pool:
             self.killed_total += 1
             job.worker = None
             worker.job = None
-            self.handing.forget(worker)
+            self.prefetch.forget(worker)
             self.processes.discard(worker)
         self.finish(job, end)
 
@@ -465,12 +466,12 @@ class Pool:
             self.scheduler.remove(job)
         job.move(JobState.ENDED)
         self.ended_total += 1
-        job.customer.on_end(job, end)
+        job.listener.on_end(job, end)
         self.dispatch_soon()
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        self.handing.revoke_late(self._started, now)
+        self.prefetch.revoke_late(self._started, now)
         for job in list(self._started):
             if job.state is JobState.ENDED:
                 continue  # by what was just read, for its own sake or another one's; it cannot end twice
@@ -479,8 +480,8 @@ class Pool:
                 self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.TIMEOUT))
             elif job.worker is not None:
                 self._check_cpu(job, job.worker, now)
-        self.handing.end_silent(now)
-        is_needed = self._started or not self.handing.is_answered
+        self.prefetch.end_silent(now)
+        is_needed = self._started or not self.prefetch.is_answered
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep) if is_needed else None
 
     def _check_cpu(self, job: Job, worker: Worker, now: float) -> None:

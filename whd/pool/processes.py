@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..budget import BufferBudget
 from ..errors import ConfigError
-from ..http.budget import BufferBudget
-from ..settings.options import Options
-from ..wire import frame
+from ..model.options import Options
+from ..wire.frames import frame
 from .worker import Binding, Worker, WorkerState
 from .zygote import Zygote
 

@@ -45,8 +45,8 @@ class Lane:
 class Scheduler:
     """Lanes per client, and per rank a ring of the clients that have something waiting."""
 
-    def __init__(self, places: int, max_queue: int) -> None:
-        self.places = places
+    def __init__(self, slots: int, max_queue: int) -> None:
+        self.slots = slots
         self.max_queue = max_queue
         self.running = 0
         self.waiting = 0
@@ -56,9 +56,9 @@ class Scheduler:
         self._rings: tuple[dict[str, None], dict[str, None], dict[str, None]] = ({}, {}, {})
         self._entitled: dict[str, None] = {}
 
-    def set_limits(self, places: int, max_queue: int) -> None:
+    def set_limits(self, slots: int, max_queue: int) -> None:
         """The options changed."""
-        self.places = places
+        self.slots = slots
         self.max_queue = max_queue
 
     def check_queue(self, client_name: str, more: int = 0) -> None:
@@ -68,7 +68,7 @@ class Scheduler:
         """
         lane = self._lanes.get(client_name)
         calls = more + (0 if lane is None else len(lane.waiting[Rank.CALL]))
-        if calls >= self.max_queue + max(0, self.places - self.running):
+        if calls >= self.max_queue + max(0, self.slots - self.running):
             raise self._too_many(calls)
 
     def _too_many(self, calls: int) -> Overloaded:
@@ -76,7 +76,7 @@ class Scheduler:
 
     def retry_after_s(self) -> int:
         """How long a refused caller should wait, guessed from the queue as it stands: whole seconds, at least 1."""
-        return 1 + self.waiting // (20 * max(1, self.places))
+        return 1 + self.waiting // (20 * max(1, self.slots))
 
     def add(self, job: Job) -> None:
         """Queues a new job; see check_queue for whether it may."""
@@ -118,7 +118,7 @@ class Scheduler:
     @property
     def has_free_place(self) -> bool:
         """Whether a job of any client could run at once."""
-        return self.running < self.places
+        return self.running < self.slots
 
     def take_back(self, job: Job) -> None:
         """A job that waited with a process waits here again, as its client's next."""
@@ -136,7 +136,7 @@ class Scheduler:
         `can_start`: whether there is a process to be had; without one only what already has its own goes on.
         """
         ranks = _ALL_RANKS if can_start else _RESUMED_ONLY
-        if self.running < self.places:
+        if self.running < self.slots:
             for rank in ranks:
                 job = self._take_from(rank)
                 if job is not None:
@@ -154,7 +154,7 @@ class Scheduler:
             if waiting is None or not self._may_exceed(name):
                 skipped.append(name)
             else:
-                taken = self._give_place(lane, waiting.popleft())
+                taken = self._give_slot(lane, waiting.popleft())
         entitled.update(dict.fromkeys(skipped))
         return taken
 
@@ -172,10 +172,10 @@ class Scheduler:
             job = lane.waiting[rank].popleft()
             if lane.waiting[rank]:
                 ring[name] = None
-            return self._give_place(lane, job)
+            return self._give_slot(lane, job)
         return None
 
-    def _give_place(self, lane: Lane, job: Job) -> Job:
+    def _give_slot(self, lane: Lane, job: Job) -> Job:
         lane.running += 1
         self.running += 1
         self.waiting -= 1

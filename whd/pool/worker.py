@@ -18,8 +18,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..http.budget import BufferBudget
-from ..wire import FrameError, FrameReader
+from ..budget import BufferBudget
+from ..wire.frames import FrameError, FrameReader
 
 if TYPE_CHECKING:
     from .job import Job

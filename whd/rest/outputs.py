@@ -11,7 +11,7 @@
                      asked for) is given like this, too
 
 The JSON parser keeps the interpreter to itself while it works. For large answers there is the other way: `json_text`,
-checked in another process (pool.digester), then `output_json`, which passes it on byte for byte.
+checked in another process (pool.payload_parser), then `output_json`, which passes it on byte for byte.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import re
 from typing import Any
 
 from ..errors import BadPayload
-from ..payload import decode_strict
+from ..wire.strict_json import decode_strict
 from .values import RestResult
 
 # Python's codecs are more than charsets: punycode and idna take quadratic time, unicode_escape and others are no

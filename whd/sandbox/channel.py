@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
-from ..wire import LENGTH, RUN, FrameError, FrameReader, RunHead, frame, read_run
+from ..wire.frames import LENGTH, RUN, FrameError, FrameReader, RunHead, frame, read_run
 
 # The daemon is trusted; the bound is against our own confusion of a stream.
 MAX_FRAME_BYTES = 2_147_483_647

@@ -10,8 +10,8 @@ import warnings
 from dataclasses import dataclass
 from types import CodeType
 
-from ..wire import Ask
-from .asks import plain_asks
+from ..wire.frames import DeclaredUse
+from .declared_use import plain_asks
 from .modules import fast_names
 from .policy import Policy
 
@@ -20,11 +20,11 @@ MAX_REFUSALS_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The code, what `whd check` should warn of as (line, text), and what the flow plainly asks for (asks.py)."""
+    """The code, what `whd check` should warn of as (line, text), and what the flow plainly uses (declared_use.py)."""
 
     code: CodeType
     warnings: tuple[tuple[int, str], ...]
-    asks: tuple[Ask, ...]
+    declared_uses: tuple[DeclaredUse, ...]
 
 
 class Refused(Exception):
@@ -52,7 +52,7 @@ def compile_flow(source: str, path: str) -> Compiled:
 def _compile(source: str, path: str) -> Compiled:
     tree = ast.parse(source, path)
     bound = frozenset(_bound_names(tree))
-    asks = plain_asks(tree)  # before the policy changes the tree
+    declared_uses = plain_asks(tree)  # before the policy changes the tree
     policy = Policy(fast_names(), bound)
     policy.visit(tree)
     handler_fault = _handler_fault(tree)
@@ -65,7 +65,7 @@ def _compile(source: str, path: str) -> Compiled:
             lines.append(f"and {len(faults) - MAX_REFUSALS_SHOWN} more")
         raise Refused("\n".join(lines))
     code = compile(tree, path, "exec", dont_inherit=True)
-    return Compiled(code, tuple(policy.warned), asks)
+    return Compiled(code, tuple(policy.warned), declared_uses)
 
 
 def _bound_names(tree: ast.Module) -> set[str]:

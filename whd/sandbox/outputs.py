@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..payload import MAX_DEPTH
+from ..wire.strict_json import MAX_DEPTH
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 

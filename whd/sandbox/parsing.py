@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import payload
 from ..errors import BadPayload, TooLarge
+from ..wire import payload, strict_json
 from .channel import Frame
 
 
@@ -29,7 +29,7 @@ def check(head: dict[str, Any], value: bytes) -> Frame:
     """An output's text: the answer to `check`."""
     answer = {"op": "checked", "job": head["job"]}
     try:
-        payload.decode_strict(value.decode("utf-8"))
+        strict_json.decode_strict(value.decode("utf-8"))
     except UnicodeDecodeError:
         answer["error"] = "it is not UTF-8"
     except BadPayload as error:

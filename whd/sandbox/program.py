@@ -38,7 +38,7 @@ class Program:
         self.path = path
         self._code = code
         self._lines = source.splitlines()
-        names, functions, self._has_generators = _survey(code)
+        names, functions, self._has_generators = _names_of(code)
         self._has_hashes = "__hash__" in functions
         self._resets = [reset for module, reset in _RESETS.items() if module in names]
 
@@ -140,7 +140,7 @@ def dump_code(code: CodeType) -> str:
     return base64.b64encode(marshal.dumps(code)).decode("ascii")
 
 
-def _survey(code: CodeType) -> tuple[set[str], set[str], bool]:
+def _names_of(code: CodeType) -> tuple[set[str], set[str], bool]:
     """All global and attribute names in the code, the names of its functions, and whether some are generators."""
     names = set(code.co_names)
     functions = {code.co_name}
@@ -148,7 +148,7 @@ def _survey(code: CodeType) -> tuple[set[str], set[str], bool]:
     has_generators = bool(code.co_flags & _CO_GENERATOR) and code.co_name != "<genexpr>"
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            inner_names, inner_functions, inner_has_generators = _survey(constant)
+            inner_names, inner_functions, inner_has_generators = _names_of(constant)
             names |= inner_names
             functions |= inner_functions
             has_generators = has_generators or inner_has_generators

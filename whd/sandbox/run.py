@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
-from ..timestamps import timestamp
-from ..wire import RunHead, split_raw
+from ..wire.frames import RunHead, split_raw
+from ..wire.timestamps import timestamp
 from .api import arguments as given
 from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
@@ -41,7 +41,7 @@ READABLE = (
 WRITABLE = ("message", "name", "output_value")
 
 
-class Context(NamedTuple):
+class RunContext(NamedTuple):
     """What executions of one webhook have in common: fields for this.get, and limits."""
 
     about: dict[str, Any]
@@ -56,7 +56,7 @@ class Run:
         "job", "limit", "message", "new_name", "response", "status", "wants_fresh",
     )  # fmt: skip
 
-    def __init__(self, head: RunHead, context: Context, input_json: bytes | None, channel: Channel) -> None:
+    def __init__(self, head: RunHead, context: RunContext, input_json: bytes | None, channel: Channel) -> None:
         self.job = head.job
         self._head = head
         self._channel = channel

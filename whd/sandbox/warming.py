@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 
-from ..wire import frame, run_start
+from ..wire.frames import frame, run_start
 from .channel import Channel
 from .compiler import compile_flow
 from .isolation import address_space

@@ -15,12 +15,12 @@ from json.encoder import encode_basestring_ascii as quote
 from time import monotonic_ns
 from typing import Any, NoReturn
 
-from ..wire import LENGTH, MAX_CONTEXTS, RunHead, frame
+from ..wire.frames import LENGTH, MAX_CONTEXTS, RunHead, frame
 from . import isolation, memory, parsing
 from .channel import EXIT_DAEMON_GONE, EXIT_PROTOCOL, Channel, leave
 from .compiler import Refused, compile_flow
 from .program import Program, dump_code, load_program
-from .run import Context, Run
+from .run import Run, RunContext
 
 SOCKET_FD = 3
 # What a process for large inputs adds to its nice value (nice(2)).
@@ -44,12 +44,12 @@ def _ignore(_unraisable: object) -> None:
 class Worker:
     """Frames in, frames out."""
 
-    def __init__(self, channel: Channel, config: dict[str, Any], reports: list[isolation.Report]) -> None:
+    def __init__(self, channel: Channel, config: dict[str, Any], reports: list[isolation.LayerReport]) -> None:
         self._channel = channel
         self._config = config
         self._reports = reports
         self._programs: dict[tuple[str, str], Program] = {}
-        self._contexts: dict[int, tuple[Program, Context]] = {}
+        self._contexts: dict[int, tuple[Program, RunContext]] = {}
         # Of the frame that is dealt with: whoever uses it takes it. Held by nobody else, a large input is gone when its
         # flow ends, and does not look like something that the flow left behind (memory.py).
         self._value: bytes | None = None
@@ -104,7 +104,7 @@ class Worker:
         if len(self._contexts) == MAX_CONTEXTS:
             self._contexts.clear()
         program = self._programs[head["hash"], head["flow"]]
-        self._contexts[head["number"]] = program, Context(head["about"], head["limits"])
+        self._contexts[head["number"]] = program, RunContext(head["about"], head["limits"])
 
     def _run(self, head: RunHead) -> None:
         started_ns = monotonic_ns()
@@ -124,8 +124,9 @@ class Worker:
             self._channel.send({"op": "refused", "hash": head["hash"], "text": str(refusal)})
             return
         warnings = [{"line": line, "text": text} for line, text in compiled.warnings]
-        asks = [ask._asdict() for ask in compiled.asks]
-        self._channel.send({"op": "compiled", "hash": head["hash"], "code": code, "warnings": warnings, "asks": asks})
+        declared = [use._asdict() for use in compiled.declared_uses]
+        head = {"op": "compiled", "hash": head["hash"], "code": code, "warnings": warnings, "declared_uses": declared}
+        self._channel.send(head)
 
     def _parse(self, head: dict[str, Any]) -> None:
         self._channel.send(*parsing.parse(head, self._take_value() or b""))

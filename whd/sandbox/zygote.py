@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 from ..errors import way_out
 from . import isolation, modules, worker
 from .frozen_types import freeze_types
-from .isolation import trial
+from .isolation import probe
 from .warming import warm_ways
 
 CONTROL_FD = 3
@@ -58,11 +58,11 @@ def _warm_up() -> None:
     warm_ways()
 
 
-def _prove(wall: dict[str, Any], reports: list[isolation.Report]) -> dict[str, Any]:
+def _prove(wall: dict[str, Any], reports: list[isolation.LayerReport]) -> dict[str, Any]:
     """What every layer says, the workers' ones from a first worker, and what a canary managed to do all the same."""
     try:
-        first = trial.run_in_worker(wall, lambda of_worker: [tuple(report) for report in of_worker])
-        of_worker = [isolation.Report(*report) for report in first.answer or ()]
+        first = probe.run_in_worker(wall, lambda of_worker: [tuple(report) for report in of_worker])
+        of_worker = [isolation.LayerReport(*report) for report in first.answer or ()]
         failures = isolation.canary(wall, reports)
     except OSError as error:
         of_worker, failures = [], [f"no worker can be forked: {error}{way_out(error)}"]

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .database import FILE_NAME, read_settings
 from .ledger import SavedFile
-from .saved import Done, Overlay, Saved, SavedRecords
+from .saved import Done, Saved, SavedOverlay, SavedRecords
 
-__all__ = ["FILE_NAME", "Done", "Overlay", "Saved", "SavedFile", "SavedRecords", "read_settings"]
+__all__ = ["FILE_NAME", "Done", "Saved", "SavedFile", "SavedOverlay", "SavedRecords", "read_settings"]

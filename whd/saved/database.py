@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from .. import sqlite_file
 from ..errors import StateError
-from ..executions.transaction import transaction
-from ..settings.model import SavedSetting
-from .ledger import SETTING, Batch, SavedFile
+from ..model.snapshot import SavedSetting
+from ..sqlite import file as sqlite_file
+from ..sqlite.transaction import transaction
+from .ledger import SETTING, LedgerBatch, SavedFile
 
 FILE_NAME: Final = "saved.sqlite"
 WHAT: Final = "the store of what flows saved"
@@ -154,7 +154,7 @@ def file_names(
     return found
 
 
-def write(connection: sqlite3.Connection, batch: Batch) -> None:
+def write(connection: sqlite3.Connection, batch: LedgerBatch) -> None:
     """The whole batch in one transaction, fsynced at its end. Raises sqlite3.Error."""
     with transaction(connection):
         for (kind, client_name, name), record in batch.records():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..errors import SaveRefused
-from ..settings.model import SavedSetting
+from ..model.snapshot import SavedSetting
 
 # Beside max_saved_bytes: each record costs memory too, however small it is.
 LEAST_RECORDS: Final = 1_000
@@ -52,7 +52,7 @@ class _Change:
     added_records: int
 
 
-class Batch:
+class LedgerBatch:
     """Changes that become durable together: the last of each record."""
 
     __slots__ = ("changes",)
@@ -82,8 +82,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self._clients: dict[str, _Client] = {}
-        self._open = Batch()
-        self._flying: Batch | None = None
+        self._open = LedgerBatch()
+        self._flying: LedgerBatch | None = None
 
     def load_setting(self, record: SavedSetting) -> None:
         """Takes a setting that is on disk already."""
@@ -138,14 +138,14 @@ class Ledger:
         """Adds a deletion to the open batch."""
         self._change(key, None, None, 0)
 
-    def take(self) -> Batch | None:
+    def take(self) -> LedgerBatch | None:
         """The open batch, for writing; None if it is empty or another is still being written."""
         if self._flying is not None or not self._open:
             return None
-        self._flying, self._open = self._open, Batch()
+        self._flying, self._open = self._open, LedgerBatch()
         return self._flying
 
-    def commit(self) -> Batch:
+    def commit(self) -> LedgerBatch:
         """The batch that `take` gave is on disk."""
         batch = self._flying
         assert batch is not None
@@ -167,7 +167,7 @@ class Ledger:
 
     def roll_back(self) -> None:
         """The batch that `take` gave could not be written: forgets it, and all that was added since."""
-        self._flying, self._open = None, Batch()
+        self._flying, self._open = None, LedgerBatch()
         for client in self._clients.values():
             client.coming = _Usage(client.saved.size_bytes, client.saved.records)
 

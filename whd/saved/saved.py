@@ -17,15 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from .. import sqlite_file
 from ..errors import SaveRefused, StateError, WhdError
-from ..settings.model import SavedSetting, Setting
-from ..settings.options import Options
+from ..model.options import Options
+from ..model.snapshot import SavedSetting, Setting
 from ..settings.overlay import SavedChange
-from ..settings.places import WEBHOOK_PREFIX
 from ..settings.saved import check_name
+from ..settings.tree import WEBHOOK_PREFIX
+from ..sqlite import file as sqlite_file
 from . import database
-from .ledger import FILE, SETTING, Batch, Ledger, SavedFile
+from .ledger import FILE, SETTING, Ledger, LedgerBatch, SavedFile
 from .reading import ExistsFound, FileFound, NamesFound, SavedReading
 from .thread import DatabaseThread
 from .values import appended, check_file_name, file_bytes, read_value, write_value
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 Done = Callable[[WhdError | None], None]
 
 
-class Overlay(Protocol):
+class SavedOverlay(Protocol):
     """Where saved settings go to be live: the Reloader."""
 
     def take_saved(self, changes: Iterable[SavedChange]) -> None:
@@ -91,7 +91,7 @@ class Saved(SavedReading):
     """
 
     def __init__(
-        self, path: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], overlay: Overlay
+        self, path: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], overlay: SavedOverlay
     ) -> None:
         super().__init__(path, loop)
         self.fault = ""
@@ -264,7 +264,7 @@ class Saved(SavedReading):
         if self._idle is not None and not self._flying and not self._idle.done():
             self._idle.set_result(None)
 
-    def _make_live(self, batch: Batch) -> None:
+    def _make_live(self, batch: LedgerBatch) -> None:
         changes: list[SavedChange] = [
             (client_name, name, record if isinstance(record, SavedSetting) else None)
             for (kind, client_name, name), record in batch.records()

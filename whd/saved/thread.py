@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import sqlite_file
 from ..errors import StateError
+from ..sqlite import file as sqlite_file
 from .database import WHAT
 
 _log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import json
 from typing import Any, Final
 
 from ..errors import BadPayload, SaveRefused
-from ..payload import decode_strict, depth_of
 from ..settings.document import MAX_DEPTH
+from ..wire.strict_json import decode_strict, depth_of
 
 # A value is parsed, and lives in the memory of the daemon; what is larger belongs in a saved file.
 MAX_VALUE_BYTES: Final = 1_048_576

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from .model import BrokenWebhook, Client, Fault, Flow, Setting, Webhook
-from .options import Options
+from ..model.options import Options
+from ..model.snapshot import BrokenWebhook, Client, Fault, Flow, Setting, Webhook
 from .parse import ISOLATIONS, Faults, UsersSource, WebhookSource, derive_webhook, limits_of
-from .places import WEBHOOK_PREFIX
 from .references import Suggestions, reference_faults
+from .tree import WEBHOOK_PREFIX
 
 _STEP: Final = 64
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import yaml
 
-from .model import Fault
+from ..model.snapshot import Fault
 
 MAX_DEPTH: Final = 100
 MAX_EXPANDED_BYTES: Final = 16_777_216

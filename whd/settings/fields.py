@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field
 from typing import Any, Final
 
+from ..model.snapshot import Fault
 from .document import BOOL, DATE, FLOAT, INT, KIND_WORDS, LIST, MAP, NULL, TEXT, Node
-from .model import Fault
 from .suggest import closest
 
 # Past these the kernel's and the loop's own integers end; nobody means such a value.
@@ -22,7 +22,7 @@ _LIKE_A_FIELD = re.compile(r"[a-z]{1,16}(_[a-z]{1,16}){0,3}")
 _EXPONENT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?[eE]\+?[0-9]{1,2}")
 
 
-class Report:
+class FieldFaults:
     """Collects the faults of one file."""
 
     __slots__ = ("failed", "faults", "path")
@@ -61,7 +61,7 @@ def _shortened(text: str) -> str:
 
 
 def known_fields(
-    node: Node, known: Iterable[str], report: Report, *, within: str = "", secret: bool = False
+    node: Node, known: Iterable[str], report: FieldFaults, *, within: str = "", secret: bool = False
 ) -> Mapping[str, tuple[int, Node]]:
     """The fields of a mapping that are known; each other one is a fault.
 
@@ -86,7 +86,7 @@ def known_fields(
 
 
 def read_mapping(
-    node: Node, line: int, field: str, report: Report, expected: str
+    node: Node, line: int, field: str, report: FieldFaults, expected: str
 ) -> Mapping[str, tuple[int, Node]] | None:
     """A mapping's fields; nothing at all reads as a mapping without any."""
     if node.kind == NULL:
@@ -98,7 +98,7 @@ def read_mapping(
     return items
 
 
-def read_text(node: Node, line: int, field: str, report: Report, *, secret: bool = False) -> str | None:
+def read_text(node: Node, line: int, field: str, report: FieldFaults, *, secret: bool = False) -> str | None:
     """A text that is not empty. `secret`: nothing of the value is repeated."""
     if node.kind == TEXT and node.value:
         return str(node.value)
@@ -118,7 +118,7 @@ def _quoted(text: str) -> str:
 
 
 def read_texts(
-    node: Node, line: int, field: str, report: Report, *, secret: bool = False, one_will_do: bool = False
+    node: Node, line: int, field: str, report: FieldFaults, *, secret: bool = False, one_will_do: bool = False
 ) -> tuple[str, ...] | None:
     """A list of texts, none empty. `one_will_do`: a single text stands for a list of it."""
     if node.kind != LIST:
@@ -133,7 +133,7 @@ def read_texts(
     return good if len(good) == len(texts) else None
 
 
-def read_bool(node: Node, line: int, field: str, report: Report) -> bool | None:
+def read_bool(node: Node, line: int, field: str, report: FieldFaults) -> bool | None:
     """True or false, not a text or number that looks like it."""
     if node.kind == BOOL:
         return bool(node.value)
@@ -142,7 +142,7 @@ def read_bool(node: Node, line: int, field: str, report: Report) -> bool | None:
     return None
 
 
-def read_choice(node: Node, line: int, field: str, report: Report, choices: tuple[str, ...]) -> str | None:
+def read_choice(node: Node, line: int, field: str, report: FieldFaults, choices: tuple[str, ...]) -> str | None:
     """One of the texts in `choices`, in exactly that case."""
     # `off` and such are booleans to YAML 1.1; no choice is named like one.
     if node.kind == TEXT and node.value in choices:
@@ -151,7 +151,9 @@ def read_choice(node: Node, line: int, field: str, report: Report, choices: tupl
     return None
 
 
-def read_choices(node: Node, line: int, field: str, report: Report, choices: tuple[str, ...]) -> tuple[str, ...] | None:
+def read_choices(
+    node: Node, line: int, field: str, report: FieldFaults, choices: tuple[str, ...]
+) -> tuple[str, ...] | None:
     """A list, which may be empty, of texts in `choices`; a fault for each other one, at its own line."""
     if read_texts(node, line, field, report) is None:
         return None
@@ -160,7 +162,7 @@ def read_choices(node: Node, line: int, field: str, report: Report, choices: tup
     return good if len(good) == len(names) else None
 
 
-def read_number(node: Node, line: int, field: str, report: Report, option: Field[Any]) -> float | None:
+def read_number(node: Node, line: int, field: str, report: FieldFaults, option: Field[Any]) -> float | None:
     """A number within the option's range; a whole one where the option is one. A bool is no number here."""
     whole = option.type == "int"
     if node.kind != INT and (whole or node.kind != FLOAT):

@@ -11,9 +11,9 @@ import stat
 from collections.abc import Callable
 from typing import Any, Final
 
-from .model import Fault
+from ..model.snapshot import Fault
 from .parse import Faults, WebhookSource, parse_flow, parse_options, parse_setting, parse_users, read_webhook
-from .places import FileKind, Place, displayed
+from .tree import FileKind, TreeEntry, displayed
 
 MAX_FILE_BYTES: Final = 4_194_304
 
@@ -41,7 +41,9 @@ class Reading:
 
     __slots__ = ("data", "faults", "is_torn", "mode", "place", "signature", "value")
 
-    def __init__(self, place: Place, data: bytes, signature: Signature, mode: int, *, is_torn: bool = False) -> None:
+    def __init__(
+        self, place: TreeEntry, data: bytes, signature: Signature, mode: int, *, is_torn: bool = False
+    ) -> None:
         self.place = place
         self.data = data
         self.signature = signature
@@ -62,7 +64,7 @@ class Reading:
             self.faults = (*self.faults, warning)
 
 
-_PARSERS: dict[FileKind, Callable[[bytes, str, Place], tuple[Any, Faults]]] = {
+_PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry], tuple[Any, Faults]]] = {
     FileKind.OPTIONS: lambda data, path, place: parse_options(data, path),
     FileKind.USERS: lambda data, path, place: parse_users(data, path),
     FileKind.SETTING: lambda data, path, place: parse_setting(data, path, place.name),
@@ -95,7 +97,7 @@ def examine(path: str) -> tuple[os.stat_result, bool]:
     return status, is_link
 
 
-def read(place: Place, status: os.stat_result) -> Reading:
+def read(place: TreeEntry, status: os.stat_result) -> Reading:
     """Reads the file that was examined. Raises Unreadable."""
     path = place.path
     if status.st_size > MAX_FILE_BYTES:

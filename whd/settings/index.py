@@ -15,13 +15,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ..errors import ConfigError
+from ..model.options import Options
+from ..model.snapshot import Client, Fault, Flow, SavedSetting, Snapshot
 from .clients import ClientTable
 from .files import Reading, Unreadable, examine, is_passing, read, signature_of
-from .model import Client, Fault, Flow, SavedSetting, Snapshot
-from .options import Options
 from .overlay import Overlay, SavedChange, in_order
 from .parse import Faults
-from .places import FileKind, Folder, FolderKind, Place, displayed, placed
+from .tree import FileKind, Folder, FolderKind, TreeEntry, displayed, tree_entry
 from .watch import Changes, NotWatching, Watch
 
 _STEP: Final = 64
@@ -36,7 +36,7 @@ class _Entry:
     known to compile; `late_fault`: it is known not to.
     """
 
-    place: Place
+    place: TreeEntry
     signature: tuple[int, ...] | None = None
     good: Any = None
     faults: Faults = ()
@@ -139,7 +139,7 @@ class Index:
         Yields None where nothing is to be parsed but a pause is possible: no step takes longer than some milliseconds.
         """
         watch = watch or NotWatching()
-        found: dict[str, Place] = {}
+        found: dict[str, TreeEntry] = {}
         if changes.everything:
             for kind, root in zip((FolderKind.CONFIG, FolderKind.FLOWS), self.roots, strict=True):
                 yield from self._list(Folder(kind, root), found, watch)
@@ -156,7 +156,7 @@ class Index:
             if self._is_gone(name):
                 del self._clients[name]
 
-    def _list(self, folder: Folder, found: dict[str, Place], watch: Watch) -> Iterator[None]:
+    def _list(self, folder: Folder, found: dict[str, TreeEntry], watch: Watch) -> Iterator[None]:
         """Lists a folder and those below into `found`, and drops what is no longer there."""
         watch.cover_folder(folder.path)
         listed = self._folders.setdefault(folder.path, _Listed(folder))
@@ -178,8 +178,8 @@ class Index:
         files: set[str] = set()
         folders: list[Folder] = []
         for count, entry in enumerate(members):
-            thing = placed(folder, entry.name, is_folder=_is_folder(entry))
-            if isinstance(thing, Place):
+            thing = tree_entry(folder, entry.name, is_folder=_is_folder(entry))
+            if isinstance(thing, TreeEntry):
                 found[thing.path] = thing
                 files.add(thing.path)
             elif thing is not None:
@@ -194,7 +194,7 @@ class Index:
         for below in folders:
             yield from self._list(below, found, watch)
 
-    def _revisit(self, path: str, found: dict[str, Place], watch: Watch) -> Iterator[None]:
+    def _revisit(self, path: str, found: dict[str, TreeEntry], watch: Watch) -> Iterator[None]:
         """Looks again at one path that was reported."""
         if path in self.roots:
             yield from self._list(self._folders[path].folder, found, watch)
@@ -203,11 +203,11 @@ class Index:
         listed = self._folders.get(parent)
         if listed is None:
             return
-        thing = placed(listed.folder, name, is_folder=_is_folder_at(path)) if os.path.lexists(path) else None
+        thing = tree_entry(listed.folder, name, is_folder=_is_folder_at(path)) if os.path.lexists(path) else None
         if not isinstance(thing, Folder) and path in listed.folders:
             listed.folders.discard(path)
             self._drop_folder(path, watch)
-        if not isinstance(thing, Place) and path in listed.files:
+        if not isinstance(thing, TreeEntry) and path in listed.files:
             listed.files.discard(path)
             self._drop(path, watch)
         if isinstance(thing, Folder):
@@ -217,7 +217,7 @@ class Index:
             listed.files.add(path)
             found[path] = thing
 
-    def _refresh(self, place: Place, watch: Watch, *, reread: bool) -> Iterator[Reading]:
+    def _refresh(self, place: TreeEntry, watch: Watch, *, reread: bool) -> Iterator[Reading]:
         """Reads one file if it changed and nobody writes it."""
         path = place.path
         entry = self._table.get(path)
@@ -289,7 +289,7 @@ class Index:
             return
         entry.good, entry.vetted, entry.late_fault = flow, False, None
 
-    def _break(self, place: Place, *faults: Fault, signature: tuple[int, ...] | None = None) -> None:
+    def _break(self, place: TreeEntry, *faults: Fault, signature: tuple[int, ...] | None = None) -> None:
         entry = self._table.get(place.path) or _Entry(place)
         entry.signature = signature
         entry.candidate = None
@@ -307,7 +307,7 @@ class Index:
             entry.told = entry.good
             self._tell_client(entry.place, entry.good)
 
-    def _tell_client(self, place: Place, good: Any) -> None:
+    def _tell_client(self, place: TreeEntry, good: Any) -> None:
         if not place.client_name:
             return
         table = self._client(place.client_name)

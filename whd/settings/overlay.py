@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ..errors import SaveRefused
-from .model import Client, Fault, SavedSetting, Setting, Snapshot
-from .options import Options
+from ..model.options import Options
+from ..model.snapshot import Client, Fault, SavedSetting, Setting, Snapshot
 from .parse import Faults
 from .saved import SavedLayer, check_webhook
 

@@ -17,9 +17,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 from ..auth.connections import rule_fault
+from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
+from ..model.snapshot import Fault, Flow, Setting, User, Webhook
 from .document import LIST, MAP, NULL, TEXT, Node, load, node_of
 from .fields import (
-    Report,
+    FieldFaults,
     known_fields,
     read_bool,
     read_choice,
@@ -30,8 +32,6 @@ from .fields import (
     read_texts,
     shown,
 )
-from .model import Fault, Flow, Setting, User, Webhook
-from .options import LIMIT_NAMES, Limits, Options, option_fields
 from .suggest import closest
 
 Faults = tuple[Fault, ...]
@@ -50,7 +50,7 @@ _PORT = re.compile(r"[0-9]{1,5}")
 def parse_options(data: bytes | str, path: str) -> tuple[Options | None, Faults]:
     """whd.yaml. What it leaves out has its default; an empty file is all defaults."""
     node, faults = load(data, path)
-    report = Report(path, faults)
+    report = FieldFaults(path, faults)
     given: dict[str, Any] = {}
     if node is not None and read_mapping(node, node.line, "", report, "a mapping of options") and node.kind == MAP:
         for name, (line, value) in known_fields(node, _OPTIONS, report).items():
@@ -59,7 +59,7 @@ def parse_options(data: bytes | str, path: str) -> tuple[Options | None, Faults]
     return (None if report.failed else Options(**given)), report.result()
 
 
-def _read_option(option: Field[Any], node: Node, line: int, report: Report) -> Any:
+def _read_option(option: Field[Any], node: Node, line: int, report: FieldFaults) -> Any:
     name = option.name
     if name == "listen":
         return _read_listen(node, line, report)
@@ -73,7 +73,7 @@ def _read_option(option: Field[Any], node: Node, line: int, report: Report) -> A
     return read_choices(node, line, name, report, choices)
 
 
-def _read_listen(node: Node, line: int, report: Report) -> tuple[str, ...] | None:
+def _read_listen(node: Node, line: int, report: FieldFaults) -> tuple[str, ...] | None:
     addresses = read_texts(node, line, "listen", report, one_will_do=True)
     if addresses == ():
         report.fault(line, "listen", "is an empty list", "at least one HOST:PORT or unix:/path")
@@ -107,7 +107,7 @@ class UsersSource:
 def parse_users(data: bytes | str, path: str) -> tuple[UsersSource | None, Faults]:
     """A client's users.yaml. A user without any field may do nothing; so may all of an empty file."""
     node, faults = load(data, path)
-    report = Report(path, faults)
+    report = FieldFaults(path, faults)
     users: dict[str, User] = {}
     lines: dict[str, int] = {}
     found = None if node is None else read_mapping(node, node.line, "", report, "a mapping of users")
@@ -122,7 +122,7 @@ def parse_users(data: bytes | str, path: str) -> tuple[UsersSource | None, Fault
     return (None if report.failed else UsersSource(users, lines, path)), report.result()
 
 
-def _read_user(name: str, node: Node, line: int, report: Report) -> User:
+def _read_user(name: str, node: Node, line: int, report: FieldFaults) -> User:
     given: dict[str, Any] = {}
     found = read_mapping(node, line, name, report, f"a mapping of {', '.join(_USER_FIELDS)}")
     if found:
@@ -141,12 +141,12 @@ def _read_user(name: str, node: Node, line: int, report: Report) -> User:
     return User(name, **given)
 
 
-def _read_globs(node: Node, line: int, label: str, report: Report) -> tuple[str, ...]:
+def _read_globs(node: Node, line: int, label: str, report: FieldFaults) -> tuple[str, ...]:
     # Nothing after the colon is an empty list: deny by default.
     return () if node.kind == NULL else read_texts(node, line, label, report) or ()
 
 
-def _read_access(node: Node, line: int, label: str, report: Report) -> dict[str, tuple[str, ...]]:
+def _read_access(node: Node, line: int, label: str, report: FieldFaults) -> dict[str, tuple[str, ...]]:
     access: dict[str, tuple[str, ...]] = {}
     if read_mapping(node, line, label, report, "a mapping of read and write, as in {read: [...], write: [...]}"):
         for name, (at, globs) in known_fields(node, ("read", "write"), report, within=label).items():
@@ -155,7 +155,7 @@ def _read_access(node: Node, line: int, label: str, report: Report) -> dict[str,
     return access
 
 
-def _read_connections(node: Node, line: int, label: str, report: Report) -> dict[str, tuple[str, ...]]:
+def _read_connections(node: Node, line: int, label: str, report: FieldFaults) -> dict[str, tuple[str, ...]]:
     found = read_mapping(node, line, label, report, 'a mapping, as in {REST: ["https://api.example.com/*"]}')
     connections = {}
     for name, (at, globs) in (found or {}).items():
@@ -172,7 +172,7 @@ def _read_connections(node: Node, line: int, label: str, report: Report) -> dict
 
 
 def _warn_of_unknown_stand_ins(
-    found: Mapping[str, tuple[int, Node]], users: Mapping[str, User], report: Report
+    found: Mapping[str, tuple[int, Node]], users: Mapping[str, User], report: FieldFaults
 ) -> None:
     for name, user in users.items():
         for other in user.act_as:
@@ -232,7 +232,7 @@ def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tu
 
 
 def _webhook_of(node: Node, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
-    report = Report(path)
+    report = FieldFaults(path)
     found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
     if found is None:
         return None, report.result()
@@ -271,7 +271,7 @@ def _webhook_of(node: Node, path: str, client_name: str, name: str) -> tuple[Web
     return source, report.result()
 
 
-def _read_key(node: Node, line: int, field: str, report: Report) -> tuple[bytes, ...] | None:
+def _read_key(node: Node, line: int, field: str, report: FieldFaults) -> tuple[bytes, ...] | None:
     if node.kind == NULL or (node.kind == TEXT and not node.value):
         # Most likely a variable that nobody filled in: it must not become a webhook without a key.
         report.fault(line, field, "is empty", "text that is not empty, or no such field for a webhook without a key")
@@ -283,7 +283,7 @@ def _read_key(node: Node, line: int, field: str, report: Report) -> tuple[bytes,
     return None if keys is None else tuple(key.encode() for key in keys)
 
 
-def _read_methods(node: Node, line: int, field: str, report: Report) -> tuple[str, ...] | None:
+def _read_methods(node: Node, line: int, field: str, report: FieldFaults) -> tuple[str, ...] | None:
     names = read_texts(node, line, field, report)
     if names == ():
         report.fault(line, field, "is an empty list", "GET, POST or both; enabled: false switches a webhook off")
@@ -301,7 +301,7 @@ def _methods(names: frozenset[str]) -> tuple[str, ...]:
     return METHODS if len(names) == len(METHODS) else tuple(names)
 
 
-_WEBHOOK_READERS: dict[str, Callable[[Node, int, str, Report], Any]] = {
+_WEBHOOK_READERS: dict[str, Callable[[Node, int, str, FieldFaults], Any]] = {
     "flow_name": read_text,
     "user_name": read_text,
     "key": _read_key,
@@ -315,7 +315,7 @@ def derive_webhook(source: WebhookSource, options: Options) -> tuple[Webhook, Fa
     limits, isolation, show_script = limits_of(options), options.isolation, options.show_script
     warnings: Faults = ()
     if source.tighter:
-        report = Report(source.path)
+        report = FieldFaults(source.path)
         changes: dict[str, Any] = {}
         for field, value, line in source.tighter:
             bound = getattr(options, field)

@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping
 from typing import Final
 
 from ..auth.permissions import Action, may
-from .model import Fault, Flow, User
+from ..model.snapshot import Fault, Flow, User
 from .parse import Faults, WebhookSource
 from .suggest import closest
 

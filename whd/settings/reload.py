@@ -11,10 +11,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+from ..model.snapshot import Fault, Flow, SavedSetting, Setting, Snapshot
 from . import inotify
 from .files import Reading
 from .index import Index
-from .model import Fault, Flow, SavedSetting, Setting, Snapshot
 from .overlay import SavedChange
 from .watch import Changes, Watcher
 from .watch_inotify import InotifyWatcher

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from ..auth.permissions import Action, PermissionDenied, may
 from ..errors import Forbidden, SaveRefused
-from .model import OPERATOR, BrokenWebhook, Client, Fault, SavedSetting, Setting, User, Webhook
-from .options import Options
+from ..model.options import Options
+from ..model.snapshot import OPERATOR, BrokenWebhook, Client, Fault, SavedSetting, Setting, User, Webhook
 from .parse import Faults, WebhookSource, derive_webhook, limits_of, read_saved_webhook
-from .places import NAME_PATTERN, WEBHOOK_PREFIX
 from .references import Suggestions, reference_faults
+from .tree import NAME_PATTERN, WEBHOOK_PREFIX
 
 # As for a file with the ending .yaml in a folder: what Linux takes as one name.
 MAX_NAME_BYTES: Final = 255

@@ -15,7 +15,7 @@ from typing import Final
 
 from . import inotify
 from .links import Entry, follow
-from .places import is_ignored
+from .tree import is_ignored
 from .watch import Changes, DirtyPaths, is_recent
 
 # For a folder whose files are read, and for one that only holds a link or a root.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from .places import is_ignored
+from .tree import is_ignored
 from .watch import QUIET_S, Changes, DirtyPaths, is_recent
 
 INTERVAL_S: Final = 0.2

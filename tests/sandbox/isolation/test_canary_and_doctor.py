@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from whd.model.options import SANDBOX_LAYERS
 from whd.sandbox.isolation import REQUIRABLE, doctor, kernel
-from whd.settings.options import SANDBOX_LAYERS
 
 from .walled import FAR_SIDE, PROJECT, Zygote, as_user
 

@@ -128,13 +128,13 @@ def test_arguments_decide(machine: str, name: str, arguments: tuple[int, ...], e
     assert answer(code, seccomp.AUDIT_ARCHS[machine], NUMBERS[machine][name], arguments) == expected
 
 
-def test_the_rehearsal_differs_only_in_the_last_resort(machine: str) -> None:
-    code = seccomp.program(machine, seccomp.ALLOWED, last_resort=seccomp.ERRNO | seccomp.REHEARSAL_ERRNO)
+def test_the_canary_differs_only_in_the_last_resort(machine: str) -> None:
+    code = seccomp.program(machine, seccomp.ALLOWED, last_resort=seccomp.ERRNO | seccomp.CANARY_ERRNO)
     real = seccomp.program(machine, seccomp.ALLOWED)
     arch = seccomp.AUDIT_ARCHS[machine]
     for number in range(600):
-        rehearsed, meant = answer(code, arch, number), answer(real, arch, number)
-        assert (rehearsed == seccomp.ERRNO | seccomp.REHEARSAL_ERRNO) if meant == KILL else rehearsed == meant
+        in_canary, meant = answer(code, arch, number), answer(real, arch, number)
+        assert (in_canary == seccomp.ERRNO | seccomp.CANARY_ERRNO) if meant == KILL else in_canary == meant
 
 
 def test_who_waits_may_do_one_thing_more(machine: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from whd.sandbox.isolation import LAYERS, REQUIRABLE, Report, summary
+from whd.sandbox.isolation import LAYERS, REQUIRABLE, LayerReport, summary
 
 from .walled import Held, Zygote, read_status
 
@@ -35,8 +35,8 @@ def kernel_uid(zygote: Zygote) -> int:
 @pytest.mark.parametrize("name", [name for name in REQUIRABLE if name not in ("cgroup", "seccomp")])
 def test_the_layer_reports_that_it_engaged(zygote: Zygote, name: str) -> None:
     answer = zygote.run("value = reports", seccomp=True)
-    report = summary([Report(*fields) for fields in (*zygote.reports, *answer["value"])], [name])[0]
-    assert report == Report(name, True, "")
+    report = summary([LayerReport(*fields) for fields in (*zygote.reports, *answer["value"])], [name])[0]
+    assert report == LayerReport(name, True, "")
 
 
 def test_the_filter_reports_that_it_engaged(zygote: Zygote) -> None:

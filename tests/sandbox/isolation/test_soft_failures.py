@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from whd.sandbox.isolation import REQUIRABLE, Report, cpu_backstop_s, missing, summary
+from whd.sandbox.isolation import REQUIRABLE, LayerReport, cpu_backstop_s, missing, summary
 
 from .walled import FAR_SIDE, PROJECT, Zygote
 
@@ -20,8 +20,8 @@ GO_WITH = {"namespaces": {"empty_root"}, "no_new_privs": {"landlock", "seccomp"}
 USER_LIMIT = "/proc/sys/user/max_user_namespaces"
 
 
-def engaged(zygote: Zygote, reports: list[object]) -> dict[str, Report]:
-    both = [Report(*fields) for fields in (*zygote.reports, *reports)]
+def engaged(zygote: Zygote, reports: list[object]) -> dict[str, LayerReport]:
+    both = [LayerReport(*fields) for fields in (*zygote.reports, *reports)]
     return {report.name: report for report in summary(both, REQUIRABLE)}
 
 
@@ -33,7 +33,7 @@ def test_one_layer_less_leaves_the_others(start, uid: int | None, name: str) -> 
     answer = zygote.run("value = reports", config=config)
     assert answer["exit"] == 0
     reports = engaged(zygote, answer["value"])
-    assert reports[name] == Report(name, False, "left out by the configuration")
+    assert reports[name] == LayerReport(name, False, "left out by the configuration")
     expected = {name, "cgroup"} | GO_WITH.get(name, set())
     if name == "namespaces" and zygote.uid != 0:
         # Only inside a namespace of its own may an ordinary user empty the bounding set.
@@ -166,14 +166,14 @@ print(reason)
 
 def test_what_is_required_and_missing_is_named() -> None:
     reports = [
-        Report("no_new_privs", True),
-        Report("rlimits", True),
-        Report("rlimits", False, "why"),
-        Report("rlimits", True),
+        LayerReport("no_new_privs", True),
+        LayerReport("rlimits", True),
+        LayerReport("rlimits", False, "why"),
+        LayerReport("rlimits", True),
     ]
     assert missing(["no_new_privs", "rlimits", "seccomp"], reports) == [
-        Report("rlimits", False, "why"),
-        Report("seccomp", False, "was not tried"),
+        LayerReport("rlimits", False, "why"),
+        LayerReport("seccomp", False, "was not tried"),
     ]
 
 

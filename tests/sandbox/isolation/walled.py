@@ -114,8 +114,8 @@ def why_unreadable(uid: int) -> str:
     """Why the user cannot run the project's far side with this interpreter; "" if it can."""
     code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); import whd.sandbox.isolation; open({str(FAR_SIDE)!r})"
     command = as_user(uid, [sys.executable, "-I", "-B", "-c", code])
-    trial = subprocess.run(command, capture_output=True, text=True, cwd="/", env={})
-    return trial.stderr.strip().rpartition("\n")[2] if trial.returncode else ""
+    probe = subprocess.run(command, capture_output=True, text=True, cwd="/", env={})
+    return probe.stderr.strip().rpartition("\n")[2] if probe.returncode else ""
 
 
 def outer_pid(pidfd: int) -> int:

@@ -14,7 +14,7 @@ from ..errors import DependencyFailedError, InvalidInputError
 from ..inputs import as_output
 from ..run import READABLE, SUCCESS, Run
 from . import arguments
-from .fixed import Fixed, seal
+from .sealed import Sealed, seal
 
 FIELDS = (*READABLE, "ended_at")
 FLOW_CALL = "child.start"
@@ -24,7 +24,7 @@ FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 
 
-class Execution(Fixed):
+class Execution(Sealed):
     """The root of this, children and looked up executions."""
 
     __slots__ = ()

@@ -8,10 +8,10 @@ from typing import Any, Self, TypeVar
 from ..errors import InvalidInputError
 from ..run import Run
 from . import arguments
-from .fixed import Fixed, seal
+from .sealed import Sealed, seal
 
 
-class Record(Fixed):
+class Record(Sealed):
     """A named record. `_area`: the first word of its calls. `_fields`: what get knows."""
 
     __slots__ = ("_name", "_run")

@@ -8,11 +8,11 @@ from ..errors import MissingInputError
 from ..run import Run
 from . import arguments
 from .executions import Child, look_up
-from .fixed import MISSING, Fixed, seal
 from .records import Client, File, Flow, Kind, Setting, User, make_record, saved_at_once
+from .sealed import MISSING, Sealed, seal
 
 
-class ReturnWhen(Fixed):
+class ReturnWhen(Sealed):
     """When a wait is over."""
 
     __slots__ = ()
@@ -21,7 +21,7 @@ class ReturnWhen(Fixed):
     FIRST_ENDED = "FIRST_ENDED"
 
 
-class System(Fixed):
+class System(Sealed):
     """What surrounds the execution."""
 
     __slots__ = ("_run",)

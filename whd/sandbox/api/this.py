@@ -9,7 +9,7 @@ from ..errors import CloudomationException, InvalidInputError, MissingInputError
 from ..run import ERROR, SUCCESS, Run
 from . import arguments
 from .executions import FLOW_CALL, Child, Execution, executions_of, make_child, wait_for
-from .fixed import MISSING, seal
+from .sealed import MISSING, seal
 
 TASK_TYPES = ("REST",)
 _NO_SCRIPT = "save the script as a flow of its own and call this.flow(name)"

@@ -27,7 +27,7 @@ from . import (
     rlimits,
     seccomp,
 )
-from .report import Report, summary
+from .report import LayerReport, summary
 from .wall import Layer, Wall
 
 LAYERS: tuple[tuple[str, str, Layer], ...] = (
@@ -67,7 +67,7 @@ REQUIRABLE: tuple[str, ...] = tuple(dict.fromkeys(name for _, name, _ in LAYERS)
 _zygote_pid: int | None = None
 
 
-def wall_zygote(config: Mapping[str, Any]) -> list[Report]:
+def wall_zygote(config: Mapping[str, Any]) -> list[LayerReport]:
     """The zygote's part, once, in a fresh process with one thread, after all imports and before the first worker.
 
     Descriptor 3 is the control socket and stays; 0 and 1 become /dev/null, 2 stays the log, all else is closed. On
@@ -81,7 +81,7 @@ def wall_zygote(config: Mapping[str, Any]) -> list[Report]:
     return reports
 
 
-def wall_worker_start(config: Mapping[str, Any]) -> list[Report]:
+def wall_worker_start(config: Mapping[str, Any]) -> list[LayerReport]:
     """A worker's part straight after its fork from the zygote's main thread. Never raises.
 
     config["socket_fd"] becomes descriptor 3, all others are closed, 0 to 2 too. The caller detaches every socket object
@@ -91,7 +91,7 @@ def wall_worker_start(config: Mapping[str, Any]) -> list[Report]:
     return _apply("worker", Wall(config, parent_pid=os.getppid() if _zygote_pid is None else _zygote_pid))
 
 
-def wall_worker_bind(memory_bytes: int, cpu_s: float, config: Mapping[str, Any]) -> list[Report]:
+def wall_worker_bind(memory_bytes: int, cpu_s: float, config: Mapping[str, Any]) -> list[LayerReport]:
     """The last of the wall: memory beyond what is mapped now, the CPU backstop, the filter. Never raises.
 
     Build the socket object of descriptor 3 before: behind the filter it could not be made any more.
@@ -99,26 +99,26 @@ def wall_worker_bind(memory_bytes: int, cpu_s: float, config: Mapping[str, Any])
     return _apply("bind", Wall(config, parent_pid=0, memory_bytes=memory_bytes, cpu_s=cpu_s))
 
 
-def bind_for_rehearsal(memory_bytes: int, cpu_s: float, config: Mapping[str, Any]) -> list[Report]:
+def bind_for_canary(memory_bytes: int, cpu_s: float, config: Mapping[str, Any]) -> list[LayerReport]:
     """As `wall_worker_bind`, but what would end the process answers `seccomp.REHEARSAL_ERRNO`: for the canary alone."""
-    return _apply("bind", Wall(config, parent_pid=0, memory_bytes=memory_bytes, cpu_s=cpu_s, is_rehearsal=True))
+    return _apply("bind", Wall(config, parent_pid=0, memory_bytes=memory_bytes, cpu_s=cpu_s, is_canary=True))
 
 
-def missing(required: Iterable[str], reports: Iterable[Report]) -> list[Report]:
+def missing(required: Iterable[str], reports: Iterable[LayerReport]) -> list[LayerReport]:
     """Those of the layers in `required` that did not engage, each with its reason."""
     return [report for report in summary(reports, required) if not report.engaged]
 
 
-def _apply(stage: str, wall: Wall) -> list[Report]:
+def _apply(stage: str, wall: Wall) -> list[LayerReport]:
     return [_engage(name, layer, wall) for at, name, layer in LAYERS if at == stage]
 
 
-def _engage(name: str, layer: Layer, wall: Wall) -> Report:
+def _engage(name: str, layer: Layer, wall: Wall) -> LayerReport:
     if wall.skips(name):
-        return Report(name, False, "left out by the configuration")
+        return LayerReport(name, False, "left out by the configuration")
     try:
         reason = layer(wall)
     except Exception as error:
         # Whatever goes wrong in a layer, the process is to go on to the next one: half a wall, reported, beats none.
         reason = f"{type(error).__name__}: {error}"
-    return Report(name, not reason, reason)
+    return LayerReport(name, not reason, reason)

@@ -91,7 +91,7 @@ REFUSED: frozenset[str] = frozenset(
 WAITING = ALLOWED | {"wait4": ()}
 
 # Stands in for death while the canary tries every call in one process; an errno that no call of ours returns.
-REHEARSAL_ERRNO = errno.ENOTRECOVERABLE
+CANARY_ERRNO = errno.ENOTRECOVERABLE
 
 
 def program(machine: str, allowed: dict[str, tuple[Check, ...]], *, last_resort: int = KILL_PROCESS) -> bytes:
@@ -123,7 +123,7 @@ class Filter:
 def _filter(kind: str) -> Filter:
     if kind == "waiting":
         return Filter(program(kernel.MACHINE, WAITING))
-    last_resort = ERRNO | REHEARSAL_ERRNO if kind == "rehearsal" else KILL_PROCESS
+    last_resort = ERRNO | CANARY_ERRNO if kind == "canary" else KILL_PROCESS
     return Filter(program(kernel.MACHINE, ALLOWED, last_resort=last_resort))
 
 
@@ -131,14 +131,14 @@ def prepare(wall: Wall) -> str:
     """Builds the filters in the zygote, so that workers inherit them."""
     if kernel.MACHINE not in NUMBERS:
         return f"there is no table of system calls for {kernel.MACHINE}; x86_64 and aarch64 have one"
-    for kind in ("worker", "waiting", "rehearsal"):
+    for kind in ("worker", "waiting", "canary"):
         _filter(kind)
     return ""
 
 
 def install(wall: Wall) -> str:
     """The worker's filter. Needs no_new_privs. Raises OSError."""
-    return _install("rehearsal" if wall.is_rehearsal else "worker")
+    return _install("canary" if wall.is_canary else "worker")
 
 
 def install_waiting(wall: Wall) -> str:

@@ -26,7 +26,7 @@ class Wall:
     has_pid_namespace: bool = False
     memory_bytes: int = 0
     cpu_s: float = 0.0
-    is_rehearsal: bool = False
+    is_canary: bool = False
 
     def skips(self, name: str) -> bool:
         """Whether the configuration leaves the layer out."""

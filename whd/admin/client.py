@@ -1,0 +1,60 @@
+"""The control socket state/control.sock: how commands speak to the running daemon.
+
+One request a connection: a line of JSON {"command", "arguments"}, answered by a line {"result"} or {"error"}. Whoever
+may open the socket may do everything; state/ is 0700 and the socket 0600, as unix(7) has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import StateError, WhdError
+
+SOCKET_NAME = "control.sock"
+# Rows of one answer of `executions.list`.
+MAX_LIST = 10_000
+
+
+def ask(state: Path, command: str, arguments: dict[str, Any]) -> Any:
+    """Asks the running daemon. Raises StateError when there is none, WhdError with what it said."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with connection:
+        try:
+            with short_path(state / SOCKET_NAME) as name:
+                connection.connect(name)
+        except OSError as error:
+            is_denied = isinstance(error, PermissionError)
+            way_out = (
+                "ask as the daemon's own user" if is_denied else "`whd serve` starts one, --state names its folder"
+            )
+            raise StateError(f"no daemon answers on {state / SOCKET_NAME}: {error.strerror}; {way_out}") from None
+        connection.sendall(json.dumps({"command": command, "arguments": arguments}).encode("ascii") + b"\n")
+        parts = []
+        while part := connection.recv(1_048_576):
+            parts.append(part)
+    if not parts:
+        raise StateError("the daemon ended before it answered")
+    answer = json.loads(b"".join(parts))
+    if "error" in answer:
+        raise WhdError(answer["error"])
+    return answer["result"]
+
+
+@contextlib.contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A name for the socket that fits sun_path, which holds 107 bytes (unix(7)), however deep state/ lies."""
+    name = str(path)
+    if len(os.fsencode(name)) < 108:
+        yield name
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

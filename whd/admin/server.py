@@ -1,0 +1,73 @@
+"""The daemon's end of the control socket (control.py has what travels over it)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import WhdError
+from .client import SOCKET_NAME, short_path
+
+log = logging.getLogger("whd.control")
+
+MAX_LINE_BYTES = 256 * 1024 * 1024
+
+Dispatch = Callable[[str, dict[str, Any]], Awaitable[Any]]
+
+
+class ControlServer:
+    """Serves the socket; `dispatch(command, arguments)` does the work and raises WhdError for the asker."""
+
+    def __init__(self, state: Path, dispatch: Dispatch) -> None:
+        self._path = state / SOCKET_NAME
+        self._dispatch = dispatch
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Starts to listen. A socket left by a daemon that died is replaced: state/ is locked by us."""
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with short_path(self._path) as name:
+            old_mask = os.umask(0o177)
+            try:
+                listener.bind(name)
+            finally:
+                os.umask(old_mask)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE_BYTES)
+
+    async def close(self) -> None:
+        """Stops and removes the socket."""
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = await reader.readline()
+            if line:
+                answer = await self._answer(line)
+                writer.write(json.dumps(answer).encode("ascii") + b"\n")
+                await writer.drain()
+        except (OSError, ValueError) as error:
+            log.info("a command went away: %s", error)
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            return {"result": await self._dispatch(request["command"], request.get("arguments", {}))}
+        except WhdError as error:
+            return {"error": error.log_detail}
+        except (ValueError, KeyError, TypeError) as error:
+            log.exception("a command failed")
+            return {"error": f"the daemon could not do this: {error!r}"}

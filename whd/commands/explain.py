@@ -1,0 +1,174 @@
+"""What each webhook's user may do, in words, and where its flow plainly asks for more. For `whd check`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..auth.connections import check_url
+from ..auth.permissions import Action, PermissionDenied, may
+from ..auth.urls import BadUrl
+from ..model.snapshot import Client, Fault, Flow, User, Webhook
+from ..settings.suggest import closest
+from ..wire.frames import DeclaredUse
+
+MAX_NAMED_WEBHOOKS = 5
+
+AsksOf = Callable[[Flow], Iterable[DeclaredUse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One webhook: `may` has a member for each kind of right that its user has, in users.yaml's words and order."""
+
+    client: str
+    webhook: str
+    flow_name: str
+    user_name: str
+    key_required: bool
+    may: Mapping[str, tuple[str, ...]]
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "client": self.client,
+            "webhook": self.webhook,
+            "flow_name": self.flow_name,
+            "user_name": self.user_name,
+            "key_required": self.key_required,
+            "may": {right: list(globs) for right, globs in self.may.items()},
+        }
+
+
+def explanations(clients: Mapping[str, Client]) -> list[Explanation]:
+    """Of every webhook that has a good version."""
+    found = []
+    for _, client in sorted(clients.items()):
+        for _, webhook in sorted(client.webhooks.items()):
+            if isinstance(webhook, Webhook):
+                user = client.users.get(webhook.user_name)
+                rights = {} if user is None else rights_of(user)
+                found.append(
+                    Explanation(
+                        client.name, webhook.name, webhook.flow_name, webhook.user_name, bool(webhook.keys), rights
+                    )
+                )
+    return found
+
+
+def rights_of(user: User) -> dict[str, tuple[str, ...]]:
+    """What a user may do, by kind; kinds of which it may do nothing are left out."""
+    rights = {
+        "run flows": user.flows,
+        "read settings": user.settings_read,
+        "write settings": user.settings_write,
+        "read files": user.files_read,
+        "write files": user.files_write,
+        **{f"call {connector}": urls for connector, urls in (user.connections or {}).items()},
+        "act as": user.act_as,
+    }
+    return {right: globs for right, globs in rights.items() if globs}
+
+
+def in_short(all_of_them: list[Explanation]) -> list[str]:
+    """A line for each user that webhooks run as."""
+    by_user: dict[tuple[str, str], list[Explanation]] = {}
+    for one in all_of_them:
+        by_user.setdefault((one.client, one.user_name), []).append(one)
+    lines = []
+    for (client, user_name), group in by_user.items():
+        named = ", ".join(one.webhook for one in group[:MAX_NAMED_WEBHOOKS])
+        more = f" and {len(group) - MAX_NAMED_WEBHOOKS} more" if len(group) > MAX_NAMED_WEBHOOKS else ""
+        rights = "; ".join(f"{right} {', '.join(globs)}" for right, globs in group[0].may.items())
+        lines.append(f"{client}: user {user_name} of {named}{more} may {rights or 'do nothing'}")
+    return lines
+
+
+def in_full(one: Explanation) -> list[str]:
+    """A webhook's own paragraph."""
+    key = "with a key" if one.key_required else "without a key"
+    head = f"{one.client}/{one.webhook} ({key}) runs the flow {one.flow_name} as user {one.user_name}, who may"
+    rights = [f"    {right}: {', '.join(globs)}" for right, globs in one.may.items()]
+    return [head, *(rights or ["    do nothing"])]
+
+
+# ---- where a flow asks for more --------------------------------------------------------------------------------------
+
+
+def undeclared_rights(client: Client, asks_of: AsksOf) -> list[Fault]:
+    """Warnings, one for each place where the flow of a webhook, or a flow that it plainly calls, asks for more than the
+    webhook's user may do.
+    """
+    places: dict[tuple[Flow, DeclaredUse], dict[str, list[str]]] = {}
+    for _, webhook in sorted(client.webhooks.items()):
+        user = client.users.get(webhook.user_name) if isinstance(webhook, Webhook) else None
+        if user is None or not isinstance(webhook, Webhook):
+            continue
+        for flow in _reached(client, user, webhook.flow_name, asks_of):
+            for ask in asks_of(flow):
+                what = _too_much(client, user, ask)
+                if what:
+                    places.setdefault((flow, ask), {}).setdefault(what, []).append(webhook.name)
+    faults = []
+    for (flow, ask), whats in places.items():
+        for what, webhooks in whats.items():
+            more = f" and {len(webhooks) - MAX_NAMED_WEBHOOKS} more" if len(webhooks) > MAX_NAMED_WEBHOOKS else ""
+            names = ", ".join(webhooks[:MAX_NAMED_WEBHOOKS])
+            faults.append(Fault(flow.path, ask.line, "", f"{what} (called by webhook {names}{more})", is_warning=True))
+    return faults
+
+
+def _reached(client: Client, user: User, flow_name: str, asks_of: AsksOf) -> list[Flow]:
+    """The flow and all that it plainly calls, as far as the user may run them."""
+    reached: dict[str, Flow] = {}
+    waiting = [flow_name]
+    while waiting:
+        name = waiting.pop()
+        flow = client.flows.get(name)
+        if name not in reached and flow is not None and may(user, Action.RUN_FLOW, name):
+            reached[name] = flow
+            waiting += [ask.name for ask in asks_of(flow) if ask.action == "run_flow"]
+    return list(reached.values())
+
+
+_ACTIONS = {action.value: action for action in Action} | {"see_flow": Action.RUN_FLOW}
+# Nothing more is known than that there is a record: one of the two rights is enough.
+_EITHER = {
+    "setting": (Action.READ_SETTING, Action.WRITE_SETTING),
+    "file": (Action.READ_FILE, Action.WRITE_FILE),
+}
+
+
+def _too_much(client: Client, user: User, ask: DeclaredUse) -> str:
+    """Why a user may not do what a flow asks for, or why it cannot be done; "" if it may and can."""
+    if ask.action == "task":
+        return f"there are no tasks of type {ask.name!r}, only REST"
+    if ask.action == "connect":
+        return _unreachable(user, ask.name)
+    if ask.action in _EITHER:
+        either = _EITHER[ask.action]
+        return "" if any(may(user, action, ask.name) for action in either) else _denied(user, either[0], ask.name)
+    action = _ACTIONS.get(ask.action)
+    if action is None:
+        return ""
+    if not may(user, action, ask.name):
+        return _denied(user, action, ask.name)
+    if ask.action == "run_flow" and ask.name not in client.flows:
+        near = closest(ask.name, client.flows)
+        return f"there is no flow {ask.name!r}" + (f" - did you mean {near}?" if near else "")
+    return ""
+
+
+def _denied(user: User, action: Action, record: str) -> str:
+    return f"{PermissionDenied(user.name, action, record)}; users.yaml does not allow it"
+
+
+def _unreachable(user: User, url: str) -> str:
+    try:
+        check_url(user, "REST", url)
+    except PermissionDenied as error:
+        return f"{error}; users.yaml does not allow it"
+    except BadUrl as error:
+        return f"the URL cannot be called: {error}"
+    return ""

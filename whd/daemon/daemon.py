@@ -1,0 +1,222 @@
+"""`whd serve`: what serves, with the control socket and the service manager beside it, from start to drain.
+
+What serves is an HttpEngine in this process or, with more than one of `processes`, a Hub with its fronts (fronts/).
+Signal handlers only set events; one coroutine, `run`, goes through the lifecycle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import uvloop
+
+from .. import __version__
+from .. import log as log_module
+from ..admin.operations import Admin
+from ..admin.server import ControlServer
+from ..engine.engine import Engine
+from ..engine.http_engine import EnginePhase, HttpEngine, raise_descriptor_limit
+from ..engine.state import Paths
+from ..fronts.hub import Hub
+from ..fronts.partition import front_count
+from ..model.options import Options
+from ..model.snapshot import Snapshot
+from ..pool.cores import core_count
+from ..settings.parse import parse_options
+from ..settings.reload import Reloader
+from .systemd import Notifier, take_listen_sockets
+
+log = logging.getLogger("whd.daemon")
+
+STATUS_INTERVAL_S = 10.0
+
+Addresses = Callable[[], Sequence[str | socket.socket]]
+
+
+class Serving(Protocol):
+    """What serves: Alone or Hub."""
+
+    reloader: Reloader
+    phase: EnginePhase
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens."""
+
+    async def start(self, addresses: Addresses) -> None:
+        """See HttpEngine. Raises ConfigError or StateError."""
+
+    def move(self, phase: EnginePhase) -> None:
+        """See HttpEngine."""
+
+    async def reload(self) -> None:
+        """Reads every file again."""
+
+    async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
+        """An operation of the control socket. Raises WhdError."""
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """Executions that were started, run, wait, and have not ended."""
+
+    async def drain(self, stop_now: asyncio.Event) -> None:
+        """See HttpEngine."""
+
+    async def close(self) -> None:
+        """See HttpEngine."""
+
+
+class SingleProcess(HttpEngine):
+    """Serves in this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.reloader = engine.reloader
+        self._admin = Admin(engine, addresses=lambda: self.addresses)
+        self.dispatch = self._admin.dispatch
+
+    @property
+    def addresses(self) -> list[str]:
+        """As Body."""
+        return list(self.server.addresses)
+
+    async def reload(self) -> None:
+        """As Body."""
+        await self.reloader.reload(force=True)
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """As Body."""
+        runner, scheduler = self.engine.runner, self.engine.pool.scheduler
+        return runner.started_total, scheduler.running, scheduler.waiting, len(runner.all_active())
+
+
+def serve(paths: Paths, listen: tuple[str, ...] | None) -> int:
+    """Serves until a signal; `listen` stands before the option of that name. Raises ConfigError or StateError."""
+    notifier = Notifier.from_environ()
+    logs = log_module.configure()
+    try:
+        return uvloop.run(Daemon(paths, listen, notifier, logs).run())
+    finally:
+        notifier.close()
+        logs.close()
+
+
+class Daemon:
+    """One run of the daemon."""
+
+    def __init__(self, paths: Paths, listen: tuple[str, ...] | None, notifier: Notifier, logs: log_module.Log) -> None:
+        self._paths = paths
+        self._listen = listen
+        self._notifier = notifier
+        self._logs = logs
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """From start to end; the command's exit status. Raises ConfigError or StateError."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        raise_descriptor_limit()
+        fronts = front_count(_options(self._paths.config), core_count())
+        if fronts > 1:
+            self._serving: Serving = Hub(loop, self._paths, fronts)
+        else:
+            self._serving = SingleProcess(Engine(loop, self._paths, serves=True))
+        try:
+            await self._start()
+            await self._stop.wait()
+            await self._drain()
+        finally:
+            await self._serving.close()
+        log.info("stopped")
+        return 0
+
+    async def _start(self) -> None:
+        serving = self._serving
+        given: list[str | socket.socket] = [entry.socket for entry in take_listen_sockets()]
+
+        def addresses() -> list[str | socket.socket]:
+            self._configure_log(serving.reloader.snapshot)
+            return given or list(self._listen or serving.reloader.snapshot.options.listen)
+
+        await serving.start(addresses)
+        serving.reloader.on_swap.append(self._on_swap)
+        self._control = ControlServer(self._paths.state, serving.dispatch)
+        await self._control.start()
+        serving.move(EnginePhase.SERVING)
+        log.info("whd %s listens on %s", __version__, ", ".join(serving.addresses))
+        self._notifier.ready(self._status_text())
+        self._tell_status()
+        self._feed_watchdog()
+
+    # ---- signals and the service manager -----------------------------------------------------------------------------
+
+    def _on_stop(self) -> None:
+        if self._stop.is_set():
+            self._stop_now.set()
+        self._stop.set()
+
+    def _on_hangup(self) -> None:
+        if self._serving.phase is EnginePhase.SERVING:
+            task = asyncio.get_running_loop().create_task(self._reload())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        await self._serving.reload()
+        self._notifier.ready(self._status_text())
+
+    def _on_swap(self, old: Snapshot, new: Snapshot) -> None:
+        self._configure_log(new)
+
+    def _configure_log(self, snapshot: Snapshot) -> None:
+        self._logs.reconfigure(level=snapshot.options.log_level, format=snapshot.options.log_format)
+
+    def _feed_watchdog(self) -> None:
+        if self._notifier.watchdog_s and self._serving.phase is not EnginePhase.STOPPED:
+            self._notifier.watchdog()
+            asyncio.get_running_loop().call_later(self._notifier.watchdog_s / 2, self._feed_watchdog)
+
+    def _tell_status(self) -> None:
+        if self._serving.phase is EnginePhase.SERVING:
+            self._notifier.status(self._status_text())
+            asyncio.get_running_loop().call_later(STATUS_INTERVAL_S, self._tell_status)
+
+    def _status_text(self) -> str:
+        started, running, waiting, _active = self._serving.counts()
+        return (
+            f"serving on {', '.join(self._serving.addresses)}; {started} executions started, "
+            f"{running} running, {waiting} waiting"
+        )
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        drain_s = self._serving.reloader.snapshot.options.drain_s
+        log.info("stopping; up to %g s for what is in flight", drain_s)
+        self._notifier.stopping("draining")
+        self._notifier.extend_timeout(drain_s + 12)
+        await self._serving.drain(self._stop_now)
+        await self._control.close()
+        _started, _running, _waiting, left = self._serving.counts()
+        if left:
+            log.info("%d executions have not ended and run again at the next start", left)
+
+
+def _options(config: Path) -> Options:
+    """whd.yaml as it stands, for what must be known before all else; its faults are told by who reads it again."""
+    path = config / "whd.yaml"
+    try:
+        options, _faults = parse_options(path.read_bytes(), str(path))
+    except OSError:
+        options = None
+    return options or Options()

@@ -1,0 +1,116 @@
+"""An Engine with HTTP in front of it: what serves calls, alone in the daemon or as one front among several."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import gc
+import logging
+import resource
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..handlers.app import App
+from ..handlers.context import HandlerContext
+from ..http.server import Server
+from .engine import Engine
+
+log = logging.getLogger("whd.daemon")
+
+# After the last answer was handed to a connection, how long its client may take to read it.
+LAST_ANSWERS_S = 2.0
+
+
+class EnginePhase(enum.Enum):
+    """The life of a daemon, and of each front. PHASES says what may follow what."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+ENGINE_PHASES: dict[EnginePhase, frozenset[EnginePhase]] = {
+    EnginePhase.STARTING: frozenset({EnginePhase.SERVING, EnginePhase.STOPPED}),
+    EnginePhase.SERVING: frozenset({EnginePhase.DRAINING, EnginePhase.STOPPED}),
+    EnginePhase.DRAINING: frozenset({EnginePhase.STOPPED}),
+    EnginePhase.STOPPED: frozenset(),
+}
+
+
+class HttpEngine:
+    """`start`, then `drain`, then `close`, which may also come alone. `when_lost`: called when a connection ended."""
+
+    def __init__(self, engine: Engine, *, when_lost: Callable[[], None] | None = None) -> None:
+        self.engine = engine
+        self.phase = EnginePhase.STARTING
+        self._when_lost = when_lost
+
+    def move(self, phase: EnginePhase) -> None:
+        """Changes the phase along PHASES; anything else is a defect."""
+        if phase not in ENGINE_PHASES[self.phase]:
+            raise AssertionError(f"{self.phase.name} to {phase.name}")
+        self.phase = phase
+
+    async def start(self, addresses: Callable[[], Sequence[str | socket.socket]]) -> None:
+        """Starts the service, then listens on `addresses`, asked once the options are read; whoever calls moves on.
+
+        Raises ConfigError or StateError; then `close` is still to be called.
+        """
+        engine = self.engine
+        await engine.start()
+        context = HandlerContext(engine.loop, engine.reloader, engine.runner, engine.pool, self._readiness)
+        self.server = Server(App(context), lambda: engine.options, engine.budget, when_lost=self._when_lost)
+        await self.server.start(addresses())
+        # What the start made lives as long as the daemon: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        # What a call makes is mostly gone when it has its answer and its record is written; the default of 700 objects
+        # has the collector look at much that will be.
+        gc.set_threshold(10_000, 20, 20)
+
+    def _readiness(self) -> tuple[int, dict[str, Any]]:
+        if self.phase is not EnginePhase.SERVING:
+            return 503, {"status": self.phase.value}
+        faults = sum(not fault.is_warning for fault in self.engine.snapshot.faults)
+        faults += bool(self.engine.store.fault)
+        return (200, {"status": "degraded", "faults": faults}) if faults else (200, {"status": "ready"})
+
+    async def drain(self, stop_now: asyncio.Event) -> None:
+        """CONTRACT 4: stop accepting, answer what is in flight up to drain_s, hand out 202s for the rest.
+
+        `stop_now`: as if drain_s were over.
+        """
+        engine = self.engine
+        self.move(EnginePhase.DRAINING)
+        engine.runner.begin_drain()
+        loop = engine.loop
+        drained = loop.create_task(self.server.drain())
+        idle = loop.create_task(engine.runner.wait_idle())
+        urgent = loop.create_task(stop_now.wait())
+        everything = loop.create_task(_all(drained, idle))
+        await asyncio.wait([everything, urgent], timeout=engine.options.drain_s, return_when=asyncio.FIRST_COMPLETED)
+        engine.runner.release_waiters()
+        # The last answers are on their way; their readers get a moment.
+        await asyncio.wait([drained], timeout=LAST_ANSWERS_S)
+        urgent.cancel()
+        everything.cancel()
+        await asyncio.gather(everything, urgent, return_exceptions=True)
+        await self.server.close()
+
+    async def close(self) -> None:
+        """Takes everything down."""
+        await self.engine.close()
+        self.move(EnginePhase.STOPPED)
+
+
+async def _all(*tasks: asyncio.Task[None]) -> None:
+    await asyncio.gather(*tasks)
+
+
+def raise_descriptor_limit() -> None:
+    """Each connection and each worker takes descriptors; the soft limit is often 1024 for select(2)'s sake alone."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

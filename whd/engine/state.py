@@ -1,0 +1,57 @@
+"""The folder state/: made private, locked by whoever uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StateError
+
+LOCK_NAME = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where everything lies: the three folders of CONTRACT 1."""
+
+    config: Path
+    flows: Path
+    state: Path
+
+
+class StateLock:
+    """Holds state/ for this process, until `release` or its end (flock(2), so that a kill leaves no stale lock)."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self._file = -1
+
+    def acquire(self) -> None:
+        """Makes the folder (0700) if need be and locks it. Raises StateError, naming the holder's pid."""
+        try:
+            self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.state.chmod(0o700)
+            self._file = os.open(self.state / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(
+                f"{self.state}: cannot be used as the state folder: {error.strerror}; --state names another"
+            ) from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._file)
+            self._file = -1
+            raise StateError(
+                f"{self.state} is in use by the whd process with pid {pid}; end it, or --state names another folder"
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def release(self) -> None:
+        """Gives it back."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -1,0 +1,175 @@
+"""What each path below config/ and flows/ means: the tree of CONTRACT 1, and every name that does not fit it.
+
+Nothing here does I/O: whether an entry is a folder is told by who looked.
+"""
+
+from __future__ import annotations
+
+import enum
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from ..model.snapshot import Fault
+from .suggest import closest
+
+NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+WEBHOOK_PREFIX: Final = "client.webhook."
+OPTIONS_FILE: Final = "whd.yaml"
+USERS_FILE: Final = "users.yaml"
+SETTINGS_FOLDER: Final = "settings"
+
+_name = re.compile(NAME_PATTERN)
+_IGNORED_ENDINGS = ("~", ".swp", ".tmp")
+_ALMOST_YAML = (".yml", ".yaml", ".json")
+
+
+class FolderKind(enum.Enum):
+    """The five folders that are read; none of them has others of its own kind below."""
+
+    CONFIG = "config"
+    CLIENT = "config/<client>"
+    SETTINGS = "config/<client>/settings"
+    FLOWS = "flows"
+    CLIENT_FLOWS = "flows/<client>"
+
+
+class FileKind(enum.Enum):
+    """The files that are read, and STRAY for an entry of which there is only something to say."""
+
+    OPTIONS = "options"
+    USERS = "users"
+    SETTING = "setting"
+    WEBHOOK = "webhook"
+    FLOW = "flow"
+    STRAY = "stray"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that is read. `client_name` is "" for the two roots."""
+
+    kind: FolderKind
+    path: str
+    client_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """A file that is read. `name`: the webhook's, setting's or flow's; `fault`: what is wrong with the name."""
+
+    kind: FileKind
+    path: str
+    client_name: str = ""
+    name: str = ""
+    fault: Fault | None = None
+
+
+def is_ignored(name: str) -> bool:
+    """Hidden files, back-ups and what editors write beside a file."""
+    return name.startswith(".") or name.endswith(_IGNORED_ENDINGS)
+
+
+def displayed(path: str) -> str:
+    """A path as a fault shows it: file names may hold line ends and bytes that are no text."""
+    if path.isprintable():
+        return path
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in path)
+
+
+def tree_entry(folder: Folder, name: str, *, is_folder: bool | None) -> TreeEntry | Folder | None:
+    """What `name` in `folder` is; None for what nobody reads. `is_folder` is None for a link that leads nowhere."""
+    if is_ignored(name):
+        return None
+    return _PLACED[folder.kind](folder, name, is_folder)
+
+
+def _in_config(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
+    path = posixpath.join(folder.path, name)
+    if name == OPTIONS_FILE:
+        return TreeEntry(FileKind.OPTIONS, path)
+    if is_folder:
+        return _client_folder(FolderKind.CLIENT, path, name)
+    return _unread(path, name, is_folder, OPTIONS_FILE)
+
+
+def _client_folder(kind: FolderKind, path: str, name: str) -> TreeEntry | Folder:
+    if _name.fullmatch(name):
+        return Folder(kind, path, name)
+    return _stray(path, "is no client's name", f"a name that matches {NAME_PATTERN}")
+
+
+def _in_client(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
+    path = posixpath.join(folder.path, name)
+    if name == USERS_FILE:
+        return TreeEntry(FileKind.USERS, path, folder.client_name)
+    if name == SETTINGS_FOLDER and is_folder is not None:
+        if is_folder:
+            return Folder(FolderKind.SETTINGS, path, folder.client_name)
+        return _stray(path, "is a file", "a folder with the client's settings")
+    if is_folder:
+        meant = closest(name, (SETTINGS_FOLDER,))
+        return _stray(path, "this folder is not read", suggestion=meant, is_warning=True)
+    return _unread(path, name, is_folder, USERS_FILE)
+
+
+def _in_settings(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
+    path = posixpath.join(folder.path, name)
+    stem, ending = posixpath.splitext(name)
+    if ending != ".yaml":
+        return None if is_folder else _unread(path, name, is_folder, f"{stem}.yaml")
+    if not _is_text(stem):
+        return _stray(path, "the file's name is not printable text in UTF-8", "a setting's name and .yaml")
+    if not stem.startswith(WEBHOOK_PREFIX):
+        return TreeEntry(FileKind.SETTING, path, folder.client_name, stem)
+    webhook_name = stem.removeprefix(WEBHOOK_PREFIX)
+    if _name.fullmatch(webhook_name):
+        return TreeEntry(FileKind.WEBHOOK, path, folder.client_name, webhook_name)
+    return _stray(path, "is no webhook's name", f"{WEBHOOK_PREFIX}<name>.yaml, the name matching {NAME_PATTERN}")
+
+
+def _in_flows(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
+    path = posixpath.join(folder.path, name)
+    if is_folder and name != "__pycache__":
+        return _client_folder(FolderKind.CLIENT_FLOWS, path, name)
+    if is_folder is False and name.endswith(".py"):
+        return _stray(path, "nothing reads this file", f"flows/<client>/{name}", is_warning=True)
+    return _unread(path, name, is_folder, "")
+
+
+def _in_client_flows(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
+    path = posixpath.join(folder.path, name)
+    if not name.endswith(".py"):
+        return None
+    if not _is_text(name):
+        return _stray(path, "the file's name is not printable text in UTF-8", "a flow's name and .py")
+    return TreeEntry(FileKind.FLOW, path, folder.client_name, name.removesuffix(".py"))
+
+
+_PLACED = {
+    FolderKind.CONFIG: _in_config,
+    FolderKind.CLIENT: _in_client,
+    FolderKind.SETTINGS: _in_settings,
+    FolderKind.FLOWS: _in_flows,
+    FolderKind.CLIENT_FLOWS: _in_client_flows,
+}
+
+
+def _unread(path: str, name: str, is_folder: bool | None, meant: str) -> TreeEntry | None:
+    """What to say of an entry that nobody reads: nothing of a README, something of what was meant to be read."""
+    if is_folder is None:
+        return _stray(path, "is a link that leads nowhere", "a file or folder behind it")
+    if name.lower().endswith(_ALMOST_YAML):
+        return _stray(path, "nothing reads this file", suggestion=meant, is_warning=True)
+    return None
+
+
+def _is_text(name: str) -> bool:
+    # Python keeps bytes that are not UTF-8 as lone surrogates (PEP 383), which are not printable either.
+    return name.isprintable()
+
+
+def _stray(path: str, what: str, expected: str = "", suggestion: str = "", *, is_warning: bool = False) -> TreeEntry:
+    fault = Fault(displayed(path), 0, "", what, expected, suggestion, is_warning)
+    return TreeEntry(FileKind.STRAY, path, fault=fault)

@@ -1,0 +1,1 @@
+"""SQLite files under state/: opened, migrated, their faults in words; transactions."""

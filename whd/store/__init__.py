@@ -1,0 +1,1 @@
+"""Executions' records: the interface first, then the store on SQLite."""
