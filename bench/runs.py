@@ -142,6 +142,7 @@ class Load:
     check: str = ""
     size: int = 0
     kind: str = "json"
+    heads: str = "plain"
 
     def command(self, server: targets.Running) -> list[str]:
         """load.py, and how it is called for this run."""
@@ -149,7 +150,7 @@ class Load:
         check = self.check or server.target.check
         command = [machine.python_command(), str(targets.ROOT / "bench" / "load.py"), url]
         command += ["--connections", str(self.connections), "--seconds", str(self.seconds), "--warm", str(self.warm_s)]
-        command += ["--check", check, "--arrivals", self.arrivals, "--seed", str(self.seed)]
+        command += ["--check", check, "--arrivals", self.arrivals, "--seed", str(self.seed), "--heads", self.heads]
         if self.rate is not None:
             command += ["--rate", repr(self.rate)]
         if check == "execution" and server.script is not None:
