@@ -3,15 +3,19 @@
 # make fuzz    200,000 generated requests through both ways of reading HTTP; about a minute
 # make bench   the table of the README, with its JSON and HTML; about eleven minutes on a quiet machine
 # make bench-check    compares a minute's ratios with the committed ones; bench-peers, bench-scale, bench-profile
+# make bench-compare  is this checkout as fast as an earlier commit (BASE=9bb7d26)? about four minutes
 
 PYTHON ?= python3
 VENV ?= .venv
 LISTEN ?=
+# What no change may fall behind; another one: make bench-compare BASE=HEAD~1.
+BASE ?= 9bb7d26
 
 BIN = $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: serve test lint pytest pytest-slow pytest-others fuzz bench bench-check bench-peers bench-scale bench-profile clean
+.PHONY: serve test lint pytest pytest-slow pytest-others fuzz bench bench-check bench-compare bench-peers bench-scale \
+  bench-profile clean
 
 serve: $(VENV)/.installed
 	exec $(BIN)/whd serve $(if $(LISTEN),--listen $(LISTEN))
@@ -48,6 +52,11 @@ bench: $(VENV)/.installed
 
 bench-check: $(VENV)/.installed
 	$(BIN)/python bench/check.py --pin $(BENCH)
+
+bench-compare: $(VENV)/.installed
+	mkdir -p bench/results
+	$(BIN)/python bench/compare.py --pin --base $(BASE) --json bench/results/compare.json \
+	  --html bench/results/compare.html $(BENCH)
 
 bench-peers bench-scale bench-profile: bench-%: $(VENV)/.installed
 	mkdir -p bench/results

@@ -9,13 +9,16 @@ a stale or swapped answer shows), and for whd that its id was not seen before. H
 learned from the first answer, which is parsed and checked in full, as is every hundredth after it. An answer that
 fails the cheap check is parsed too: what it means decides, not how it is spelled.
 
+A head can carry the fields that a real sender numbers its deliveries with (HEADS); then whd must also hand the flow
+this delivery's own, and not those of another request whose head it remembers.
+
 Nothing here does I/O.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 KEY = "my-secret-api-key"
@@ -27,6 +30,17 @@ KEY = "my-secret-api-key"
 #   accepted    whd, called with ?async: 202, PENDING, a unique id
 #   length      status 200 and {"length": the body's length in bytes}; the request is of another kind, see `lengths`
 CHECKS = ("execution", "job", "fixed", "accepted", "length")
+
+# What stands in a request's head besides what the job needs:
+#   plain       nothing
+#   repeated    the fields of a delivery, the same in each request
+#   new         the fields of a delivery, with new values in each request, as a real sender's are
+# Fields and values are of the same length in both, so that these two differ in nothing but whether a head comes again.
+HEADS = ("plain", "repeated", "new")
+_DELIVERY_FIELDS = b"X-Request-Id: %b\r\nX-GitHub-Delivery: %b\r\nX-Hub-Signature-256: sha256=%b%b\r\n"
+# Odd, so that no two numbers below 2 ** 64 come out the same; large, so that following ones differ in all digits.
+_SCATTER = 0x9E3779B97F4A7C15
+_64_BITS = (1 << 64) - 1
 
 # How a float is written: by Python, and by JavaScript.
 _NUMBERS = (b"%.1f", b"%g")
@@ -87,8 +101,37 @@ def lengths(host: str, path: str, size: int, kind: str) -> tuple[Exchange, ...]:
     return (Exchange(request, {}, "", float(len(body)), b""),)
 
 
-def fault_in(document: Any, expected: Exchange, check: str, script: str | None = None) -> str | None:
-    """Why a parsed answer is not the one expected, or None. `script` is the flow's source, where it must be shown."""
+def delivery_id(number: int) -> bytes:
+    """A delivery's own text, of the form of a UUID: another one for each number."""
+    scattered = number * _SCATTER & _64_BITS
+    return b"%08x-0000-4000-8000-%012x" % (scattered >> 32, scattered & 0xFFFF_FFFF)
+
+
+def delivery_fields(delivery: bytes) -> bytes:
+    """The fields of that delivery, for a request's head."""
+    digits = delivery.replace(b"-", b"")
+    return _DELIVERY_FIELDS % (delivery, delivery, digits, digits)
+
+
+def halves(one: Exchange) -> tuple[bytes, bytes]:
+    """Its request before and after the place where further fields of the head belong."""
+    at = one.request.index(b"\r\n\r\n") + 2
+    return one.request[:at], one.request[at:]
+
+
+def with_delivery(one: Exchange, delivery: bytes) -> Exchange:
+    """The same with the fields of that delivery."""
+    before, after = halves(one)
+    return replace(one, request=before + delivery_fields(delivery) + after)
+
+
+def fault_in(
+    document: Any, expected: Exchange, check: str, script: str | None = None, delivery: bytes = b""
+) -> str | None:
+    """Why a parsed answer is not the one expected, or None. `script` is the flow's source, where it must be shown.
+
+    `delivery`: the one whose fields stood in the head, if any did; whd must show them.
+    """
     if not isinstance(document, dict):
         return "the answer is not a JSON object"
     if document.get("status") != "ENDED_SUCCESS":
@@ -107,9 +150,20 @@ def fault_in(document: Any, expected: Exchange, check: str, script: str | None =
         identity = document.get("id")
         if not isinstance(identity, str) or len(identity) != ID_CHARACTERS:
             return f"id is {identity!r}, not a UUID"
+        for name, value in _shown(delivery):
+            if headers.get(name) != value:
+                return f"input_value.headers.{name} is {headers.get(name)!r}, not this request's {value!r}"
         if script is not None and document.get("script") != script:
             return "script is not the flow's source"
     return None
+
+
+def _shown(delivery: bytes) -> list[tuple[str, str]]:
+    """The fields of a delivery as a flow sees them."""
+    if not delivery:
+        return []
+    fields = (line.split(": ", 1) for line in delivery_fields(delivery).decode("ascii").splitlines())
+    return [(name.lower(), value) for name, value in fields]
 
 
 class Judge:
@@ -132,26 +186,29 @@ class Judge:
         self.checked_in_full = 0
         self.example = ""
 
-    def fault(self, answer: bytes, start: int, expected: Exchange) -> str | None:
+    def fault(self, answer: bytes, start: int, expected: Exchange, delivery: bytes = b"") -> str | None:
         """The kind of fault of an answer, or None. `answer` begins with the status line; its body begins at `start`.
 
+        `delivery`: the one whose fields stood in the request's head, if any did.
         Kinds: "status NNN", "wrong answer", "duplicate id". `example` tells more about the first one.
         """
         self.checked += 1
         if not answer.startswith(self._status, 8):
             return self._fault(f"status {answer[9:12].decode('latin-1')}", answer[start:])
         if self._check == "fixed":
-            return self._fault_of_fixed(answer[start:], expected)
+            return self._fault_of_fixed(answer[start:], expected, delivery)
         if self._check in ("accepted", "length"):
             return self._fault_of_short(answer[start:], expected)
         self._until_full -= 1
         if self._until_full < 0 or not self._plainly_right(answer, start, expected):
-            return self._full(answer[start:], expected)
+            return self._full(answer[start:], expected, delivery)
         if self._check != "execution":
             return None
+        if delivery and answer.find(delivery, start) < 0:
+            return self._full(answer[start:], expected, delivery)
         at = answer.find(self._id_text, start) + len(self._id_text)
         if answer.find(b'"', at) != at + ID_CHARACTERS:
-            return self._full(answer[start:], expected)
+            return self._full(answer[start:], expected, delivery)
         return self._fault_of_id(answer[at : at + ID_CHARACTERS])
 
     def _plainly_right(self, answer: bytes, start: int, expected: Exchange) -> bool:
@@ -165,14 +222,14 @@ class Judge:
             and (self._check != "execution" or answer.find(self._id_text, start) >= 0)
         )
 
-    def _full(self, body: bytes, expected: Exchange) -> str | None:
+    def _full(self, body: bytes, expected: Exchange, delivery: bytes) -> str | None:
         self.checked_in_full += 1
         self._until_full = self._full_every - 1
         try:
             document = json.loads(body)
         except ValueError:
             return self._fault("wrong answer", b"not JSON: " + body)
-        fault = fault_in(document, expected, self._check, self._script)
+        fault = fault_in(document, expected, self._check, self._script, delivery)
         if fault is None and self._check == "execution" and KEY.encode() in body:
             fault = "the key stands in the answer"
         if fault is not None:
@@ -200,12 +257,12 @@ class Judge:
                 self._total_text = (before, number, after)
                 return
 
-    def _fault_of_fixed(self, body: bytes, expected: Exchange) -> str | None:
+    def _fault_of_fixed(self, body: bytes, expected: Exchange, delivery: bytes) -> str | None:
         if body == self._fixed:
             return None
         if self._fixed is not None:
             return self._fault("wrong answer", b"the fixed answer has changed: " + body)
-        fault = self._full(body, expected)
+        fault = self._full(body, expected, delivery)
         self._fixed = body if fault is None else None
         return fault
 

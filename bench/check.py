@@ -70,12 +70,9 @@ def rounds_of(results: report.Results) -> dict[str, list[float]]:
     for ratio in RATIOS:
         ours = results["whd"]["closed"][str(ratio.connections)]
         theirs = results[targets.REFERENCE]["closed"][str(ratio.connections)]
-        values = []
-        for one, other in zip(ours, theirs, strict=True):
-            upper, lower = report.value(one, ratio.figure), report.value(other, ratio.figure)
-            if upper is None or not upper or not lower:
-                raise runs.BenchError(f"{ratio.name}: too few calls; longer --seconds would help")
-            values.append(upper / lower)
+        values = [value for value in report.ratios(ours, theirs, ratio.figure) if value]
+        if len(values) < len(ours):
+            raise runs.BenchError(f"{ratio.name}: too few calls; longer --seconds would help")
         found[ratio.name] = values
     return found
 

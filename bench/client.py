@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import math
+import random
 import re
 import resource
 import socket
@@ -31,6 +33,9 @@ SATURATED_SHARE = 0.02
 # What is overdue when the schedule ends is still sent for this long: half the run, within these bounds.
 MIN_DRAIN_S, MAX_DRAIN_S = 0.5, 5.0
 
+# The delivery that all heads name if they are repeated.
+REPEATED = answers.delivery_id(1)
+
 _LEAD_S = 0.02
 _CALIBRATION_S = 0.005
 _CALIBRATIONS = 5
@@ -43,7 +48,7 @@ class Plan:
 
     With `poll` the generator never sleeps: for a core that it has to itself, where waking up would cost more than
     many an answer takes. A `{connection}` in the path is each connection's own number, from 0. `size`, `kind`: of the
-    bodies of the check "length".
+    bodies of the check "length". `heads`: answers.HEADS.
     """
 
     host: str
@@ -61,13 +66,18 @@ class Plan:
     poll: bool = False
     size: int = 0
     kind: str = "json"
+    heads: str = "plain"
 
     def exchanges(self, number: int) -> tuple[answers.Exchange, ...]:
         """What the connection of that number sends, in turn."""
         host, path = f"{self.host}:{self.port}", self.path.replace("{connection}", str(number))
         if self.check == "length":
-            return answers.lengths(host, path, self.size, self.kind)
-        return answers.exchanges(host, path, number)
+            turns = answers.lengths(host, path, self.size, self.kind)
+        else:
+            turns = answers.exchanges(host, path, number)
+        if self.heads == "repeated":
+            return tuple(answers.with_delivery(turn, REPEATED) for turn in turns)
+        return turns
 
 
 class Connection(asyncio.Protocol):
@@ -78,10 +88,13 @@ class Connection(asyncio.Protocol):
         self._socket = sock
         self._turns = run.plan.exchanges(number)
         self._turn = -1
+        # Cut once, so that a new head costs a request no more than its fields.
+        self._halves = [answers.halves(turn) for turn in self._turns] if run.plan.heads == "new" else None
         self._parts: list[bytes] = []
         self._missing = 0
         self.number = number
         self.expected = self._turns[0]
+        self.delivery = REPEATED if run.plan.heads == "repeated" else b""
         self.since = 0.0
         self.measured = False
         self.busy = False
@@ -98,6 +111,10 @@ class Connection(asyncio.Protocol):
         # The system call itself, and now: transport.write would send it at the end of the loop's turn, behind
         # whatever else was ready. One small request fits into an idle connection's buffer; if it ever does not:
         request = expected.request
+        if self._halves is not None:
+            before, after = self._halves[turn]
+            delivery = self.delivery = answers.delivery_id(self._run.next_delivery())
+            request = before + answers.delivery_fields(delivery) + after
         try:
             sent = self._socket.send(request)
         except BlockingIOError:
@@ -156,7 +173,9 @@ class Run:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._judge = answers.Judge(plan.check, plan.script)
-        self._unchecked: list[tuple[bytes, int, answers.Exchange]] = []
+        self._unchecked: list[tuple[bytes, int, answers.Exchange, bytes]] = []
+        # From anywhere, so that a server which remembers deliveries takes none of this run for one of another's.
+        self.next_delivery = itertools.count(random.getrandbits(64)).__next__
         self._errors: Counter[str] = Counter()
         self._latencies_s = array("d")
         self._lags_s = array("d")
@@ -284,14 +303,15 @@ class Run:
         """A whole answer is there. The next request goes first; checks wait until the loop has read what else came."""
         self._in_flight -= 1
         connection.busy = False
-        since, measured, expected = connection.since, connection.measured, connection.expected
+        since, measured = connection.since, connection.measured
+        expected, delivery = connection.expected, connection.delivery
         self._idle(connection)
         if measured:
             self._latencies_s.append(now - since)
         if self._from <= now < self._until:
             self._answered_in_window += 1
         unchecked = self._unchecked
-        unchecked.append((answer, start, expected))
+        unchecked.append((answer, start, expected, delivery))
         if len(unchecked) == 1:
             self._loop.call_soon(self._check_all)
 
@@ -334,8 +354,8 @@ class Run:
 
     def _check_all(self) -> None:
         unchecked, self._unchecked = self._unchecked, []
-        for answer, start, expected in unchecked:
-            fault = self._judge.fault(answer, start, expected)
+        for answer, start, expected, delivery in unchecked:
+            fault = self._judge.fault(answer, start, expected, delivery)
             if fault is not None:
                 self._errors[fault] += 1
 
@@ -416,6 +436,7 @@ class Run:
             "loop": "closed" if plan.rate is None else "open",
             "connections": plan.connections,
             "seconds": plan.seconds,
+            "heads": plan.heads,
             "offered_per_s": plan.rate,
             "answered_per_s": self._answered_in_window / plan.seconds,
             "measured": len(self._latencies_s),

@@ -12,6 +12,8 @@ can do over that many connections. Latency counts from the sending.
 Every answer is checked: status, greeting, total, for whd also the id; each hundredth is parsed and checked in full.
 With --check accepted the path must ask for async; with --check length the bodies are of --size bytes, and their length
 is the answer.
+With --heads new each request's head is another one, as a real sender's is: a new request id, delivery and signature;
+whd's answer must show this request's own. With --heads repeated the same fields are there and never change.
 Errors are counted by kind and make the exit status 1. Run it on another core than the server's (--cpu), or it measures
 itself: "generator_cpu" says how busy it was, "send_lag_ms" how late it sent what was due while a connection was free.
 """
@@ -62,6 +64,12 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--timeout", type=float, default=10.0, metavar="S", help="wait for the last answers (10)")
     result.add_argument("--size", type=int, default=1024, metavar="N", help="bytes of a body of --check length (1024)")
     result.add_argument("--kind", choices=answers.KINDS, default="json", help="what such a body is (json)")
+    result.add_argument(
+        "--heads",
+        choices=answers.HEADS,
+        default="plain",
+        help="without a delivery's id and signature, with the same ones always, with new ones in each (plain)",
+    )
     result.add_argument("--cpu", type=int, metavar="N", help="stay on this CPU")
     result.add_argument("--poll", action="store_true", help="never sleep; for a CPU that nothing else uses")
     return result
@@ -96,6 +104,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         poll=options.poll,
         size=options.size,
         kind=options.kind,
+        heads=options.heads,
     )
 
 

@@ -251,17 +251,13 @@ def markdown(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part.strip())
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(
         prog="parked.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = result.add_argument
-    add("--calls", type=_whole_numbers, default=(1000,), metavar="N,N,…", help="callers at once (1000)")
+    add("--calls", type=runs.whole_numbers, default=(1000,), metavar="N,N,…", help="callers at once (1000)")
     add("--seconds", type=float, default=5.0, metavar="S", help="how long each flow sleeps (5)")
     add("--rounds", type=int, default=3, metavar="N", help="timed rounds (3)")
     add("--no-memory", action="store_true", help="without the round for the memory")

@@ -56,3 +56,11 @@ def spread(values: Sequence[float]) -> float | None:
         return None
     middle = statistics.median(values)
     return (max(values) - min(values)) / middle if middle else None
+
+
+def variation(values: Sequence[float]) -> float | None:
+    """The coefficient of variation: the sample's standard deviation over its mean; None as for `spread`."""
+    if len(values) < 2:
+        return None
+    mean = statistics.fmean(values)
+    return statistics.stdev(values) / mean if mean else None

@@ -39,9 +39,10 @@ def value(cell: Cell, figure: str) -> float | None:
     return None if found is None else float(found)
 
 
-def _ratio(ours: Sequence[Cell], theirs: Sequence[Cell], figure: str) -> float | None:
+def ratios(ours: Sequence[Cell], theirs: Sequence[Cell], figure: str) -> list[float | None]:
+    """A figure of ours over theirs in each round; None where either had too few calls for it."""
     pairs = zip((value(cell, figure) for cell in ours), (value(cell, figure) for cell in theirs), strict=True)
-    return percentiles.median([one / other if one is not None and other else None for one, other in pairs])
+    return [one / other if one is not None and other else None for one, other in pairs]
 
 
 def _row(target: str, key: str, loop: str, results: Results, floors: Iterable[str]) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def _row(target: str, key: str, loop: str, results: Results, floors: Iterable[st
         "spread": percentiles.spread([cell["answered_per_s"] for cell in cells]),
         "ratio": {
             floor: {
-                figure: _ratio(cells, results[floor][loop][key], figure)
+                figure: percentiles.median(ratios(cells, results[floor][loop][key], figure))
                 for figure in ("answered_per_s", *PERCENTILES, "server_cpu_us")
             }
             for floor in floors

@@ -61,10 +61,16 @@ def pinned_cpus() -> tuple[int, int]:
     return allowed[0], allowed[-1]
 
 
-def add_common(parser: argparse.ArgumentParser, *, rounds: int, seconds: float, warm: float) -> None:
-    """Adds the options of Common and those of `finish`; --quick and what it means are the command's own."""
+def add_common(
+    parser: argparse.ArgumentParser, *, rounds: int, seconds: float, warm: float, rounds_name: str = "rounds"
+) -> None:
+    """Adds the options of Common and those of add_shared; --quick and what it means are the command's own.
+
+    `rounds_name`: what the command calls its rounds.
+    """
     add = parser.add_argument
-    add("--rounds", type=int, metavar="N", help=f"interleaved rounds ({rounds})")
+    add(f"--{rounds_name}", dest="rounds", type=int, metavar="N", help=f"interleaved {rounds_name} ({rounds})")
+    parser.set_defaults(rounds_name=rounds_name)
     add("--seconds", type=float, metavar="S", help=f"measured time of each run ({seconds:g})")
     add("--warm", type=float, metavar="S", help=f"load before it, not measured ({warm:g})")
     add_shared(parser)
@@ -90,7 +96,7 @@ def common_of(options: argparse.Namespace, *, rounds: int, seconds: float, warm:
         quick=options.quick,
     )
     if not 1 <= common.rounds <= MAX_ROUNDS:
-        raise ValueError(f"--rounds: 1 to {MAX_ROUNDS}")
+        raise ValueError(f"--{options.rounds_name}: 1 to {MAX_ROUNDS}")
     if not 0.2 <= common.seconds <= 3600 or not 0 <= common.warm_s <= 3600:
         raise ValueError("--seconds, --warm: at least 0.2 s measured, at least 0 s to warm up, at most an hour")
     check_pin(common.pin)
@@ -103,6 +109,11 @@ def option_lines(given: list[str]) -> tuple[str, ...]:
         if not option.partition("=")[0] or "=" not in option:
             raise ValueError(f"--option: {option!r} is not NAME=VALUE")
     return tuple(option.replace("=", ": ", 1) for option in given)
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """An option's value of the form N,N,…. Raises ValueError."""
+    return tuple(int(part) for part in text.split(",") if part.strip())
 
 
 def check_pin(pin: bool) -> None:
@@ -142,6 +153,7 @@ class Load:
     check: str = ""
     size: int = 0
     kind: str = "json"
+    heads: str = "plain"
 
     def command(self, server: targets.Running) -> list[str]:
         """load.py, and how it is called for this run."""
@@ -149,7 +161,7 @@ class Load:
         check = self.check or server.target.check
         command = [machine.python_command(), str(targets.ROOT / "bench" / "load.py"), url]
         command += ["--connections", str(self.connections), "--seconds", str(self.seconds), "--warm", str(self.warm_s)]
-        command += ["--check", check, "--arrivals", self.arrivals, "--seed", str(self.seed)]
+        command += ["--check", check, "--arrivals", self.arrivals, "--seed", str(self.seed), "--heads", self.heads]
         if self.rate is not None:
             command += ["--rate", repr(self.rate)]
         if check == "execution" and server.script is not None:

@@ -83,10 +83,6 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(",") if part.strip())
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part.strip())
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(
@@ -102,7 +98,7 @@ def add_options(result: argparse.ArgumentParser, names: str) -> None:
     add("--rounds", type=int, metavar="N", help="interleaved rounds (3)")
     add("--seconds", type=float, metavar="S", help="measured time of each run (4)")
     add("--warm", type=float, metavar="S", help="load before it, not measured (1)")
-    add("--connections", type=_whole_numbers, metavar="N,N,…", help="keep-alive connections (1,16,64)")
+    add("--connections", type=runs.whole_numbers, metavar="N,N,…", help="keep-alive connections (1,16,64)")
     add("--rates", type=_numbers, metavar="P,P,…", help="percents of the maximum, or none: '' (10,30,50,70,90)")
     add("--arrivals", choices=schedule.ARRIVALS, default="poisson", help="how open-loop requests are spaced (poisson)")
     add("--seed", type=int, default=1, help="of the Poisson schedules; a round adds its number (1)")

@@ -173,22 +173,34 @@ def daemon_command(folder: Path, port: int, *arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def daemon(folder: Path, cpus: set[int] | None, *, program: tuple[str, ...] = ()) -> Iterator[Running]:
-    """whd on the files of `folder`, ready to serve. `program`: what stands in for `-m whd`. Raises TargetError."""
+def daemon(
+    folder: Path,
+    cpus: set[int] | None,
+    *,
+    program: tuple[str, ...] = (),
+    target: Target = WHD,
+    checkout: Path = ROOT,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Running]:
+    """whd on the files of `folder`, ready to serve. Raises TargetError.
+
+    `program`: what stands in for `-m whd`. `target`: what it is called in a report with several. `checkout`: the folder
+    that it is started in, whose whd/ runs. `environment`: added to ours.
+    """
     port = free_port()
     said = folder / "stderr"
     command = daemon_command(folder, port)
     if program:
         command[1:3] = program
     begun = time.perf_counter()
-    process = _spawn(command, said, cpus, cwd=ROOT)
+    process = _spawn(command, said, cpus, cwd=checkout, environment=environment)
     try:
-        _wait_until_ready(process, port, said)
+        _wait_until_ready(process, target, port, said)
         flow = folder / "flows" / "acme" / "order.py"
-        yield Running(WHD, process.pid, port, flow, time.perf_counter() - begun, folder)
+        yield Running(target, process.pid, port, flow, time.perf_counter() - begun, folder)
     finally:
         _stop(process)
-    _ended_well(process, WHD, said)
+    _ended_well(process, target, said)
 
 
 def _spawn(
@@ -214,20 +226,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, said: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], target: Target, port: int, said: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     status, body = 0, b""
     while status != 200:
         if process.poll() is not None:
-            raise TargetError(f"whd ended with exit status {process.returncode} while starting: {_tail(said)}")
+            raise TargetError(
+                f"{target.title} ended with exit status {process.returncode} while starting: {_tail(said)}"
+            )
         if time.monotonic() > deadline:
-            raise TargetError(f"whd was not ready within {START_TIMEOUT_S:.0f} s (/readyz: {status}): {_tail(said)}")
+            raise TargetError(
+                f"{target.title} was not ready within {START_TIMEOUT_S:.0f} s (/readyz: {status}): {_tail(said)}"
+            )
         try:
             status, body = ask(port, "/readyz")
         except (OSError, http.client.HTTPException):
             time.sleep(0.002)
     if b"degraded" in body:
-        raise TargetError(f"whd is ready but degraded, {body.decode('utf-8', 'replace')}: {_tail(said)}")
+        raise TargetError(f"{target.title} is ready but degraded, {body.decode('utf-8', 'replace')}: {_tail(said)}")
 
 
 # Other servers -----------------------------------------------------------------------------------------------------

@@ -37,8 +37,11 @@ def right(body: dict[str, object]) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def server(behave: Behaviour) -> Iterator[int]:
-    """Serves on 127.0.0.1, a thread for each connection; gives the port. All threads have ended afterwards."""
+def server(behave: Behaviour, heads: list[bytes] | None = None) -> Iterator[int]:
+    """Serves on 127.0.0.1, a thread for each connection; gives the port. All threads have ended afterwards.
+
+    `heads`: takes the head of each request, as it came.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     lock = threading.Lock()
     threads: list[threading.Thread] = []
@@ -55,6 +58,8 @@ def server(behave: Behaviour) -> Iterator[int]:
                     held = body[length:]
                     with lock:
                         number, count = count, count + 1
+                        if heads is not None:
+                            heads.append(head)
                     reply = behave(number, json.loads(body[:length]))
                     if reply is None:
                         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 
 import pytest
@@ -29,9 +30,9 @@ def document(expected: Exchange, **changes: object) -> dict[str, object]:
     }
 
 
-def judged(judge: Judge, body: bytes, expected: Exchange, status: str = "200 OK") -> str | None:
+def judged(judge: Judge, body: bytes, expected: Exchange, status: str = "200 OK", delivery: bytes = b"") -> str | None:
     head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-    return judge.fault(head + body, len(head), expected)
+    return judge.fault(head + body, len(head), expected, delivery)
 
 
 def encoded(value: object, separators: tuple[str, str] = COMPACT) -> bytes:
@@ -109,6 +110,50 @@ def test_the_cheap_check_sees_what_matters_too(changes):
     expected = exchange()
     assert judged(judge, encoded(document(expected)), expected) is None
     assert judged(judge, encoded(document(expected, **changes)), expected) == "wrong answer"
+
+
+def delivered(expected: Exchange, delivery: bytes) -> bytes:
+    """The answer to a request with the fields of that delivery."""
+    fields = (line.split(": ") for line in answers.delivery_fields(delivery).decode().splitlines())
+    shown = {"content-type": "application/json", **{name.lower(): value for name, value in fields}}
+    return encoded(document(expected, input_value={"headers": shown, "json": expected.payload}))
+
+
+def test_a_head_with_the_fields_of_a_delivery_is_the_plain_one_and_these():
+    plain = exchange()
+    head, _, body = answers.with_delivery(plain, answers.delivery_id(7)).request.partition(b"\r\n\r\n")
+    fields = answers.delivery_fields(answers.delivery_id(7)).rstrip()
+    assert head + b"\r\n\r\n" + body == plain.request.replace(b"\r\n\r\n", b"\r\n" + fields + b"\r\n\r\n")
+    assert re.search(rb"sha256=[0-9a-f]{64}$", head)
+
+
+def test_no_two_deliveries_are_alike():
+    numbers = [*range(5_000), *range(2**64 - 5_000, 2**64)]
+    texts = {answers.delivery_id(number) for number in numbers}
+    assert len(texts) == len(numbers)
+    assert {len(text) for text in texts} == {36}
+    assert all(str(uuid.UUID(text.decode())).encode() == text for text in texts)
+
+
+def test_an_answer_that_shows_its_own_delivery_is_right_and_most_are_checked_cheaply():
+    judge = Judge("execution", SCRIPT)
+    for number in range(250):
+        expected, delivery = exchange(number % 5, number % 4), answers.delivery_id(number)
+        assert judged(judge, delivered(expected, delivery), expected, delivery=delivery) is None
+    assert judge.checked_in_full == 3
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_an_answer_that_shows_the_delivery_of_another_request_is_wrong(before):
+    """Of one whose head the server remembered, say: whether it is checked in full or cheaply."""
+    judge = Judge("execution", SCRIPT)
+    expected = exchange()
+    for number in range(before):
+        delivery = answers.delivery_id(number)
+        assert judged(judge, delivered(expected, delivery), expected, delivery=delivery) is None
+    stale = delivered(expected, answers.delivery_id(8))
+    assert judged(judge, stale, expected, delivery=answers.delivery_id(9)) == "wrong answer"
+    assert "x-request-id" in judge.example
 
 
 def test_the_answer_to_another_request_is_wrong():

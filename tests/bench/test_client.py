@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import Any
@@ -43,6 +44,36 @@ def test_the_open_loop_sends_what_was_scheduled_and_no_more(poll):
     assert result["measured"] == result["checked"] == 60
     assert result["unsent"] == 0
     assert 0 <= result["generator_cpu"] <= 1
+
+
+def heads_of(kind: str) -> list[bytes]:
+    """The heads of one connection's requests, all answered rightly."""
+    heads: list[bytes] = []
+    with server(obedient, heads) as port:
+        result = run(port, connections=1, heads=kind, rate=200)
+    assert result["errors"] == {}
+    assert result["checked"] == len(heads) == 60
+    return [re.sub(rb"127\.0\.0\.1:\d+", b"HOST", head) for head in heads]
+
+
+def test_a_plain_head_has_what_the_job_needs_and_nothing_else():
+    assert set(heads_of("plain")) == {
+        b"POST /job HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: 119"
+    }
+
+
+def test_new_heads_differ_in_each_request_and_from_repeated_ones_in_nothing_but_the_values():
+    [repeated] = set(heads_of("repeated"))
+    new = heads_of("new")
+    for name in (b"X-Request-Id", b"X-GitHub-Delivery", b"X-Hub-Signature-256"):
+        values = {re.search(rb"\r\n%b: (\S+)" % name, head)[1] for head in new}
+        assert len(values) == len(new), name
+    assert {len(head) for head in new} == {len(repeated)}
+    assert {re.sub(rb"[0-9a-f]{8,}", b"?", head) for head in new} == {re.sub(rb"[0-9a-f]{8,}", b"?", repeated)}
+
+
+def test_two_runs_name_no_delivery_twice():
+    assert set(heads_of("new")).isdisjoint(heads_of("new"))
 
 
 def test_what_warms_up_is_checked_but_not_measured():

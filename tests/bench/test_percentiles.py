@@ -72,3 +72,9 @@ def test_a_median_over_rounds_needs_every_round():
 def test_spread_is_the_range_over_the_median():
     assert percentiles.spread([90.0, 100.0, 120.0]) == pytest.approx(0.3)
     assert percentiles.spread([100.0]) is None
+
+
+def test_the_coefficient_of_variation_is_the_samples_deviation_over_the_mean():
+    assert percentiles.variation([9.0, 10.0, 11.0]) == pytest.approx(0.1)
+    assert percentiles.variation([1.0]) is None
+    assert percentiles.variation([0.0, 0.0]) is None
