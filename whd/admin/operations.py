@@ -5,19 +5,19 @@ Every operation takes JSON arguments and gives JSON; errors are WhdError with a 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from .. import __version__
 from ..engine.engine import Engine
 from ..errors import HttpError, WhdError
-from ..executions.active import ActiveExecution
 from ..executions.runner import Runner
+from ..futures import value_of
 from ..model.execution import Execution, Status, to_json
 from ..store.interface import ExecutionStore, Stored
 from ..wire.timestamps import timestamp
@@ -106,14 +106,7 @@ class Admin:
         execution = Execution("", client_name, flow_name, user_name, "", input_json)
         limits, isolation = engine.limits_of(execution, flow, user)
         active = engine.runner.prepare(execution, flow, limits, isolation)
-        ended: asyncio.Future[None] = engine.loop.create_future()
-
-        def on_end(active: ActiveExecution) -> None:
-            if not ended.done():
-                ended.set_result(None)
-
-        engine.runner.start(active, on_end)
-        await ended
+        await value_of(partial(engine.runner.start, active))
         return _record(Stored(active.execution, flow.source))
 
     async def _list(self, arguments: dict[str, Any]) -> Any:
@@ -141,11 +134,8 @@ class Admin:
     async def _replay(self, arguments: dict[str, Any]) -> Any:
         await self._find(arguments)
         active = await self._engine.runner.replay(str(arguments["id"]), self._engine.limits_of)
-        if arguments.get("wait"):
-            ended: asyncio.Future[None] = self._engine.loop.create_future()
-            active.waiters.append(lambda active: ended.set_result(None))
-            if not active.execution.status.is_ended:
-                await ended
+        if arguments.get("wait") and not active.execution.status.is_ended:
+            await value_of(active.waiters.append)
         return _record(Stored(active.execution, active.flow.source))
 
     async def _cancel(self, arguments: dict[str, Any]) -> Any:

@@ -6,15 +6,14 @@ themselves are his alone to write. Keys of webhooks leave this module masked.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..engine.engine import Engine
 from ..errors import WhdError
+from ..futures import done_of
 from ..model.snapshot import OPERATOR, Client, Setting
-from ..saved import Done
 from ..settings.saved import masked
 from ..wire.timestamps import timestamp
 
@@ -52,28 +51,16 @@ class SettingOperations:
         client, name = self._client(arguments), arguments["name"]
         value_json = json.dumps(arguments["value"]).encode("ascii")
         saved = self._engine.saved
-        await self._done(lambda done: saved.setting_save(client.name, name, value_json, OPERATOR, done))
+        await done_of(lambda done: saved.setting_save(client.name, name, value_json, OPERATOR, done))
         return await self._show({"client": client.name, "name": name})
 
     async def _unset(self, arguments: dict[str, Any]) -> Any:
         """{client, name}: the operator's setting that stands again, null if there is none."""
         client, name = self._client(arguments), arguments["name"]
-        await self._done(lambda done: self._engine.saved.setting_delete(client.name, name, done))
+        await done_of(lambda done: self._engine.saved.setting_delete(client.name, name, done))
         after = self._client({"client": client.name})
         setting = after.settings.get(name)
         return None if setting is None else self._row(after, setting)
-
-    async def _done(self, start: Callable[[Done], None]) -> None:
-        decided: asyncio.Future[WhdError | None] = self._engine.loop.create_future()
-
-        def done(error: WhdError | None) -> None:
-            if not decided.done():
-                decided.set_result(error)
-
-        start(done)
-        error = await decided
-        if error is not None:
-            raise error
 
     def _client(self, arguments: dict[str, Any]) -> Client:
         """The client that is named, or the only one."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from ..budget import BufferBudget
 from ..engine.state import Paths
 from ..errors import StateError, WhdError
+from ..futures import value_of
 from ..model.snapshot import Fault, Flow, SavedSetting
 from ..pool.compiler import Code, refusal_faults
 from ..pool.pool import Pool
@@ -59,9 +61,7 @@ async def check_everything(paths: Paths) -> Checked:
 
 
 async def _compile(pool: Pool, flow: Flow) -> Code:
-    decided: asyncio.Future[Code] = asyncio.get_running_loop().create_future()
-    pool.compiler.compile(flow, decided.set_result)
-    return await decided
+    return await value_of(partial(pool.compiler.compile, flow))
 
 
 def code_faults(flow: Flow, code: Code) -> list[Fault]:

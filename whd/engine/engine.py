@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ..broker import Broker
 from ..broker.executions import ExecutionCalls
@@ -15,6 +16,7 @@ from ..broker.files import FileCalls
 from ..broker.rest import RestCalls
 from ..broker.settings import SettingCalls
 from ..executions.runner import Runner
+from ..futures import value_of
 from ..model.execution import Execution
 from ..model.options import Limits, Options
 from ..model.snapshot import Fault, Flow, Snapshot, User, Webhook
@@ -131,14 +133,7 @@ class Engine:
 
     async def vet(self, flow: Flow) -> Fault | None:
         """Compiles one flow; the fault that keeps it from serving, if any."""
-        decided: asyncio.Future[Code] = self.loop.create_future()
-
-        def done(code: Code) -> None:
-            if not decided.done():  # whoever waited was cancelled
-                decided.set_result(code)
-
-        self.pool.compiler.compile(flow, done)
-        code = await decided
+        code: Code = await value_of(partial(self.pool.compiler.compile, flow))
         return refusal_faults(flow, code.refusal)[0] if code.refusal else None
 
     def limits_of(self, execution: Execution, flow: Flow, user: User) -> tuple[Limits, str]:

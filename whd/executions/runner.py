@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ..auth.permissions import Action, PermissionDenied, authorize
 from ..budget import BufferBudget
 from ..errors import Draining, Forbidden, Misconfigured, NotFound, Overloaded
+from ..futures import done_of
 from ..model.execution import Cause, Event, Execution, Status, new_id, shared_names_json
 from ..model.options import Limits
 from ..model.snapshot import Flow, Snapshot, User
@@ -430,11 +431,7 @@ class Runner:
             limits,
             isolation,
         )
-        accepted = self._loop.create_future()
-        self.start_async(active, accepted.set_result)
-        error = await accepted
-        if error is not None:
-            raise error
+        await done_of(partial(self.start_async, active))
         return active
 
     # ---- restart and drain -------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from ..errors import StateError
+from ..futures import value_of
 from ..wire.frames import FrameReader, frame, split
 
 MAX_FRAME_BYTES: Final = 2_147_483_648
@@ -127,18 +128,12 @@ class Link(asyncio.Protocol):
 
     async def fetch(self, op: str, value: bytes | None = None, **members: Any) -> tuple[dict[str, Any], bytes | None]:
         """The answer to a question. Raises LinkLost."""
-        future: asyncio.Future[tuple[dict[str, Any], bytes | None]] = asyncio.get_running_loop().create_future()
-
-        def answered(head: dict[str, Any] | None, value: bytes | None) -> None:
-            if future.done():
-                return  # whoever asked was cancelled
-            if head is None:
-                future.set_exception(LinkLost("another process of the daemon ended, or does not answer"))
-            else:
-                future.set_result((head, value))
-
-        self.ask(answered, op, value, **members)
-        return await future
+        answer: tuple[dict[str, Any] | None, bytes | None] = await value_of(
+            lambda answered: self.ask(lambda *answer: answered(answer), op, value, **members)
+        )
+        if answer[0] is None:
+            raise LinkLost("another process of the daemon ended, or does not answer")
+        return answer[0], answer[1]
 
     def close(self) -> None:
         """Sends what is left and closes."""

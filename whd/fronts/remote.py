@@ -16,6 +16,7 @@ from typing import Any, Final
 from ..broker.locks import Acquired, LockError
 from ..engine.state import Paths
 from ..errors import StateError, WhdError
+from ..futures import result_of
 from ..model.execution import Execution, Status
 from ..model.options import Options
 from ..model.snapshot import SavedSetting
@@ -85,9 +86,7 @@ class FrontStore:
             await self.flush()
         finally:
             if self._reader is not None:
-                closed = self._loop.create_future()
-                self._reader.stop(lambda _result, _error: closed.set_result(None))
-                await closed
+                await result_of(self._reader.stop)
                 self._reader.join()
                 self._reader = None
 
@@ -212,20 +211,9 @@ class FrontStore:
         return found
 
     async def _read(self, job: Callable[[Any], Any]) -> Any:
-        future: asyncio.Future[Any] = self._loop.create_future()
-
-        def answer(result: Any, error: Exception | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
         if self._reader is None:
             raise StateError("the execution store is closed")
-        self._reader.submit(job, answer)
-        return await future
+        return await result_of(partial(self._reader.submit, job))
 
 
 class OtherFronts:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SaveRefused, StateError, WhdError
+from ..futures import result_of
 from . import database
 from .ledger import SavedFile
 from .thread import DatabaseThread
@@ -46,9 +47,7 @@ class SavedReading:
         self._is_closed = True
         reader, self._reader = self._reader, None
         if reader is not None:
-            read: asyncio.Future[None] = self._loop.create_future()
-            reader.submit(lambda _: None, lambda *_: read.set_result(None))
-            await read
+            await result_of(partial(reader.submit, lambda _connection: None))
             reader.stop()
             reader.join()
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StateError
+from ..futures import done_of, result_of
 from ..model.execution import Execution, Status
 from ..model.options import Options
 from . import queries, rows, schema
@@ -70,9 +71,9 @@ class SqliteStore:
         if self._is_closed or self._writer is None or self._reader is None:
             return
         self._is_closed = True
-        await self._ask(self._reader.stop)
+        await result_of(self._reader.stop)
         try:
-            await self._wait(self._writer.stop)
+            await done_of(self._writer.stop)
         finally:
             # Both have done their last; this waits for the threads' own few last instructions.
             self._reader.join()
@@ -163,7 +164,7 @@ class SqliteStore:
 
     async def get(self, execution_id: str) -> Stored | None:
         """As `get_nowait`. Raises StateError."""
-        stored: Stored | None = await self._ask(partial(self.get_nowait, execution_id))
+        stored: Stored | None = await result_of(partial(self.get_nowait, execution_id))
         return stored
 
     async def list(
@@ -185,18 +186,18 @@ class SqliteStore:
         job = partial(
             queries.list_page, client_name=client, status=status, webhook_name=webhook, limit=limit, before=end
         )
-        found: Summaries = await self._ask(partial(self._read, job))
+        found: Summaries = await result_of(partial(self._read, job))
         return found
 
     async def unfinished(self) -> Records:
         """What is PENDING or RUNNING, the oldest first. Raises StateError."""
         await self._settle()
-        found: Records = await self._ask(partial(self._read, queries.unfinished))
+        found: Records = await result_of(partial(self._read, queries.unfinished))
         return found
 
     async def flush(self) -> None:
         """Returns when all that was saved before the call is on disk. Raises StateError."""
-        await self._wait(lambda done: self._intake.put_urgent(None, None, done))
+        await done_of(lambda done: self._intake.put_urgent(None, None, done))
 
     async def _settle(self) -> None:
         """Has what waits written, so that a search sees it; goes on without, if that cannot be had."""
@@ -211,25 +212,6 @@ class SqliteStore:
             self._loop.call_soon(answer, None, StateError("the execution store is closed"))
         else:
             self._reader.submit(job, answer)
-
-    async def _ask(self, start: Callable[[Callable[[Any, Exception | None], None]], None]) -> Any:
-        """Awaits what `start` answers through the callback that it is given."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-
-        def answer(result: Any, error: Exception | None) -> None:
-            if future.done():
-                return  # whoever asked was cancelled
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        start(answer)
-        return await future
-
-    async def _wait(self, start: Callable[[Done], None]) -> None:
-        """The same for an answer that is only an error or none."""
-        await self._ask(lambda answer: start(lambda error: answer(None, error)))
 
     def _report_refused(self, execution_id: str) -> None:
         # One line to each thousand, beside the writer's own: the disk is full already.
