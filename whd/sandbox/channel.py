@@ -1,7 +1,7 @@
 """The worker's end of its socket: blocking reads of whole frames, writes at once.
 
 The one place of the far side that does I/O. What the daemon sends ahead (more jobs behind the present one) is kept in
-order. When the daemon is gone there is nothing left to do: the process ends.
+order. When the daemon is gone, the process ends.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, NoReturn, cast
 
 from ..wire.frames import LENGTH, RUN, FrameError, FrameReader, RunHead, frame, read_run
 
-# The daemon is trusted; the bound is against our own confusion of a stream.
+# The daemon is trusted: the bound is for a stream that this side misreads.
 MAX_FRAME_BYTES = 2_147_483_647
 READ_BYTES = 65_536
 
 EXIT_DAEMON_GONE = 0
 EXIT_PROTOCOL = 70  # EX_SOFTWARE, sysexits(3)
 
-# Without the white space that decode() looks for around the text: our own heads have none.
+# decode() would look for white space around the text, which our own heads do not have.
 _scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
 
 # What a revocation is on the wire, and the answer to it.
@@ -65,7 +65,7 @@ class Channel:
             return head, _value(payload, end) if end else None
 
     def _is_revoked(self) -> bool:
-        """Whether the daemon has taken back what it handed over; asked before each job that waited behind another."""
+        """Whether the daemon has revoked the jobs it sent ahead; called before each job that waited behind another."""
         while self._read_nowait():
             pass
         return self._revocations > 0
@@ -115,7 +115,7 @@ class Channel:
                 if head.get("job") != job or head.get("call") != call:
                     leave(EXIT_PROTOCOL)
                 self._waiting.extendleft(reversed(skipped))
-                # Flows get bytes of it.
+                # Flows get bytes, not a view.
                 return head, bytes(memoryview(payload)[end:]) if end else None
             skipped.append(payload)
 
@@ -137,7 +137,7 @@ def leave(status: int) -> NoReturn:
 
 
 def _value(payload: bytes | bytearray, start: int) -> bytes:
-    """What follows the head. A large frame, that is a bytearray (FrameReader), becomes its value."""
+    """What follows the head. A large frame (a bytearray, see FrameReader) is itself cut down to its value."""
     if isinstance(payload, bytearray):
         del payload[:start]  # only moves its start
         return cast("bytes", payload)
