@@ -1,4 +1,4 @@
-"""What a webhook names and whether it is there: its user, its flow, and the user's right to run it.
+"""Whether what a webhook names exists: its user, its flow; and whether the user may run the flow.
 
 Nothing here does I/O.
 """
