@@ -43,7 +43,7 @@ CREATE TABLE file (
 """
 FORMAT: Final = sqlite_file.Format(WHAT, 0x57484453, (_VERSION_1,))  # "WHDS"
 
-# More names than this are no list that a flow can use; it is told so.
+# More names than this are no list that a flow can use: it gets an error.
 MAX_LISTED: Final = 10_000
 
 
@@ -127,7 +127,7 @@ def file(connection: sqlite3.Connection, client_name: str, name: str) -> SavedFi
 
 
 def has_file(connection: sqlite3.Connection, client_name: str, name: str) -> bool:
-    """Whether there is such a file. Raises sqlite3.Error."""
+    """Whether a file is saved. Raises sqlite3.Error."""
     statement = "SELECT 1 FROM file WHERE client_name = ? AND name = ?"
     return connection.execute(statement, (client_name, name)).fetchone() is not None
 
@@ -135,7 +135,7 @@ def has_file(connection: sqlite3.Connection, client_name: str, name: str) -> boo
 def file_names(
     connection: sqlite3.Connection, client_name: str, prefix: str, is_wanted: Callable[[str], bool]
 ) -> list[str] | None:
-    """The names that start with `prefix` and are wanted, sorted; None if they are more than MAX_LISTED.
+    """The sorted names that start with `prefix` and are wanted; None if they are more than MAX_LISTED.
 
     Raises sqlite3.Error.
     """

@@ -21,7 +21,7 @@ ExistsFound = Callable[[bool, WhdError | None], None]
 
 
 class SavedReading:
-    """What is on disk: whoever was told that something is saved finds it here."""
+    """What is on disk, which is all that callers know to be saved. The file half of SavedRecords (saved.py)."""
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class SavedReading:
     def file_list(
         self, client_name: str, found: NamesFound, *, prefix: str = "", is_wanted: Callable[[str], bool] | None = None
     ) -> None:
-        """The files' names, sorted, that start with `prefix` and that `is_wanted`, which runs in another thread, wants.
+        """The sorted names of the files that start with `prefix` and that `is_wanted`, in another thread, accepts.
 
         More than MAX_LISTED are an error, given to `found`.
         """
