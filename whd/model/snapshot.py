@@ -84,7 +84,7 @@ class SavedSetting:
 
     @property
     def place(self) -> str:
-        """What stands in a fault instead of a path."""
+        """What a fault shows instead of a path."""
         return f"{self.client_name}: {self.name} ({self.origin})"
 
 
@@ -106,7 +106,7 @@ class Setting:
 class Webhook:
     """A `client.webhook.<name>` setting with every default filled in.
 
-    `keys`: any one is valid; empty: no key is asked for. `limits`: never above the daemon's own.
+    `keys`: any one is valid; empty: no key is needed. `limits`: never above the daemon's own.
     `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's own
     isolation is added where the worker is chosen).
     """
