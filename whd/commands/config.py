@@ -56,7 +56,7 @@ def _fault_document(fault: Any) -> dict[str, Any]:
 
 
 def webhooks(paths: Paths, given: argparse.Namespace) -> int:
-    """Lists the endpoints; the daemon, if one runs, only tells where it listens."""
+    """Lists the endpoints; the daemon, if one runs, is only asked where it listens."""
     snapshot = Index(str(paths.config), str(paths.flows), saved=read_settings(paths.state)).load()
     try:
         addresses = control.ask(paths.state, "status", {})["addresses"]

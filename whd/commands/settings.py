@@ -1,4 +1,4 @@
-"""`whd settings …`."""
+"""`whd settings …`: listed, shown, saved, deleted."""
 
 from __future__ import annotations
 
