@@ -236,7 +236,7 @@ def handler(system, this, inputs):
     ("limits", "name"),
     [({"max_depth": 5}, "max_depth"), ({"max_children": 7}, "max_children"), ({"max_calls": 1}, "max_calls")],
 )
-def test_a_limit_ends_who_went_past_it_and_is_named(project: Project, limits: dict[str, int], name: str) -> None:
+def test_a_limit_ends_who_went_past_it_and_is_named(project: Project, limits: dict[str, Any], name: str) -> None:
     source = """
 def handler(system, this, inputs):
     for _ in range(3):
