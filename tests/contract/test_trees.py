@@ -207,8 +207,8 @@ def handler(system, this, inputs):
     path = project.endpoint("parent", source)
     with running(project) as daemon:
         parent_id = daemon.post(path + "?async", {}).json["id"]
-        # A parent that is cancelled before it waits takes nobody along: all three are to be there, and parked. Who holds
-        # no slot and does not wait for one has asked for something, the parent for the end of its child.
+        # A parent that is cancelled before it waits takes nobody along. What holds no slot and does not wait for one is
+        # parked, the parent for the end of its child.
         wait_for(lambda: parked(daemon) == 3, "both children to sleep and their parent to wait")
         daemon.request("DELETE", f"/api/execution/acme/{parent_id}")
 
