@@ -258,6 +258,9 @@ async def test_a_parent_that_does_not_wait_yet_takes_nobody_along() -> None:
 async def test_ones_own_record_is_saved_while_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     here = Flows()
     flow = await here.start()
+    monkeypatch.setattr("whd.executions.runner.now_ms", lambda: flow.execution.created_ms + 1_000)
+    await flow.ask("sleep", {"seconds": 1})
+    assert await here.store.get(flow.execution.id) is not None, "as it stood before"
     changes: list[tuple[dict[str, Any], tuple[str, str, bytes]]] = [
         ({"message": "half way"}, ("half way", "", b"{}")),
         ({"name": "the big one"}, ("half way", "the big one", b"{}")),
@@ -269,7 +272,6 @@ async def test_ones_own_record_is_saved_while_one_runs(monkeypatch: pytest.Monke
         assert await flow.ask("execution.save", arguments) == Answer()
         execution = flow.execution
         assert (execution.message, execution.name, execution.output_json) == expected
-    monkeypatch.setattr("whd.executions.runner.now_ms", lambda: flow.execution.created_ms + 1_000)
     await flow.ask("sleep", {"seconds": 1})
     stored = await here.store.get(flow.execution.id)
     assert stored is not None
