@@ -62,7 +62,7 @@ async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         read_last = Worker.read_last
-        raced = []
+        raced: list[int] = []
 
         def read_late(worker: Worker) -> None:
             # Between the revocation and the look at what has come, the process ends the job that it runs: it then
