@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = parser()
     options = command.parse_args(arguments)
     try:
-        quick = {"rounds": 1, "seconds": 1.0, "warm": 0.3}
+        quick: dict[str, Any] = {"rounds": 1, "seconds": 1.0, "warm": 0.3}
         common = runs.common_of(options, **(quick if options.quick else {"rounds": 3, "seconds": 3.0, "warm": 1.0}))
         if not 1 <= options.connections <= 10_000:
             raise ValueError("--connections: 1 to 10000")

@@ -8,6 +8,7 @@ from whd.auth.callers import check_given, is_valid, keys_of_headers
 from whd.errors import InvalidKey
 
 VALID = (b"one", b"two")
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ VALID = (b"one", b"two")
         (((b"x-webhook-key", b"k"), (b"x-webhook-key", b"l")), [b"k", b"l"], ()),
     ],
 )
-def test_keys_leave_the_headers(headers: object, keys: list[bytes], rest: object) -> None:
+def test_keys_leave_the_headers(headers: Headers, keys: list[bytes], rest: Headers) -> None:
     assert keys_of_headers(headers) == (keys, rest)
 
 

@@ -161,7 +161,7 @@ def test_this_error_is_500(shared_project: Project, daemon: RunningDaemon) -> No
 
 @pytest.mark.parametrize("limit", [{"timeout_s": 0.3}, {"cpu_s": 0.3}])
 def test_an_endless_flow_gets_504_and_nobody_else_notices(
-    shared_project: Project, daemon: RunningDaemon, open_hook: str, limit: dict[str, float]
+    shared_project: Project, daemon: RunningDaemon, open_hook: str, limit: dict[str, Any]
 ) -> None:
     (name,) = limit
     source = "def handler(system, this):\n    this.set_output('a', 1)\n    while True:\n        pass\n"

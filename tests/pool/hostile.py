@@ -64,7 +64,7 @@ def serve_as_daemon(arguments: list[str]) -> None:
     from whd.pool import frames_in as frames
     from whd.pool import zygote
 
-    zygote.start_zygote = start_hostile_zygote
+    vars(zygote)["start_zygote"] = start_hostile_zygote
     vars(frames).update(json.loads(os.environ.pop(BOUNDS)))
     sys.argv = ["whd", *arguments[arguments.index("whd") + 1 :]]
     sys.exit(main())

@@ -36,11 +36,11 @@ class Ended:
 
     @property
     def status(self) -> str:
-        return self.head["status"]
+        return str(self.head["status"])
 
     @property
     def message(self) -> str:
-        return self.head["message"]
+        return str(self.head["message"])
 
 
 class WorkerDied(Exception):
@@ -179,7 +179,7 @@ class TestWorker:
             name="",
         )
 
-    def start(self, digest: str, inputs: Any = None, **limits: int) -> int:
+    def start(self, digest: str, inputs: Any = None, **limits: Any) -> int:
         """Sends one run; answers its job number."""
         head = self.run_head(digest, **limits)
         self.send(head, json.dumps(inputs).encode())
@@ -231,7 +231,7 @@ class TestWorker:
         readable, _, _ = select.select([self.pidfd], [], [], PATIENCE_S)
         assert readable, "the worker did not end"
         message, _ = self.zygote.wait_for("exited", worker=self.number)
-        return message["status"]
+        return int(message["status"])
 
     def close(self) -> None:
         self.socket.close()

@@ -134,7 +134,7 @@ FAULTS: list[tuple[Callable[[], Any], str]] = [
     (lambda: {"a": object()}, "output_value['a'] is an object, which has no JSON form"),
     (lambda: {"a": {object()}}, "output_value['a'][0] is an object"),
     (lambda: {"a": lambda: 0}, "is a function"),
-    (lambda: {"a": (n for n in [])}, "is a generator"),
+    (lambda: {"a": (n for n in "")}, "is a generator"),
     (lambda: {"a": 1j}, "is a complex"),
     (lambda: {"a": range(3)}, "is a range"),
     (lambda: {"a": Exception("x")}, "is an Exception"),

@@ -11,11 +11,13 @@ import errno
 import functools
 import inspect
 import logging
+import operator
 import os
 import random
 import shutil
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,10 @@ def _open_descriptors() -> set[str]:
     return links
 
 
+def all_have(key: str, count: int, snapshot: Snapshot) -> bool:
+    return all(keys_of(snapshot, f"w{i}") == (key.encode(),) for i in range(count))
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
@@ -82,7 +88,7 @@ class TestFiles:
                 before = watched.snapshot
                 since_change = Stopwatch()
                 change()
-                await watched.until(lambda snapshot, before=before: snapshot is not before)
+                await watched.until(partial(operator.is_not, before))
                 assert since_change.elapsed_s() < LIVE_S
         keys = [keys_of(snapshot, "x") for snapshot in watched.snapshots]
         assert keys == [None, (b"one",), (b"two",), *[None] * 6]
@@ -210,6 +216,7 @@ class TestFiles:
         loop = asyncio.get_running_loop()
         async with watching(tree, polls=polls) as watched:
             count = 0
+            timer: asyncio.TimerHandle
 
             def write() -> None:
                 nonlocal count, timer
@@ -414,9 +421,7 @@ class TestLinks:
             for key in ("two", "three"):
                 since_change = Stopwatch()
                 self.mount(settings, dict.fromkeys(names, WEBHOOK.format(key=key)), f"2026_11_23_{key}")
-                await watched.until(
-                    lambda snapshot, key=key: all(keys_of(snapshot, f"w{i}") == (key.encode(),) for i in range(20))
-                )
+                await watched.until(partial(all_have, key, 20))
                 assert since_change.elapsed_s() < LIVE_S
             # Nothing was ever missing, and whoever looked saw one version or the other.
             for snapshot in watched.snapshots:
@@ -567,6 +572,7 @@ class TestReloader:
         async with watching(tree) as watched:
             longest = 0.0
             begun = last = loop.time()
+            timer: asyncio.TimerHandle
 
             def beat() -> None:
                 nonlocal longest, last, timer
