@@ -52,10 +52,14 @@ class Response:
 
 @valueclass
 class Admission:
-    """The application's yes to a head: what to read, and its own notes for later (`call`), not looked into here."""
+    """The application's yes to a head: what to read, and its own notes for later (`call`), not looked into here.
+
+    `observe` is called with each part of the body as it comes, before `handle`; what it gives is not looked at.
+    """
 
     max_body_bytes: int
     call: Any
+    observe: Callable[[bytes | bytearray | memoryview], object] | None = None
 
 
 Respond = Callable[[Response], None]
