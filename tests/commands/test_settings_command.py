@@ -11,7 +11,7 @@ import pytest
 
 from tests.commands.test_cli import document, whd
 from tests.running import ECHO_FLOW, Project, running
-from whd.settings.saved import MASK
+from whd.settings.webhooks import MASK
 
 SECRET = "s3cr3t-of-the-file"
 NEW_SECRET = "s3cr3t-that-was-set"

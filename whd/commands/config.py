@@ -70,7 +70,7 @@ def webhooks(paths: Paths, given: argparse.Namespace) -> int:
             "url": f"{base}/api/webhook/{client.name}/{webhook.name}",
             "flow_name": webhook.flow_name if isinstance(webhook, Webhook) else None,
             "user_name": webhook.user_name if isinstance(webhook, Webhook) else None,
-            "key_required": bool(webhook.keys) if isinstance(webhook, Webhook) else None,
+            "key_required": webhook.caller_check.key_required if isinstance(webhook, Webhook) else None,
             "enabled": webhook.enabled if isinstance(webhook, Webhook) else False,
         }
         for _, client in sorted(snapshot.clients.items())

@@ -51,7 +51,12 @@ def explanations(clients: Mapping[str, Client]) -> list[Explanation]:
                 rights = {} if user is None else rights_of(user)
                 found.append(
                     Explanation(
-                        client.name, webhook.name, webhook.flow_name, webhook.user_name, bool(webhook.keys), rights
+                        client.name,
+                        webhook.name,
+                        webhook.flow_name,
+                        webhook.user_name,
+                        webhook.caller_check.key_required,
+                        rights,
                     )
                 )
     return found

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..model.snapshot import Fault
-from .parse import Faults, WebhookSource, parse_flow, parse_options, parse_setting, parse_users, read_webhook
+from .parse import Faults, parse_flow, parse_options, parse_setting, parse_users
 from .tree import FileKind, TreeEntry, displayed
+from .webhooks import WEBHOOK_FIELDS, WebhookSource, read_webhook
 
 MAX_FILE_BYTES: Final = 4_194_304
 
@@ -58,10 +59,11 @@ class Reading:
         self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry)
         self.data = b""
         source = self.value
-        if isinstance(source, WebhookSource) and source.keys and self.mode & stat.S_IROTH:
-            what = "the file holds a key, and every user of this machine can read it"
-            warning = Fault(path, source.key_line, "key", what, f"chmod o-r {path}", is_warning=True)
-            self.faults = (*self.faults, warning)
+        if isinstance(source, WebhookSource) and self.mode & stat.S_IROTH:
+            for field, line in source.secrets:
+                what = f"the file holds a {WEBHOOK_FIELDS[field].noun}, and every user of this machine can read it"
+                warning = Fault(path, line, field, what, f"chmod o-r {path}", is_warning=True)
+                self.faults = (*self.faults, warning)
 
 
 _PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry], tuple[Any, Faults]]] = {
