@@ -49,7 +49,7 @@ class Engine:
         self._vetting: asyncio.Task[None] | None = None
         self.reloader = Reloader(str(paths.config), str(paths.flows), vet_flows=self._vet_flows)
         self.shared = make_shared(loop, paths, self.reloader)
-        self.budget, self.store, self.saved = self.shared.budget, self.shared.store, self.shared.saved
+        self.budget, self.saved = self.shared.budget, self.shared.saved
 
     @property
     def snapshot(self) -> Snapshot:
@@ -67,6 +67,7 @@ class Engine:
         shared.enter()
         await self.reloader.start()
         await shared.open()
+        self.store = shared.store
         self.pool = Pool(
             self.loop,
             shared.options_of_pool(lambda: self.options),

@@ -7,6 +7,7 @@ among several has others of the same interface, which speak to the process that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -15,11 +16,9 @@ from ..budget import BufferBudget
 from ..executions.runner import RemoteExecutions
 from ..model.options import Options
 from ..pool.scheduler import Scheduler
-from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved import Saved, SavedRecords
 from ..settings.reload import Reloader
-from ..store.interface import ExecutionStore, Stored
-from ..store.sqlite_store import FILE_NAME, SqliteStore
+from ..store import ExecutionStore, Stored, open_store
 from .state import Paths, StateLock
 
 
@@ -28,7 +27,7 @@ class Shared(Protocol):
 
     @property
     def store(self) -> ExecutionStore:
-        """All executions."""
+        """All executions; there from `open` on."""
 
     @property
     def saved(self) -> SavedRecords:
@@ -84,13 +83,18 @@ class LocalShared:
             return reloader.snapshot.options
 
         self._lock = StateLock(paths.state)
-        self.store = SqliteStore(paths.state / FILE_NAME, loop, options)
-        self.saved = Saved(paths.state / SAVED_FILE_NAME, loop, options, reloader)
+        self._loop = loop
+        self._paths = paths
+        self._options = options
+        self.store: ExecutionStore
+        self.saved = Saved(paths.state, loop, options, reloader)
         self.locks = Locks(loop.call_later)
         self.budget = BufferBudget(lambda: options().max_buffered_bytes)
         self.remote_executions: RemoteExecutions | None = None
         self.scheduler: Scheduler | None = None
         self.is_first = True
+        # What `enter` and `open` took, to be let go of in reverse.
+        self._at_end = contextlib.AsyncExitStack()
 
     def share_worker_count(self, count: int) -> int:
         """None."""
@@ -107,11 +111,14 @@ class LocalShared:
     def enter(self) -> None:
         """As Shared."""
         self._lock.acquire()
+        self._at_end.callback(self._lock.release)
 
     async def open(self) -> None:
         """As Shared."""
-        self.store.open()
+        self.store = await open_store(self._paths.state, self._loop, self._options)
+        self._at_end.push_async_callback(self.store.close)
         self.saved.open()
+        self._at_end.push_async_callback(self.saved.close)
 
     async def unfinished(self) -> list[Stored]:
         """All that there are."""
@@ -119,6 +126,4 @@ class LocalShared:
 
     async def close(self) -> None:
         """As Shared."""
-        await self.saved.close()
-        await self.store.close()
-        self._lock.release()
+        await self._at_end.aclose()
