@@ -19,7 +19,6 @@ from tests.fakes.clock import settle
 from tests.fakes.pool import FakePool, PoolAnswer
 from tests.fakes.rest import FakeRestCall, FakeRestClient
 from tests.fakes.saved import FakeSaved
-from tests.fakes.store import FakeStore
 from whd.broker import Broker
 from whd.broker.executions import ExecutionCalls
 from whd.broker.files import FileCalls
@@ -38,6 +37,7 @@ from whd.pool.job import Job, JobState
 from whd.pool.payload_parser import PayloadParser
 from whd.pool.pool import Pool
 from whd.rest import RestClient
+from whd.store.memory import MemoryStore
 
 ROOT = User(
     "root",
@@ -131,7 +131,7 @@ class Flows:
         self.snapshot = snapshot_of(ROOT, KEVIN, NOBODY)
         self.budget = BufferBudget(lambda: max_buffered_bytes)
         self.pool = FakePool(loop)
-        self.store = FakeStore(loop)
+        self.store = MemoryStore(loop)
         self.saved = FakeSaved(loop)
         self.rest = FakeRestClient()
         pool = cast(Pool, self.pool)

@@ -6,6 +6,7 @@ What is deleted or replaced is overwritten (secure_delete), as a saved webhook h
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from ..sqlite import file as sqlite_file
 from ..sqlite.transaction import transaction
 from .ledger import SETTING, LedgerBatch, SavedFile
 
+_log = logging.getLogger(__name__)
+
+# Below state/.
 FILE_NAME: Final = "saved.sqlite"
 WHAT: Final = "the store of what flows saved"
 
@@ -74,6 +78,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
         return sqlite_file.connect(path, writes=False)
     except sqlite3.Error as error:
         raise StateError(sqlite_file.describe(error, path, WHAT)) from error
+
+
+def job_failed(error: Exception, path: Path) -> StateError:
+    """What a job on the file raised, in the `except`, as what a flow is answered: that it did not work.
+
+    The path and SQLite's words are the operator's: `log_detail`.
+    """
+    if isinstance(error, sqlite3.Error):
+        fault = sqlite_file.describe(error, path, WHAT)
+    else:
+        _log.exception("a job on what flows saved failed")
+        fault = f"{path}: {WHAT} cannot be used ({type(error).__name__}); see the log"
+    return StateError(f"{WHAT} cannot be used now", log_detail=fault)
 
 
 def read_settings(state: Path) -> list[SavedSetting]:

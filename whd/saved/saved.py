@@ -24,10 +24,10 @@ from ..settings.overlay import SavedChange
 from ..settings.saved import check_name
 from ..settings.tree import WEBHOOK_PREFIX
 from ..sqlite import file as sqlite_file
+from ..sqlite.thread import DatabaseThread
 from . import database
 from .ledger import FILE, SETTING, Ledger, LedgerBatch, SavedFile
 from .reading import ExistsFound, FileFound, NamesFound, SavedReading
-from .thread import DatabaseThread
 from .values import appended, check_file_name, file_bytes, read_value, write_value
 
 _log = logging.getLogger(__name__)
@@ -96,9 +96,9 @@ class Saved(SavedReading, SavedRecords):
     """
 
     def __init__(
-        self, path: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], overlay: SavedOverlay
+        self, state: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], overlay: SavedOverlay
     ) -> None:
-        super().__init__(path, loop)
+        super().__init__(state, loop)
         self.fault = ""
         self._options = options
         self._overlay = overlay
@@ -111,27 +111,25 @@ class Saved(SavedReading, SavedRecords):
 
     def open(self) -> None:
         """Opens the file, makes it or brings it to this version, and makes what it holds live. Raises StateError."""
-        connection = database.open_database(self.path)
+        connection = database.open_database(self._path)
         try:
             self._load(connection)
             self.open_reading()
-            writer = DatabaseThread(connection, self.path, self._loop, "whd-saved-writer")
-            writer.start()
+            self._writer = self._start_thread(connection, "whd-saved-writer")
         except BaseException:
             connection.close()
             self.stop_reading()
             raise
-        self._writer = writer
         self._overlay.take_saved((record.client_name, record.name, record) for record in self._ledger.settings())
 
     def _load(self, connection: sqlite3.Connection) -> None:
         try:
-            for record in database.settings(connection, self.path):
+            for record in database.settings(connection, self._path):
                 self._ledger.load_setting(record)
             for client_name, name, size_bytes in database.file_sizes(connection):
                 self._ledger.load_file(client_name, name, size_bytes)
         except sqlite3.Error as error:
-            raise StateError(sqlite_file.describe(error, self.path, database.WHAT)) from error
+            raise StateError(sqlite_file.describe(error, self._path, database.WHAT)) from error
 
     async def close(self) -> None:
         """Waits for what is being written, then ends both threads. Harmless twice, or without `open`."""
@@ -142,8 +140,7 @@ class Saved(SavedReading, SavedRecords):
             self._idle = self._loop.create_future()
             await self._idle
         await self.close_reading()
-        self._writer.stop()
-        self._writer.join()
+        await self._writer.close()
 
     # ---- settings ----------------------------------------------------------------------------------------------------
 
