@@ -39,7 +39,7 @@ PURE = (
     "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family", "fronts.leases",
     "fronts.partition", "fronts.records", "handlers.query", "handlers.routes", "http.body", "http.checks",
     "http.connection", "http.messages", "http.plain", "http.writer", "model.options", "model.snapshot",
-    "pool.frames_in", "pool.job", "pool.scheduler", "rest.inputs", "rest.outputs", "rest.values",
+    "pool.frames_in", "pool.job", "pool.line", "pool.scheduler", "rest.inputs", "rest.outputs", "rest.values",
     "sandbox.declared_use", "settings.document", "settings.fields", "settings.parse", "store.interface", "store.rows",
     "valueclass", "wire.frames", "wire.payload", "wire.strict_json", "wire.timestamps",
 )  # fmt: skip
