@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.clock import on_virtual_clock, settle
 from whd.errors import StateError
 from whd.model.execution import Cause, Status
+from whd.store import Stored
 from whd.wire.strict_json import LARGE_BYTES
 
 from .flows import KEVIN, NOBODY, ROOT, Answer, Flows, RunningFlow, limited
@@ -372,7 +373,7 @@ async def test_who_cancels_itself_is_over_and_gets_no_answer() -> None:
 async def test_a_store_that_cannot_be_read_is_an_error_without_the_files_name(name: str) -> None:
     here = Flows()
 
-    async def get(_execution_id: str) -> None:
+    async def get(execution_id: str) -> Stored | None:
         raise StateError("the execution store cannot be read", log_detail="state/executions.sqlite: I/O error")
 
     flow = await here.start()

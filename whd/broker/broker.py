@@ -113,8 +113,7 @@ class Broker:
     def note_refusal(self, call: FlowCall, text: str) -> None:
         """Counts and logs a refusal by permission; of one execution only the first ones are logged."""
         self.refused_total += 1
-        call.job.refusals += 1
-        if call.job.refusals <= MAX_LOGGED_REFUSALS:
+        if call.job.count_refusal() <= MAX_LOGGED_REFUSALS:
             log.warning("%s: execution %s: %s", call.execution.client_name, call.execution.id, text)
 
     def refuse_save(self, call: FlowCall, error: WhdError) -> None:

@@ -101,7 +101,8 @@ class Execution:
     status: Status = Status.PENDING
     cause: Cause = Cause.NONE
     message: str = ""
-    output_json: bytes = b"{}"
+    # A large one is the bytearray that it came in.
+    output_json: bytes | bytearray = b"{}"
     response_json: bytes = b""
     created_ms: int = 0
     started_ms: int = 0

@@ -11,7 +11,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from ..wire.frames import LENGTH, RUN, FrameError, FrameReader, RunHead, frame, read_run
 
@@ -29,8 +29,8 @@ _scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_on
 _REVOKE = frame({"op": "revoke"})[LENGTH.size :]
 _REVOKED = frame({"op": "revoked"})
 
-Frame = tuple[dict[str, Any], bytes | None]
-RunFrame = tuple[RunHead, bytes]
+Frame = tuple[dict[str, Any], bytes | bytearray | None]
+RunFrame = tuple[RunHead, bytes | bytearray]
 
 
 class Channel:
@@ -41,7 +41,7 @@ class Channel:
     def __init__(self, stream: socket.socket) -> None:
         self._socket = stream
         self._reader = FrameReader(MAX_FRAME_BYTES)
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[bytes | bytearray] = deque()
         # How many revocations wait in there.
         self._revocations = 0
 
@@ -65,7 +65,7 @@ class Channel:
             return head, _value(payload, end) if end else None
 
     def _is_revoked(self) -> bool:
-        """Whether the daemon has revoked the jobs it sent ahead; called before each job that waited behind another."""
+        """Whether the daemon has revoked what it had prefetched; asked before each job that waited behind another."""
         while self._read_nowait():
             pass
         return self._revocations > 0
@@ -100,9 +100,9 @@ class Channel:
         self._waiting.extend(frames)
         self._revocations += frames.count(_REVOKE)
 
-    def answer_to(self, job: int, call: int) -> Frame:
+    def answer_to(self, job: int, call: int) -> tuple[dict[str, Any], bytes | None]:
         """Waits for the answer to one call; frames that come before it stay in line."""
-        skipped: list[bytes] = []
+        skipped: list[bytes | bytearray] = []
         while True:
             while not self._waiting:
                 self._receive()
@@ -119,7 +119,7 @@ class Channel:
                 return head, bytes(memoryview(payload)[end:]) if end else None
             skipped.append(payload)
 
-    def send(self, head: dict[str, Any], value: bytes | None = None) -> None:
+    def send(self, head: dict[str, Any], value: bytes | bytearray | None = None) -> None:
         """Writes one frame."""
         self.send_bytes(frame(head, value))
 
@@ -136,15 +136,15 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _value(payload: bytes | bytearray, start: int) -> bytes:
-    """What follows the head. A large frame (a bytearray, see FrameReader) is itself cut down to its value."""
+def _value(payload: bytes | bytearray, start: int) -> bytes | bytearray:
+    """What follows the head. A large frame, that is a bytearray (FrameReader), becomes its value."""
     if isinstance(payload, bytearray):
         del payload[:start]  # only moves its start
-        return cast("bytes", payload)
+        return payload
     return payload[start:]
 
 
-def _head(payload: bytes) -> tuple[dict[str, Any], int]:
+def _head(payload: bytes | bytearray) -> tuple[dict[str, Any], int]:
     """A frame's head, and where its value begins; 0 for a frame without one."""
     end = payload.find(b"\n") + 1
     try:

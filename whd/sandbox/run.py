@@ -56,7 +56,9 @@ class Run:
         "job", "limit", "message", "new_name", "response", "status", "wants_fresh",
     )  # fmt: skip
 
-    def __init__(self, head: RunHead, context: RunContext, input_json: bytes | None, channel: Channel) -> None:
+    def __init__(
+        self, head: RunHead, context: RunContext, input_json: bytes | bytearray | None, channel: Channel
+    ) -> None:
         self.job = head.job
         self._head = head
         self._channel = channel

@@ -52,7 +52,7 @@ class Worker:
         self._contexts: dict[int, tuple[Program, RunContext]] = {}
         # The value of the present frame, until it is taken out of here. With no other reference to it, a large input is
         # freed when its flow ends, and does not look like something that the flow left behind (memory.py).
-        self._value: bytes | None = None
+        self._value: bytes | bytearray | None = None
         self._ops: dict[str, Callable[[dict[str, Any]], None]] = {
             "code": self._code,
             "context": self._context,
@@ -78,7 +78,7 @@ class Worker:
             leave(EXIT_PROTOCOL)
         op(head)
 
-    def _take_value(self) -> bytes | None:
+    def _take_value(self) -> bytes | bytearray | None:
         value, self._value = self._value, None
         return value
 

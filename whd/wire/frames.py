@@ -16,7 +16,7 @@ daemon to worker
     check    job + value                             the same worker; value: an output to be checked
     context  number, hash, flow, about, limits       what runs of one webhook have in common; after the code
     run      packed (RunHead) + value: input_value      runs a flow
-    revoke                                           no job that was sent ahead before this shall start
+    revoke                                           no job that was prefetched before this shall start
     answer   job, call, [error: {type, text}], [raw_bytes] + value   to a call; its last raw_bytes are a file's content,
              as it is, and not JSON
 
@@ -29,7 +29,7 @@ worker to daemon
     call     job, call, name, [raw_bytes] + value: arguments; its last raw_bytes are what is large, as it is: a file's
              content, the JSON text of a child's input
     revoked                                             to a revoke, once all before it is done with, between two jobs:
-             jobs that were sent ahead before it and had not begun never will
+             what was prefetched before it and had not begun never will
     log      job + value: a list of lines, each {"at": ms since 1970} with "args" (a list), "fields" (an object) or, of
              print, "text"
     end      job, status, message, took_us, [limit], [fresh], [name], [response: {status, headers}, output_bytes]
@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import json
 from struct import Struct
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 LENGTH = Struct("<I")
 MAX_HEAD_BYTES = 1_048_576
@@ -106,7 +106,7 @@ def run_start(
     return _RUN_FRAME.pack(size, RUN, job, context, is_behind, created_ms, started_ms, identity, len(text)) + text
 
 
-def read_run(payload: bytes) -> tuple[RunHead, int]:
+def read_run(payload: bytes | bytearray) -> tuple[RunHead, int]:
     """The head of a `run` frame, and where its value begins. Only for what the daemon sent: nothing is checked."""
     _op, job, context, is_behind, created_ms, started_ms, identity, name_bytes = _RUN.unpack_from(payload)
     end = _RUN.size + name_bytes
@@ -114,7 +114,7 @@ def read_run(payload: bytes) -> tuple[RunHead, int]:
     return RunHead(job, context, is_behind, created_ms, started_ms, identity, name), end
 
 
-def frame(head: dict[str, Any], value: bytes | None = None) -> bytes:
+def frame(head: dict[str, Any], value: bytes | bytearray | None = None) -> bytes:
     """One frame, ready to be written. `value` is JSON text."""
     text = _encode(head).encode("ascii")
     if value is None:
@@ -128,17 +128,20 @@ def frame_start(head: dict[str, Any], value_bytes: int) -> bytes:
     return b"".join((LENGTH.pack(len(text) + 1 + value_bytes), text, b"\n"))
 
 
-def split(payload: bytes | bytearray, max_head_bytes: int = MAX_HEAD_BYTES) -> tuple[dict[str, Any], bytes | None]:
+def split(
+    payload: bytes | bytearray, max_head_bytes: int = MAX_HEAD_BYTES
+) -> tuple[dict[str, Any], bytes | bytearray | None]:
     """A frame's bytes (without the length) into head and value text. Raises FrameError.
 
     A large frame, which is a bytearray (FrameReader.feed), is itself cut down to its value.
     The head is parsed on the daemon's loop, so it is bounded; what may be large travels as the value.
     """
     end = payload.find(b"\n")
+    value: bytes | bytearray | None
     if end < 0:
         text, value = payload, None
     elif isinstance(payload, bytearray):
-        text, value = payload[:end], cast("bytes", payload)
+        text, value = payload[:end], payload
         del payload[: end + 1]  # only moves its start
     else:
         text, value = payload[:end], payload[end + 1 :]
@@ -153,13 +156,15 @@ def split(payload: bytes | bytearray, max_head_bytes: int = MAX_HEAD_BYTES) -> t
     return head, value
 
 
-def split_raw(head: dict[str, Any], value: bytes) -> tuple[bytes, bytes]:
+def split_raw(head: dict[str, Any], value: bytes | bytearray) -> tuple[bytes, bytes]:
     """A value into its JSON text and the `raw_bytes` at its end. Raises FrameError."""
     raw_bytes = head.get("raw_bytes", 0)
     if type(raw_bytes) is not int or not 0 <= raw_bytes <= len(value):
         raise FrameError("raw_bytes is not the number of some of the bytes")
+    view = memoryview(value)
     end = len(value) - raw_bytes
-    return value[:end], value[end:]
+    # What is kept of it is no bytearray: it goes to flows, and into records.
+    return bytes(view[:end]), bytes(view[end:])
 
 
 class FrameReader:
@@ -173,7 +178,7 @@ class FrameReader:
         self._filled = 0
         self.limit_bytes = limit_bytes
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes | bytearray]:
         """The frames that are complete with `data`, in order, each without its length. Raises FrameError.
 
         One of LARGE_BYTES or more that nothing followed yet is the bytearray that it was gathered in: it is yours.
@@ -187,13 +192,13 @@ class FrameReader:
                 if length == size - 4 and length <= self.limit_bytes:
                     return [data[4:]]
         buffer += data
-        frames: list[bytes] = []
+        frames: list[bytes | bytearray] = []
         position = 0
         size = len(buffer)
         if size >= LARGE_BYTES and LENGTH.unpack_from(buffer)[0] == size - 4 <= self.limit_bytes:
             del buffer[:4]  # only moves its start
             self._buffer = bytearray()
-            return [cast("bytes", buffer)]
+            return [buffer]
         view = memoryview(buffer)
         while size - position >= 4:
             (length,) = LENGTH.unpack_from(buffer, position)
@@ -225,13 +230,13 @@ class FrameReader:
             self._buffer = bytearray()
         return memoryview(self._large)[self._filled :]
 
-    def filled(self, size: int) -> list[bytes]:
+    def filled(self, size: int) -> list[bytes | bytearray]:
         """So much was read into the room. Gives the frame, as feed() does, once it is complete."""
         self._filled += size
         if self._large is None or self._filled < len(self._large):
             return []
         frame, self._large = self._large, None
-        return [cast("bytes", frame)]
+        return [frame]
 
     @property
     def pending_bytes(self) -> int:

@@ -54,7 +54,7 @@ _WHITE_SPACE = " \t\r\n"
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def is_quick(text: bytes) -> bool:
+def is_quick(text: bytes | bytearray) -> bool:
     """Whether a payload or JSON text is read in so little time that the loop can do it."""
     if len(text) < SMALL_BYTES:
         return True
