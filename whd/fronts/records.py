@@ -29,8 +29,10 @@ def pack(rows: Iterable[Row]) -> tuple[list[list[Any]], bytes]:
     heads: list[list[Any]] = []
     texts: list[bytes] = []
     for row in rows:
-        texts += (row.input_json, row.output_json, row.response_json, *row.log)
-        sizes = (len(row.input_json), len(row.output_json), len(row.response_json), list(map(len, row.log)))
+        input_json, output_json, response_json, log = row.input_json, row.output_json, row.response_json, row.log
+        texts += (input_json, output_json, response_json)
+        texts += log
+        sizes = (len(input_json), len(output_json), len(response_json), list(map(len, log)))
         heads.append([*row[:_SHORT], *sizes, row.size_bytes])
     return heads, b"".join(texts)
 
@@ -39,16 +41,21 @@ def unpack(heads: list[list[Any]], value: bytes | None) -> list[Row]:
     """The rows again."""
     rows: list[Row] = []
     texts = value or b""
-    position = 0
+    start = 0
     for head in heads:
-        *short, input_bytes, output_bytes, response_bytes, log_bytes, size_bytes = head
-        pieces: list[bytes] = []
-        for size in (input_bytes, output_bytes, response_bytes, *log_bytes):
-            pieces.append(texts[position : position + size])
+        input_bytes, output_bytes, response_bytes, log_bytes, size_bytes = head[_SHORT:]
+        output_start = start + input_bytes
+        response_start = output_start + output_bytes
+        position = response_start + response_bytes
+        texts_of_row = texts[start:output_start], texts[output_start:response_start], texts[response_start:position]
+        log: list[bytes] = []
+        for size in log_bytes:
+            log.append(texts[position : position + size])
             position += size
-        short[_STATUS], short[_CAUSE] = _STATUSES[short[_STATUS]], _CAUSES[short[_CAUSE]]
-        input_json, output_json, response_json, *log = pieces
-        rows.append(Row._make((*short, input_json, output_json, response_json, tuple(log), size_bytes)))
+        start = position
+        head[_STATUS], head[_CAUSE] = _STATUSES[head[_STATUS]], _CAUSES[head[_CAUSE]]
+        # Neither Row(…) nor Row._make: to_row says why.
+        rows.append(tuple.__new__(Row, (*head[:_SHORT], *texts_of_row, tuple(log), size_bytes)))
     return rows
 
 
