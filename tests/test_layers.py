@@ -36,9 +36,9 @@ MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.
 PURE = (
     "auth.addresses", "auth.callers", "auth.connections", "auth.permissions", "auth.urls", "broker.call",
-    "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family", "fronts.leases",
-    "fronts.partition", "fronts.records", "handlers.query", "handlers.routes", "http.body", "http.checks",
-    "http.connection", "http.messages", "http.plain", "http.writer", "model.options", "model.snapshot",
+    "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family", "executions.queue",
+    "fronts.leases", "fronts.partition", "fronts.records", "handlers.query", "handlers.routes", "http.body",
+    "http.checks", "http.connection", "http.messages", "http.plain", "http.writer", "model.options", "model.snapshot",
     "pool.frames_in", "pool.job", "pool.scheduler", "rest.inputs", "rest.outputs", "rest.values",
     "sandbox.declared_use", "settings.document", "settings.fields", "settings.parse", "store.interface", "store.rows",
     "valueclass", "wire.frames", "wire.payload", "wire.strict_json", "wire.timestamps",

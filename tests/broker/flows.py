@@ -28,6 +28,8 @@ from whd.broker.rest import RestCalls
 from whd.broker.settings import SettingCalls
 from whd.budget import BufferBudget
 from whd.executions.active import ActiveExecution
+from whd.executions.lookup import Lookup
+from whd.executions.queue import LocalQueue
 from whd.executions.runner import Runner
 from whd.model.execution import Execution
 from whd.model.options import Limits, Options
@@ -140,8 +142,9 @@ class Flows:
         broker.on_forget.append(settings.forget)
         broker.add(settings.table)
         broker.add(FileCalls(broker, self.saved).table)
-        self.runner = Runner(loop, pool, self.store, broker, lambda: self.snapshot, self.budget)
-        executions = ExecutionCalls(broker, self.runner, parser, self.budget)
+        self.runner = Runner(loop, pool, self.store, LocalQueue(self.store.unfinished), broker, self.budget)
+        lookup = Lookup(self.runner, self.store, None)
+        executions = ExecutionCalls(broker, self.runner, lookup, parser, self.budget)
         broker.add(executions.table)
         broker.add(RestCalls(broker, executions, self.runner, cast(RestClient, self.rest), parser).table)
 
@@ -156,7 +159,7 @@ class Flows:
     async def child(self, number: int = -1) -> RunningFlow:
         """The flow that was started last, or the one of that number, once it runs."""
         await settle()
-        active = self.runner.active(self.pool.submitted[number].execution_id)
+        active = self.runner.find_active(self.pool.submitted[number].execution_id)
         assert active is not None
         return RunningFlow(self, active)
 

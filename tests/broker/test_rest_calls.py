@@ -24,7 +24,7 @@ URL = "https://api.test/kevin/a"
 async def start_task(here: Flows, flow: RunningFlow, **inputs: Any) -> ActiveExecution:
     answer = await flow.ask("task.start", {"connector": "REST", "inputs": {"url": URL, **inputs}, "name": "it"})
     assert answer.kind == "", answer
-    task = here.runner.active(answer.value["id"])
+    task = here.runner.find_active(answer.value["id"])
     assert task is not None
     return task
 

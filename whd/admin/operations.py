@@ -16,6 +16,7 @@ from typing import Any
 from .. import __version__
 from ..engine.engine import Engine
 from ..errors import HttpError, WhdError
+from ..executions.reruns import limits_now
 from ..executions.runner import Runner
 from ..futures import value_of
 from ..model.execution import Execution, Status, to_json
@@ -74,7 +75,7 @@ class Admin:
             "faults": [str(fault) for fault in snapshot.faults if not fault.is_warning],
             "executions": {
                 "started": engine.runner.started_total,
-                "live": len(engine.runner.all_active()),
+                "live": engine.runner.active_count,
                 "running": scheduler.running,
                 "waiting": scheduler.waiting,
                 "places": scheduler.slots,
@@ -104,10 +105,10 @@ class Admin:
         flow, user = engine.runner.resolve(engine.snapshot, client_name, flow_name, user_name)
         input_json = json.dumps(arguments.get("input"), separators=(",", ":")).encode("ascii")
         execution = Execution("", client_name, flow_name, user_name, "", input_json)
-        limits, isolation = engine.limits_of(execution, flow, user)
+        limits, isolation = limits_now(engine.snapshot, execution, user)
         active = engine.runner.prepare(execution, flow, limits, isolation)
         await value_of(partial(engine.runner.start, active))
-        return _record(Stored(active.execution, flow.source))
+        return _record(active.stored())
 
     async def _list(self, arguments: dict[str, Any]) -> Any:
         """{client, status, webhook, limit}: the newest first, without inputs and outputs."""
@@ -119,7 +120,7 @@ class Admin:
 
     async def _find(self, arguments: dict[str, Any]) -> Stored:
         execution_id = str(arguments["id"])
-        stored = await self._engine.runner.get(execution_id)
+        stored = await self._engine.lookup.get(execution_id)
         if stored is None:
             raise WhdError(f"there is no execution {execution_id}")
         return stored
@@ -133,16 +134,16 @@ class Admin:
 
     async def _replay(self, arguments: dict[str, Any]) -> Any:
         await self._find(arguments)
-        active = await self._engine.runner.replay(str(arguments["id"]), self._engine.limits_of)
+        active = await self._engine.reruns.replay(str(arguments["id"]))
         if arguments.get("wait") and not active.execution.status.is_ended:
-            await value_of(active.waiters.append)
-        return _record(Stored(active.execution, active.flow.source))
+            await value_of(active.add_waiter)
+        return _record(active.stored())
 
     async def _cancel(self, arguments: dict[str, Any]) -> Any:
         stored = await self._find(arguments)
         if stored.execution.status.is_ended:
             raise WhdError(f"{stored.execution.id} is not running: {stored.execution.status}")
-        return _record(await self._engine.runner.cancel_found(stored, "cancelled by an operator"))
+        return _record(await self._engine.lookup.cancel(stored, "cancelled by an operator"))
 
 
 async def list_executions(
@@ -181,7 +182,7 @@ async def list_executions(
 
 def active_summaries(runner: Runner) -> list[dict[str, Any]]:
     """What has not ended, as `whd executions list` shows it."""
-    return [_summary(execution) for execution in runner.active_executions()]
+    return [_summary(active.execution) for active in runner.list_active()]
 
 
 def _pool_counts(engine: Engine) -> dict[str, int]:

@@ -11,10 +11,10 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
-from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, EnginePhase
+from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, Addresses, EnginePhase
 from ..engine.state import Paths, StateLock
 from ..errors import ConfigError, Overloaded, StateError
 from ..handlers.context import problem_response
@@ -54,10 +54,10 @@ END_PATIENCE_S: Final = 3.0
 
 
 class Hub:
-    """daemon.Body of several fronts."""
+    """daemon.Serving of several fronts; made by `open`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, fronts: int) -> None:
-        self._loop = loop
+    def __init__(self, paths: Paths, fronts: int) -> None:
+        self._loop = loop = asyncio.get_running_loop()
         self.paths = paths
         self.phase = EnginePhase.STARTING
         # The first front reads the same files, compiles their flows too, and tells what it finds.
@@ -86,8 +86,21 @@ class Hub:
         self._left = 0
         self._stopping = asyncio.Event()
 
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, paths: Paths, fronts: int, addresses: Addresses) -> AsyncIterator[Hub]:
+        """Starts everything, at the end takes it down; also what is up when the start fails.
+
+        Raises ConfigError or StateError; at the end StateError if records were lost.
+        """
+        hub = cls(paths, fronts)
+        try:
+            await hub._start(addresses)
+            yield hub
+        finally:
+            await hub._close()
+
     def move(self, phase: EnginePhase) -> None:
-        """As Body."""
         if phase not in ENGINE_PHASES[self.phase]:
             raise AssertionError(f"{self.phase.name} to {phase.name}")
         self.phase = phase
@@ -97,11 +110,9 @@ class Hub:
 
     @property
     def addresses(self) -> list[str]:
-        """As Body."""
         return [acceptor.listener.address for acceptor in self._acceptors]
 
     def counts(self) -> tuple[int, int, int, int]:
-        """As Body."""
         started, running, waiting, active = map(
             self._counters.total, (Count.STARTED, Count.RUNNING, Count.WAITING, Count.LIVE)
         )
@@ -109,11 +120,10 @@ class Hub:
 
     # ---- the start ---------------------------------------------------------------------------------------------------
 
-    async def start(self, addresses: Callable[[], Sequence[str | socket.socket]]) -> None:
-        """As Body."""
+    async def _start(self, addresses: Addresses) -> None:
         self._lock.acquire()
         await self.reloader.start()
-        wanted = addresses()
+        wanted = addresses(self.reloader.snapshot)
         self.store.open()
         self._saved.open()
         self.leases.set_total(slot_count(self.reloader.snapshot.options))
@@ -211,7 +221,7 @@ class Hub:
                 link.tell("clients", numbers=numbers)
 
     async def reload(self) -> None:
-        """As Body: done once every front has read all again."""
+        """Done once every front has read all again."""
         await self.reloader.reload(force=True)
         # One that starts reads them anyway.
         links = self.supervisor.serving_links()
@@ -293,7 +303,7 @@ class Hub:
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     async def drain(self, stop_now: asyncio.Event) -> None:
-        """As Body: every front drains, and ends."""
+        """Every front drains, and ends."""
         self.move(EnginePhase.DRAINING)
         self._stopping.set()
         self._left = 0
@@ -319,8 +329,7 @@ class Hub:
             front.kill()
         await everything
 
-    async def close(self) -> None:
-        """As Body."""
+    async def _close(self) -> None:
         for acceptor in self._acceptors:
             acceptor.close()
         for timer in self._timers.values():

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
 from ..broker.locks import Acquired, LockError
+from ..engine.shared import Shared
 from ..engine.state import Paths
 from ..errors import StateError, WhdError
+from ..executions.queue import LocalQueue
 from ..futures import result_of
 from ..model.execution import Execution, Status
-from ..model.options import Options
 from ..model.snapshot import SavedSetting
 from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved.reading import SavedReading
@@ -29,10 +31,9 @@ from ..store import queries, rows, schema
 from ..store.interface import Done, Records, StoreCounters, Stored, Summaries
 from ..store.reader import Reader
 from ..store.sqlite_store import FILE_NAME
-from .counters import Count, Counters, SharedBudget
-from .leases import LeasedScheduler
+from .counters import Counters, SharedBudget
 from .link import Link, LinkLost
-from .partition import front_options, owner
+from .partition import owner
 from .records import pack, read_error, read_stored
 
 # How long a record that nobody waits for may gather others: a frame for each call would wake the hub for each.
@@ -379,7 +380,7 @@ class FrontLocks:
 
 
 class RemoteShared:
-    """Shared of one front among `fronts`."""
+    """What is shared, as one front among `fronts` has it. Made before the link is up: the hub speaks at once."""
 
     def __init__(
         self,
@@ -392,76 +393,30 @@ class RemoteShared:
         front: int,
         fronts: int,
     ) -> None:
-        self._link = link
-        self._counters = counters
-        self._front = front
-        self._fronts = fronts
-        self.is_first = front == 0
-        own = Options()
-        self._divided = own, front_options(own, front, fronts)
         self._told_all = asyncio.Event()
-        self.client_numbers: dict[str, int] = {}
         self.store = FrontStore(loop, paths, link)
         self.saved = FrontSaved(loop, paths, link, reloader)
-        self.locks = FrontLocks(link)
-        self.budget = SharedBudget(lambda: reloader.snapshot.options, counters, front)
-        self.remote_executions = OtherFronts(loop, link)
-        self.scheduler = LeasedScheduler(self, loop.call_later, counters, front, self.client_numbers)
+        self._shared = Shared(
+            store=self.store,
+            queue=LocalQueue(self.store.unfinished, lambda execution_id: owner(execution_id, fronts) == front),
+            saved=self.saved,
+            locks=FrontLocks(link),
+            budget=SharedBudget(lambda: reloader.snapshot.options, counters, front),
+            remote_executions=OtherFronts(loop, link),
+        )
 
-    def share_worker_count(self, count: int) -> int:
-        """As Shared."""
-        self._counters.set(self._front, Count.WORKERS, count)
-        return self._counters.elsewhere(self._front, Count.WORKERS)
-
-    def has_idle_elsewhere(self) -> bool:
-        """As Shared."""
-        return self._counters.elsewhere(self._front, Count.IDLE) > 0
-
-    def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
-        """As Shared."""
-
-        def divided() -> Options:
-            present = options()
-            if self._divided[0] is not present:
-                self._divided = present, front_options(present, self._front, self._fronts)
-            return self._divided[1]
-
-        return divided
-
-    def enter(self) -> None:
-        """The hub has taken state/."""
-
-    async def open(self) -> None:
-        """As Shared."""
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Shared]:
+        """Once the hub has said all that there is to know. Raises StateError, also if records cannot be written."""
         await self._told_all.wait()
-        self.store.open()
-        self.saved.open_reading()
-        self.saved.go_live()
-
-    async def unfinished(self) -> list[Stored]:
-        """Those that belong to this front."""
-        found = await self.store.unfinished()
-        return [stored for stored in found if owner(stored.execution.id, self._fronts) == self._front]
-
-    async def close(self) -> None:
-        """As Shared."""
-        await self.saved.close_reading()
-        await self.store.close()
+        async with AsyncExitStack() as stack:
+            self.store.open()
+            stack.push_async_callback(self.store.close)
+            self.saved.open_reading()
+            stack.push_async_callback(self.saved.close_reading)
+            self.saved.go_live()
+            yield self._shared
 
     def on_told_all(self) -> None:
         """The hub has said all that a front must know before it serves."""
         self._told_all.set()
-
-    # ---- of PlaceOffice ----------------------------------------------------------------------------------------------
-
-    def report_slots(self, *, wants: int, held: int, number: int) -> None:
-        """As PlaceOffice."""
-        self._link.tell("slots", wants=wants, held=held, number=number)
-
-    def ask_permit(self, client_name: str, running: int, answered: Callable[[bool], None]) -> None:
-        """As PlaceOffice."""
-
-        def permitted(head: dict[str, Any] | None, _value: bytes | None) -> None:
-            answered(head is not None and head["may"])
-
-        self._link.ask(permitted, "permit", client=client_name, running=running)

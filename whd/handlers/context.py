@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import HttpError, Misconfigured
+from ..executions.lookup import Lookup
 from ..executions.runner import Runner
 from ..http.messages import Headers, Response
 from ..model.execution import Execution, to_json
@@ -33,6 +34,7 @@ class HandlerContext:
     loop: asyncio.AbstractEventLoop
     reloader: Reloader
     runner: Runner
+    lookup: Lookup
     pool: Pool
     readiness: Callable[[], tuple[int, dict[str, Any]]]
 

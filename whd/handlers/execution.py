@@ -74,14 +74,14 @@ class ExecutionHandler:
         respond(response)
 
     async def _response(self, call: StatusCall) -> Response:
-        runner = self._context.runner
-        stored = await runner.get(call.execution_id)
+        lookup = self._context.lookup
+        stored = await lookup.get(call.execution_id)
         self._check_key(call, stored)
         assert stored is not None
         if call.method == "DELETE":
-            stored = await runner.cancel_found(stored, "cancelled by DELETE")
+            stored = await lookup.cancel(stored, "cancelled by DELETE")
         elif call.wait_s > 0:
-            stored = await runner.wait(stored, call.wait_s)
+            stored = await lookup.wait(stored, call.wait_s)
         return record_response(200, stored.execution, stored.script)
 
     def _check_key(self, call: StatusCall, stored: Stored | None) -> None:

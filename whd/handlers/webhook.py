@@ -173,8 +173,7 @@ class WebhookHandler:
         def ended(active: ActiveExecution) -> None:
             respond(end_response(active))
 
-        active.stop_waiting = partial(self._stop_waiting, ended, respond)
-        runner.start(active, ended)
+        runner.start(active, ended, partial(self._stop_waiting, ended, respond))
 
     def _start_async(self, active: ActiveExecution, respond: Respond) -> None:
         def done(error: Exception | None) -> None:
@@ -186,9 +185,8 @@ class WebhookHandler:
         self, waiter: Callable[[ActiveExecution], None], respond: Respond, active: ActiveExecution
     ) -> None:
         """wait_s is over, or the daemon drains: 202 once the record is on disk; the flow goes on."""
-        if waiter not in active.waiters:
+        if not active.remove_waiter(waiter):
             return
-        active.remove_waiter(waiter)
 
         def done(error: Exception | None) -> None:
             respond(accepted_response(active.execution) if error is None else _not_stored(error))
