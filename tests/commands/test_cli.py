@@ -20,6 +20,8 @@ from whd.commands import load
 from whd.errors import MORE_PROCESSES
 from whd.model.options import Options
 
+from .typed import document, whd
+
 COMMANDS = (
     ["serve"], ["run", "c", "f", "--user", "u"], ["check"], ["webhooks"], ["status"], ["doctor"], ["units"],
     ["executions", "list"], *(["executions", name, "id"] for name in ("show", "logs", "replay", "cancel")),
@@ -31,28 +33,6 @@ def handler(system, this, inputs):
     this.set_output('double', inputs['n'] * 2)
     return this.success('doubled')
 """
-
-
-def whd(project: Project, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs a command on a project; a traceback of whd's own is never all right (a flow's stands in its record)."""
-    command = list(arguments)
-    folders = [f"--{name}={getattr(project, name)}" for name in ("config", "flows", "state")]
-    result = subprocess.run(
-        [sys.executable, "-m", "whd", *command, *folders],
-        cwd=ROOT,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in result.stderr
-    return result
-
-
-def document(result: subprocess.CompletedProcess[str]) -> Any:
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 @pytest.fixture

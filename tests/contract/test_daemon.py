@@ -192,7 +192,7 @@ def test_after_drain_s_sync_callers_get_a_202_and_their_flow_runs_at_the_next_st
     project.options(drain_s=0.5)
     path = project.endpoint("slow", SLEEP_FLOW)
     with running(project) as daemon, ThreadPoolExecutor() as pool:
-        answer = pool.submit(daemon.get, path + "?s=3")
+        answer = pool.submit(daemon.get, path + "?s=1.5")
         wait_for(lambda: daemon.ask("status")["executions"]["live"], "the call")
         assert daemon.stop() == 0
         assert answer.result().status == 202

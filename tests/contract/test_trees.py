@@ -121,7 +121,7 @@ def parent_of(pid: int) -> int:
 def test_all_end_and_every_record_fits(tmp_path_factory: pytest.TempPathFactory, seed: int, is_disturbed: bool) -> None:
     project: Project = simple_project(tmp_path_factory.mktemp("trees"))
     project.options(workers=2)
-    path = project.endpoint("node", NODE, timeout_s=2)
+    path = project.endpoint("node", NODE, timeout_s=1)
     choose = random.Random(seed)
     specs: dict[str, dict[str, Any]] = {}
     with running(project) as daemon:

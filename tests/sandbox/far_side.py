@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import socket
-import time
+import subprocess
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -92,13 +92,12 @@ class TestZygote:
 
     def close(self) -> None:
         self.control.close()
-        deadline = time.monotonic() + PATIENCE_S
-        while self.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        if self.process.poll() is None:
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError("the zygote did not end with its daemon")
+            raise AssertionError("the zygote did not end with its daemon") from None
         for _message, descriptors in self._pending:
             for descriptor in descriptors:
                 os.close(descriptor)

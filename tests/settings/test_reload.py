@@ -26,7 +26,7 @@ import pytest
 from tests.running import Stopwatch
 from whd.errors import ConfigError
 from whd.model.snapshot import BrokenWebhook, Fault, Flow, Snapshot, Webhook
-from whd.settings import files, inotify, reload
+from whd.settings import files, inotify, reload, watch, watch_polling
 from whd.settings.reload import Reloader
 
 from .trees import FLOW, PATIENCE_S, WEBHOOK, Tree, Watched, keys_of, watching
@@ -67,14 +67,29 @@ def tree(tmp_path: Path) -> Tree:
 
 
 @pytest.fixture(params=["inotify", "polling"])
-def polls(request: pytest.FixtureRequest) -> bool:
+def polls_in_time(request: pytest.FixtureRequest) -> bool:
+    """Which of the two, for tests of how long it takes."""
     return bool(request.param == "polling")
+
+
+@pytest.fixture
+def polls(polls_in_time: bool, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Which of the two, for all others: polling looks four times as often, and rests of files are as much shorter."""
+    if polls_in_time:
+        monkeypatch.setattr(watch_polling, "INTERVAL_S", watch_polling.INTERVAL_S / 4)
+        monkeypatch.setattr(watch_polling, "_TICK_S", watch_polling._TICK_S / 4)
+        quiet_s = watch.QUIET_S / 4
+        for module in (watch, watch_polling):
+            monkeypatch.setattr(module, "QUIET_S", quiet_s)
+    return polls_in_time
 
 
 class TestFiles:
     @on_loop
-    async def test_new_changed_and_removed_files_are_live_within_a_second(self, tree: Tree, polls: bool) -> None:
-        async with watching(tree, polls=polls) as watched:
+    async def test_new_changed_and_removed_files_are_live_within_a_second(
+        self, tree: Tree, polls_in_time: bool
+    ) -> None:
+        async with watching(tree, polls=polls_in_time) as watched:
             for change in (
                 lambda: tree.webhook("x", key="one"),
                 lambda: tree.webhook("x", key="two"),
@@ -188,9 +203,9 @@ class TestFiles:
             assert watched.snapshot.faults == ()
 
     @on_loop
-    async def test_a_thousand_webhooks_at_once(self, tree: Tree, polls: bool) -> None:
+    async def test_a_thousand_webhooks_at_once(self, tree: Tree, polls_in_time: bool) -> None:
         tree.webhook_path("x").parent.mkdir()
-        async with watching(tree, polls=polls) as watched:
+        async with watching(tree, polls=polls_in_time) as watched:
             started = time.monotonic()
             for i in range(1000):
                 tree.webhook(f"w{i}", key=f"k{i}")
@@ -412,11 +427,11 @@ class TestLinks:
             shutil.rmtree(old)
 
     @on_loop
-    async def test_a_kubernetes_volume_is_swapped(self, tree: Tree, polls: bool) -> None:
+    async def test_a_kubernetes_volume_is_swapped(self, tree: Tree, polls_in_time: bool) -> None:
         settings = tree.path("config/acme/settings")
         names = [f"client.webhook.w{i}.yaml" for i in range(20)]
         self.mount(settings, dict.fromkeys(names, WEBHOOK.format(key="one")), "2026_11_23")
-        async with watching(tree, polls=polls) as watched:
+        async with watching(tree, polls=polls_in_time) as watched:
             assert keys_of(watched.snapshot, "w7") == (b"one",)
             for key in ("two", "three"):
                 since_change = Stopwatch()
@@ -757,9 +772,9 @@ def _target(fd: str) -> str:
 
 class TestChaos:
     @on_loop
-    async def test_after_any_storm_the_snapshot_is_what_is_on_disk(self, tree: Tree, polls: bool) -> None:
+    async def test_after_any_storm_the_snapshot_is_what_is_on_disk(self, tree: Tree, polls_in_time: bool) -> None:
         chance = random.Random(1)
-        async with watching(tree, polls=polls) as watched:
+        async with watching(tree, polls=polls_in_time) as watched:
             end = time.monotonic() + 1.0
             while time.monotonic() < end:
                 with contextlib.suppress(

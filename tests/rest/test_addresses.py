@@ -13,7 +13,7 @@ from whd.auth.permissions import PermissionDenied
 from whd.rest import RestClient, RestFault
 from whd.rest.resolver import MAX_THREADS, Resolver
 
-from .rest_servers import LOOPS, OK, Run, answering, call, fails, named, redirect, runner, serving, until
+from .servers import LOOPS, OK, Run, answering, call, fails, named, redirect, runner, serving, until
 
 
 @pytest.fixture(params=LOOPS)

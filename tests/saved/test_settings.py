@@ -15,7 +15,7 @@ from whd.errors import SaveRefused, WhdError
 from whd.saved import read_settings
 from whd.saved.values import MAX_VALUE_BYTES
 
-from .saved_samples import World, done, world
+from .samples import World, done, world
 
 
 @on_loop

@@ -11,7 +11,7 @@ import pytest
 from whd.budget import BufferBudget
 from whd.rest import RestClient, RestFault
 
-from .rest_servers import (
+from .servers import (
     LOOPS,
     OK,
     LocalServer,
