@@ -35,8 +35,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.
 PURE = (
+    "admin.documents",
     "auth.addresses", "auth.callers", "auth.connections", "auth.permissions", "auth.urls", "broker.call",
     "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family", "fronts.leases",
+    "engine.report", "engine.status",
     "fronts.partition", "fronts.records", "handlers.query", "handlers.routes", "http.body", "http.checks",
     "http.connection", "http.messages", "http.plain", "http.writer", "model.options", "model.snapshot",
     "pool.frames_in", "pool.job", "pool.scheduler", "rest.inputs", "rest.outputs", "rest.values",

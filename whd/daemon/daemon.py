@@ -22,7 +22,9 @@ from ..admin.operations import Admin
 from ..admin.server import ControlServer
 from ..engine.engine import Engine
 from ..engine.http_engine import EnginePhase, HttpEngine, raise_descriptor_limit
+from ..engine.report import Report
 from ..engine.state import Paths
+from ..engine.status import service_line
 from ..fronts.hub import Hub
 from ..fronts.partition import front_count
 from ..model.options import Options
@@ -61,8 +63,8 @@ class Serving(Protocol):
     async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
         """An operation of the control socket. Raises WhdError."""
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """Executions that were started, run, wait, and have not ended."""
+    def report(self) -> Report:
+        """What can be said at once, without asking another process."""
 
     async def drain(self, stop_now: asyncio.Event) -> None:
         """See HttpEngine."""
@@ -89,10 +91,8 @@ class SingleProcess(HttpEngine):
         """As Body."""
         await self.reloader.reload(force=True)
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """As Body."""
-        runner, scheduler = self.engine.runner, self.engine.pool.scheduler
-        return runner.started_total, scheduler.running, scheduler.waiting, len(runner.all_active())
+    def report(self) -> Report:
+        return self.engine.report()
 
 
 def serve(paths: Paths, listen: tuple[str, ...] | None) -> int:
@@ -192,11 +192,7 @@ class Daemon:
             asyncio.get_running_loop().call_later(STATUS_INTERVAL_S, self._tell_status)
 
     def _status_text(self) -> str:
-        started, running, waiting, _active = self._serving.counts()
-        return (
-            f"serving on {', '.join(self._serving.addresses)}; {started} executions started, "
-            f"{running} running, {waiting} waiting"
-        )
+        return service_line(self._serving.report(), self._serving.addresses)
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
@@ -207,7 +203,7 @@ class Daemon:
         self._notifier.extend_timeout(drain_s + 12)
         await self._serving.drain(self._stop_now)
         await self._control.close()
-        _started, _running, _waiting, left = self._serving.counts()
+        left = self._serving.report().executions.active
         if left:
             log.info("%d executions have not ended and run again at the next start", left)
 

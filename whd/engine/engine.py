@@ -24,6 +24,7 @@ from ..pool.compiler import Code, refusal_faults
 from ..pool.pool import Pool
 from ..rest import RestClient
 from ..settings.reload import Reloader
+from .report import ExecutionsReport, Report, WorkersReport, fault_texts, settings_report
 from .shared import LocalShared, Shared
 from .state import Paths
 
@@ -135,6 +136,32 @@ class Engine:
         """Compiles one flow; the fault that keeps it from serving, if any."""
         code: Code = await value_of(partial(self.pool.compiler.compile, flow))
         return refusal_faults(flow, code.refusal)[0] if code.refusal else None
+
+    def report(self) -> Report:
+        """What this process has counted and how it is, once it has started."""
+        pool, snapshot = self.pool, self.snapshot
+        return Report(
+            settings=settings_report(snapshot),
+            executions=ExecutionsReport(
+                started=self.runner.started_total,
+                active=len(self.runner.all_active()),
+                running=pool.scheduler.running,
+                waiting=pool.scheduler.waiting,
+                slots=pool.scheduler.slots,
+            ),
+            workers=WorkersReport(
+                **pool.processes.counts(),
+                forked=pool.processes.forked_total,
+                killed=pool.killed_total,
+                prefetched=pool.prefetch.prefetched_total,
+                revoked=pool.prefetch.revoked_total,
+            ),
+            store=self.store.counters(),
+            refused_calls=self.broker.refused_total,
+            buffered_bytes=self.budget.used_bytes,
+            faults=fault_texts(snapshot),
+            layers=tuple(pool.processes.layers),
+        )
 
     def limits_of(self, execution: Execution, flow: Flow, user: User) -> tuple[Limits, str]:
         """Limits and isolation for an execution that comes from no request: its webhook's as it stands now."""

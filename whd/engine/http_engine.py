@@ -15,6 +15,7 @@ from ..handlers.app import App
 from ..handlers.context import HandlerContext
 from ..http.server import Server
 from .engine import Engine
+from .status import readiness
 
 log = logging.getLogger("whd.daemon")
 
@@ -73,9 +74,7 @@ class HttpEngine:
     def _readiness(self) -> tuple[int, dict[str, Any]]:
         if self.phase is not EnginePhase.SERVING:
             return 503, {"status": self.phase.value}
-        faults = sum(not fault.is_warning for fault in self.engine.snapshot.faults)
-        faults += bool(self.engine.store.fault)
-        return (200, {"status": "degraded", "faults": faults}) if faults else (200, {"status": "ready"})
+        return readiness(self.engine.report())
 
     async def drain(self, stop_now: asyncio.Event) -> None:
         """CONTRACT 4: stop accepting, answer what is in flight up to drain_s, hand out 202s for the rest.

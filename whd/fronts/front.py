@@ -21,7 +21,8 @@ from typing import Any, Final
 import uvloop
 
 from .. import log as log_module
-from ..admin.operations import Admin, active_summaries
+from ..admin.documents import summary_row
+from ..admin.operations import Admin
 from ..engine.engine import Engine
 from ..engine.http_engine import EnginePhase, HttpEngine, raise_descriptor_limit
 from ..engine.shared import Shared
@@ -229,6 +230,7 @@ class Front:
             "wait": lambda message: self._start(self._on_wait(message)),
             "cancel": self._on_cancel,
             "active": self._on_active,
+            "report": self._on_report,
             "operate": lambda message: self._start(self._on_operate(message)),
             "reload": lambda message: self._start(self._on_reload(message)),
             "drain": lambda _message: self._on_drain(),
@@ -257,7 +259,9 @@ class Front:
     def _on_active(self, message: Message) -> None:
         self._shared.store.send()
         runner = getattr(self._engine, "runner", None)
-        message.answer(rows=[] if runner is None else active_summaries(runner))
+        message.answer(
+            rows=[] if runner is None else [summary_row(execution) for execution in runner.active_executions()]
+        )
 
     def _on_find(self, message: Message) -> None:
         active = self._active(message)
@@ -283,6 +287,9 @@ class Front:
             self._engine.runner.cancel(active, message.head["text"])
             stored = Stored(active.execution, active.flow.source)
         self._answer_record(message, stored)
+
+    def _on_report(self, message: Message) -> None:
+        message.answer(report=self._engine.report().of_front().as_dict())
 
     async def _on_operate(self, message: Message) -> None:
         try:

@@ -12,9 +12,11 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, EnginePhase
+from ..engine.report import ExecutionsReport, Report, fault_texts, settings_report
 from ..engine.state import Paths, StateLock
 from ..errors import ConfigError, Overloaded, StateError
 from ..handlers.context import problem_response
@@ -100,12 +102,20 @@ class Hub:
         """As Body."""
         return [acceptor.listener.address for acceptor in self._acceptors]
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """As Body."""
-        started, running, waiting, active = map(
-            self._counters.total, (Count.STARTED, Count.RUNNING, Count.WAITING, Count.LIVE)
+    def report(self) -> Report:
+        executions = self._counters.executions()
+        executions = replace(executions, active=executions.active + self._left, slots=self.leases.total)
+        return replace(self.own_report(), executions=executions)
+
+    def own_report(self) -> Report:
+        """What is one for all fronts; the rest each front says of itself."""
+        snapshot = self.reloader.snapshot
+        return Report(
+            settings=settings_report(snapshot),
+            executions=ExecutionsReport(slots=self.leases.total),
+            store=self.store.counters(),
+            faults=fault_texts(snapshot),
         )
-        return started, running, waiting, active + self._left
 
     # ---- the start ---------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.state import Paths
+from ..engine.status import executions_row
 from ..errors import ConfigError
 from .counters import Count, Counters
 from .link import Handlers, Link, Message
@@ -240,8 +241,8 @@ class FrontProcess:
         self.handed = 0
         return f"by signal {-status}" if status < 0 else f"with status {status}"
 
-    def describe(self) -> dict[str, Any]:
-        """Of `whd status`."""
+    def row(self) -> dict[str, Any]:
+        """Of the status document."""
         return {
             "number": self.number,
             "pid": self.pid,
@@ -249,12 +250,7 @@ class FrontProcess:
             "answers": self.answers,
             "starts": self.life,
             "connections": self.connections,
-            "executions": {
-                "started": self._counters.get(self.number, Count.STARTED),
-                "live": self._counters.get(self.number, Count.LIVE),
-                "running": self.running,
-                "waiting": self._counters.get(self.number, Count.WAITING),
-            },
+            "executions": executions_row(self._counters.executions(self.number)),
         }
 
 
