@@ -371,7 +371,7 @@ sock.listen()
 if sock.fileno() != 3:
     os.dup2(sock.fileno(), 3)
 os.set_inheritable(3, True)
-os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="whd", LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[1], sys.argv[1:])
 """
 

@@ -10,6 +10,7 @@ from http_corpus import head, length, post
 from http_fakes import LARGE_BYTES, App, FakeLoop, FakeTransport
 
 from whd.budget import BufferBudget
+from whd.http.listeners import PUBLIC
 from whd.http.messages import Response
 from whd.http.protocol import (
     LINGER_BYTES,
@@ -38,7 +39,7 @@ class Stage:
         self.lost = 0
         self.services = ServerResources(
             loop=self.loop,  # type: ignore[arg-type]
-            application=self.app,
+            applications={PUBLIC: self.app},
             get_options=lambda: self.options,
             budget=self.budget,
             get_date=lambda: b"now",

@@ -330,6 +330,7 @@ import asyncio, logging, os, resource, sys, uvloop
 from functools import partial
 from http_fakes import App
 from whd.budget import BufferBudget
+from whd.http.listeners import PUBLIC, ListenAddress
 from whd.http.server import Server
 from whd.model.options import Options
 
@@ -338,8 +339,8 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
 async def main():
     options = Options()
-    server = Server(App(options), lambda: options, BufferBudget(lambda: 1 << 30))
-    await server.start(["127.0.0.1:0"])
+    server = Server({PUBLIC: App(options)}, lambda: options, BufferBudget(lambda: 1 << 30))
+    await server.start([ListenAddress("127.0.0.1:0")])
     read_line = partial(asyncio.get_running_loop().run_in_executor, None, sys.stdin.readline)
     print(server.addresses[0], flush=True)
     await read_line()

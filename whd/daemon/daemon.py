@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +26,7 @@ from ..engine.state import Paths
 from ..engine.status import service_line
 from ..fronts.hub import Hub
 from ..fronts.partition import front_count
+from ..http.listeners import PUBLIC, ListenAddress
 from ..model.options import Options
 from ..model.snapshot import Snapshot
 from ..pool.cores import core_count
@@ -38,7 +38,7 @@ log = logging.getLogger("whd.daemon")
 
 STATUS_INTERVAL_S = 10.0
 
-Addresses = Callable[[], Sequence[str | socket.socket]]
+Addresses = Callable[[], Sequence[ListenAddress]]
 
 
 class Serving(Protocol):
@@ -141,11 +141,12 @@ class Daemon:
 
     async def _start(self) -> None:
         serving = self._serving
-        given: list[str | socket.socket] = [entry.socket for entry in take_listen_sockets()]
+        given = [ListenAddress(entry.socket, entry.name or PUBLIC) for entry in take_listen_sockets()]
 
-        def addresses() -> list[str | socket.socket]:
+        def addresses() -> list[ListenAddress]:
             self._configure_log(serving.reloader.snapshot)
-            return given or list(self._listen or serving.reloader.snapshot.options.listen)
+            wanted = self._listen or serving.reloader.snapshot.options.listen
+            return given or [ListenAddress(address) for address in wanted]
 
         await serving.start(addresses)
         serving.reloader.on_swap.append(self._on_swap)

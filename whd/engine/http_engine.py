@@ -7,12 +7,12 @@ import enum
 import gc
 import logging
 import resource
-import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..handlers.app import App
 from ..handlers.context import HandlerContext
+from ..http.listeners import PUBLIC, ListenAddress
 from ..http.server import Server
 from .engine import Engine
 from .status import readiness
@@ -54,7 +54,7 @@ class HttpEngine:
             raise AssertionError(f"{self.phase.name} to {phase.name}")
         self.phase = phase
 
-    async def start(self, addresses: Callable[[], Sequence[str | socket.socket]]) -> None:
+    async def start(self, addresses: Callable[[], Sequence[ListenAddress]]) -> None:
         """Starts the service, then listens on `addresses`, asked once the options are read; whoever calls moves on.
 
         Raises ConfigError or StateError; then `close` is still to be called.
@@ -62,7 +62,7 @@ class HttpEngine:
         engine = self.engine
         await engine.start()
         context = HandlerContext(engine.loop, engine.reloader, engine.runner, engine.pool, self._readiness)
-        self.server = Server(App(context), lambda: engine.options, engine.budget, when_lost=self._when_lost)
+        self.server = Server({PUBLIC: App(context)}, lambda: engine.options, engine.budget, when_lost=self._when_lost)
         await self.server.start(addresses())
         # What the start made lives as long as the daemon: the collector need not look at it again and again.
         gc.collect()

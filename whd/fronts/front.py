@@ -29,13 +29,14 @@ from ..engine.shared import Shared
 from ..engine.state import Paths
 from ..errors import WhdError
 from ..executions.active import ActiveExecution
+from ..http.listeners import ListenAddress
 from ..model.execution import use_front_number
 from ..model.snapshot import Snapshot
 from ..settings.reload import Reloader
 from ..store.interface import Stored
 from .counters import Count, Counters
+from .handover import receive_connections
 from .link import Link, Message
-from .process import REFUSE, receive_connections
 from .records import stored_members
 from .remote import RemoteShared
 
@@ -80,6 +81,7 @@ class Front:
         self._logs = logs
         self._link_socket = socket.socket(fileno=config["link"])
         self._connections = socket.socket(fileno=config["connections"])
+        self._listener_names: list[str] = config["listener_names"]
         self._counters = Counters(config["counters"], self._fronts)
         self._adopted = 0
         self._publisher: asyncio.TimerHandle | None = None
@@ -147,7 +149,7 @@ class Front:
         )
         return self._shared
 
-    def _configure(self) -> list[str]:
+    def _configure(self) -> list[ListenAddress]:
         """The options are read. A front has no address of its own."""
         reloader = self._engine.reloader
         self._configure_log(reloader.snapshot)
@@ -169,13 +171,14 @@ class Front:
     def _adopt(self) -> None:
         """Serves what was handed over."""
         server = self._serving.server
-        for how, sock in receive_connections(self._connections):
-            if not how:
+        for handed in receive_connections(self._connections):
+            if handed is None:
                 self._loop.remove_reader(self._connections)
                 return
             self._adopted += 1
-            if sock is not None:
-                server.let_in(sock, server.connection_count if how == REFUSE else sys.maxsize)
+            if handed.sock is not None:
+                limit = server.connection_count if handed.is_refused else sys.maxsize
+                server.let_in(handed.sock, self._listener_names[handed.listener], limit)
             # Also of what could not be received for want of descriptors, or was refused at once.
             self._count_closed()
 

@@ -1,7 +1,7 @@
 """One front's process as the hub sees it: started, spoken to, given connections, ended, started again.
 
 A front is executed afresh, not forked: the hub has threads. It inherits its end of the link, its end of the socket over
-which connections are handed to it (a byte and a descriptor each: unix(7), SCM_RIGHTS), and the shared counters.
+which connections are handed to it (handover.py), and the shared counters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..engine.state import Paths
 from ..engine.status import executions_row
 from ..errors import ConfigError
 from .counters import Count, Counters
+from .handover import receive_connections, send_connection
 from .link import Handlers, Link, Message
 
 log = logging.getLogger("whd.fronts")
@@ -31,13 +32,9 @@ _CODE = "import sys; sys.path.insert(0, {root!r}); from whd.fronts.front import 
 START_TIMEOUT_S = 60.0
 # What a front does not take of the connections waits in the socket's queue, which is bounded.
 SEND_BUFFER_BYTES = 1_048_576
-# One is handed over as a byte of data, and this beside it.
-DESCRIPTOR_BYTES = 4
 
 # After so many pings in a row without an answer, one a second, a front counts as stuck: others go before it.
 STUCK_AFTER = 5
-
-SERVE, REFUSE = b"s", b"r"
 
 
 class FrontState(enum.Enum):
@@ -107,8 +104,11 @@ class FrontProcess:
         """How many it has that have not ended."""
         return self.handed - self._counters.get(self.number, Count.CLOSED)
 
-    async def start(self, handlers: Handlers) -> Link:
-        """Starts the process; `ready` awaits that it serves. `handlers` answer what it says. Raises OSError."""
+    async def start(self, handlers: Handlers, listener_names: Sequence[str]) -> Link:
+        """Starts the process; `ready` awaits that it serves. `handlers` answer what it says. Raises OSError.
+
+        `listener_names`: by the numbers that `hand` takes.
+        """
         self.move(FrontState.STARTING)
         self.life += 1
         self.handed = self.missed = 0
@@ -118,7 +118,7 @@ class FrontProcess:
         ours, theirs = socket.socketpair()
         connections, their_connections = socket.socketpair()
         try:
-            self._spawn(theirs, their_connections)
+            self._spawn(theirs, their_connections, listener_names)
         except OSError:
             ours.close()
             connections.close()
@@ -136,7 +136,7 @@ class FrontProcess:
         await link.connect(ours)
         return link
 
-    def _spawn(self, theirs: socket.socket, connections: socket.socket) -> None:
+    def _spawn(self, theirs: socket.socket, connections: socket.socket, listener_names: Sequence[str]) -> None:
         descriptors = {
             "link": theirs.fileno(),
             "connections": connections.fileno(),
@@ -148,6 +148,7 @@ class FrontProcess:
             "config": str(self._paths.config),
             "flows": str(self._paths.flows),
             "state": str(self._paths.state),
+            "listener_names": list(listener_names),
             **descriptors,
         }
         self._process = subprocess.Popen(
@@ -190,25 +191,27 @@ class FrontProcess:
             # Whoever waits hears of it; if nobody does, `lost` is enough.
             self._ready.exception()
 
-    def hand(self, sock: socket.socket, how: bytes) -> bool:
+    def hand(self, sock: socket.socket, listener: int, *, is_refused: bool = False) -> bool:
         """Hands a connection over and closes it here. False if the front takes none now: it is still the caller's."""
         if self._connections is None:
             return False
         try:
-            socket.send_fds(self._connections, [how], [sock.fileno()])
+            send_connection(self._connections, sock, listener, is_refused=is_refused)
         except OSError:
             return False
         sock.close()
         self.handed += 1
         return True
 
-    def take_back(self) -> Iterator[socket.socket]:
-        """The connections that were handed over and have not been taken; they are the caller's again."""
+    def take_back(self) -> Iterator[tuple[socket.socket, int]]:
+        """The connections that were handed over and have not been taken, with their listeners; the caller's again."""
         if self._their_connections is not None:
-            for _how, sock in receive_connections(self._their_connections):
+            for handed in receive_connections(self._their_connections):
+                # Our end is open: there is no end of them.
+                assert handed is not None
                 self.handed -= 1
-                if sock is not None:
-                    yield sock
+                if handed.sock is not None:
+                    yield handed.sock, handed.listener
 
     def end_connections(self) -> None:
         """No more connections come: the front sees the end of them."""
@@ -252,24 +255,3 @@ class FrontProcess:
             "connections": self.connections,
             "executions": executions_row(self._counters.executions(self.number)),
         }
-
-
-def receive_connections(queue: socket.socket) -> Iterator[tuple[bytes, socket.socket | None]]:
-    """What has been handed over by now: how each is to be served, None for one that no descriptor was left for.
-
-    Ends with (b"", None) once the other end is closed.
-    """
-    while True:
-        try:
-            how, ancillary, _flags, _address = queue.recvmsg(
-                1, socket.CMSG_SPACE(DESCRIPTOR_BYTES), socket.MSG_CMSG_CLOEXEC
-            )
-        except BlockingIOError:
-            return
-        sock = None
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                sock = socket.socket(fileno=int.from_bytes(data[:DESCRIPTOR_BYTES], sys.byteorder))
-        yield how, sock
-        if not how:
-            return

@@ -9,7 +9,7 @@ import asyncio
 import enum
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -19,6 +19,7 @@ from ..errors import HttpError, Overloaded, RequestTimeout
 from ..model.options import Options
 from .connection import Connection, Signal, State
 from .deadline import Deadline
+from .listeners import PUBLIC
 from .messages import LARGE_BODY_BYTES, Admission, Application, Body, Head, Response
 
 PIPELINED_BYTES = 65_536
@@ -64,10 +65,10 @@ _NEVER = math.inf
 
 @dataclass(slots=True)
 class ServerResources:
-    """What all connections of a server share. `get_date` gives the Date field's value."""
+    """What all connections of a server share. `applications` by listener, see Server. `get_date` gives Date's value."""
 
     loop: asyncio.AbstractEventLoop
-    application: Application
+    applications: Mapping[str, Application]
     get_options: Callable[[], Options]
     budget: BufferBudget
     get_date: Callable[[], bytes]
@@ -76,12 +77,17 @@ class ServerResources:
     connections: set[ClientProtocol] = field(default_factory=set)
     is_draining: bool = False
 
+    def application_of(self, listener: str) -> Application:
+        """What is served on a listener of this name."""
+        return self.applications.get(listener, self.applications[PUBLIC])
+
 
 class ClientProtocol(asyncio.Protocol):
     """Feeds one Connection, runs the application and ends the connection in one of the ways above."""
 
     __slots__ = (
         "_admission",
+        "_application",
         "_body_bytes",
         "_cancel",
         "_connection",
@@ -100,12 +106,15 @@ class ClientProtocol(asyncio.Protocol):
         "_services",
         "_transport",
         "_unsent_bytes",
+        "listener",
     )
 
-    def __init__(self, services: ServerResources, *, is_refused: bool = False) -> None:
-        """`is_refused`: one connection too many; it is told so and ended."""
+    def __init__(self, services: ServerResources, listener: str = PUBLIC, *, is_refused: bool = False) -> None:
+        """`listener`: the name of the one that accepted it. `is_refused`: one too many; it is told so and ended."""
         options = services.get_options()
+        self.listener = listener
         self._services = services
+        self._application = services.application_of(listener)
         self._is_refused = is_refused
         self._connection = Connection(
             max_target_bytes=options.max_target_bytes, max_header_bytes=options.max_header_bytes
@@ -239,7 +248,7 @@ class ClientProtocol(asyncio.Protocol):
         connection = self._connection
         services = self._services
         try:
-            admission = services.application.admit(head)
+            admission = self._application.admit(head)
             connection.admit_body(admission.max_body_bytes)
             if head.content_length and head.content_length > services.budget.free_bytes:
                 raise Overloaded("too many requests are being read")
@@ -266,7 +275,7 @@ class ClientProtocol(asyncio.Protocol):
         head = connection.repeated_head(data)
         if head is None or self._is_blocked:
             return False
-        admission = self._services.application.readmit(head)
+        admission = self._application.readmit(head)
         if admission is None or len(data) > admission.max_body_bytes:
             return False
         self._serial += 1
@@ -313,7 +322,7 @@ class ClientProtocol(asyncio.Protocol):
         self._phase = _ANSWER
         serial = self._serial
         try:
-            cancel = self._services.application.handle(admission, body, partial(self._respond, serial))
+            cancel = self._application.handle(admission, body, partial(self._respond, serial))
         except HttpError as error:
             if self._is_owed(serial):
                 self._refuse(error)
@@ -352,7 +361,7 @@ class ClientProtocol(asyncio.Protocol):
     def _refuse(self, error: HttpError, *, close: bool = False) -> None:
         self._drop_body()
         try:
-            response = self._services.application.problem(error)
+            response = self._application.problem(error)
         except Exception:
             LOG.exception("the application failed to word an error")
             response = Response(500, (), close=True)
