@@ -16,6 +16,7 @@ from http_client import Client
 from http_corpus import CASES, Case, chunked, head, length, post
 from http_fakes import LARGE_BYTES
 
+from whd.http.listeners import ListenAddress
 from whd.http.messages import Response
 
 ECHO = head(line=b"GET /x HTTP/1.1")
@@ -33,6 +34,19 @@ def wait_held(running, count: int = 1) -> None:
 
 
 class TestExchange:
+    def test_answers_are_observed_with_the_listener_s_name(self, make):
+        seen = []
+        running = make().start(
+            ListenAddress("127.0.0.1:0", "admin"), observe_answer=lambda *answer: seen.append(answer)
+        )
+        client = running.client()
+        client.send(ECHO)
+        assert client.answer().status == 200
+        running.until(lambda: seen)  # after the answer is written, which the client may read first
+        [(status, duration_s, request, listener)] = seen
+        assert (status, request.target, listener) == (200, "/x", "admin")
+        assert 0 <= duration_s < 10
+
     def test_get(self, running):
         client = running.client()
         client.send(head(line=b"GET /x?y=1 HTTP/1.1"))

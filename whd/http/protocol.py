@@ -20,7 +20,7 @@ from ..model.options import Options
 from .connection import Connection, Signal, State
 from .deadline import Deadline
 from .listeners import PUBLIC
-from .messages import LARGE_BODY_BYTES, Admission, Application, Body, Head, Response
+from .messages import LARGE_BODY_BYTES, Admission, Application, Body, Head, ObserveAnswer, Response
 
 PIPELINED_BYTES = 65_536
 """Beyond this much of further requests, reading pauses until the current one is answered."""
@@ -73,6 +73,7 @@ class ServerResources:
     budget: BufferBudget
     get_date: Callable[[], bytes]
     when_lost: Callable[[], None]
+    observe_answer: ObserveAnswer | None = None
     opening: set[ClientProtocol] = field(default_factory=set)
     connections: set[ClientProtocol] = field(default_factory=set)
     is_draining: bool = False
@@ -88,6 +89,7 @@ class ClientProtocol(asyncio.Protocol):
     __slots__ = (
         "_admission",
         "_application",
+        "_began_at",
         "_body_bytes",
         "_cancel",
         "_connection",
@@ -123,6 +125,7 @@ class ClientProtocol(asyncio.Protocol):
         self._phase = _FRESH
         self._serial = 0  # of the request that is read or answered
         self._head: Head | None = None
+        self._began_at = math.nan  # when that was read, if answers are observed; NaN between requests
         self._admission: Admission | None = None
         self._parts: list[bytes] = []  # of a body that has not come at once
         self._body_bytes = 0  # taken from the budget
@@ -247,6 +250,8 @@ class ClientProtocol(asyncio.Protocol):
         self._head = head
         connection = self._connection
         services = self._services
+        if services.observe_answer is not None:
+            self._began_at = services.loop.time()
         try:
             admission = self._application.admit(head)
             connection.admit_body(admission.max_body_bytes)
@@ -280,6 +285,8 @@ class ClientProtocol(asyncio.Protocol):
             return False
         self._serial += 1
         self._head = head
+        if self._services.observe_answer is not None:
+            self._began_at = self._services.loop.time()
         self._deadline.at = _NEVER
         self._handle(admission, connection.take_repeated(head, data))
         if self._phase is not _ANSWER:
@@ -381,11 +388,21 @@ class ClientProtocol(asyncio.Protocol):
             data = connection.send_response(response, date=date, close=close)
         except Exception:
             LOG.exception("an answer cannot be written: %s", self._describe())
-            data = connection.send_response(Response(500, ()), date=date, close=True)
+            response = Response(500, ())
+            data = connection.send_response(response, date=date, close=True)
         self._phase = _IDLE
         self._transport.write(data)
+        if services.observe_answer is not None:
+            self._observe(services.observe_answer, response.status)
         if connection.state is _CLOSED:
             self._end(is_read_out=connection.is_read_out)
+
+    def _observe(self, observe: ObserveAnswer, status: int) -> None:
+        began_at, self._began_at = self._began_at, math.nan
+        if math.isnan(began_at):
+            observe(status, 0.0, None, self.listener)
+        else:
+            observe(status, self._services.loop.time() - began_at, self._head, self.listener)
 
     def _end(self, *, is_read_out: bool) -> None:
         """Closes once everything is sent; in two steps while the client may still be sending.

@@ -19,7 +19,7 @@ from ..budget import BufferBudget
 from ..errors import Overloaded
 from ..model.options import Options
 from .listeners import PUBLIC, Acceptor, ListenAddress, open_listeners
-from .messages import Application, Response
+from .messages import Application, ObserveAnswer, Response
 from .protocol import ClientProtocol, ServerResources
 from .writer import response_bytes
 
@@ -38,7 +38,8 @@ class Server:
     `applications` by listener's name; that of PUBLIC serves where the name has none of its own.
     `get_options` is asked at each use, since options are live. `budget` counts the bodies being read. `unix_mode` is
     the mode of the socket files that it makes: like systemd's SocketMode, everyone may connect, as to a TCP port.
-    Start it once; whoever started it calls drain() or close(). `when_lost` is called when a connection has ended.
+    Start it once; whoever started it calls drain() or close(). `when_lost` is called when a connection has ended,
+    `observe_answer` for each answer that a connection sent (not for those of `refuse`).
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Server:
         *,
         unix_mode: int = 0o666,
         when_lost: Callable[[], None] | None = None,
+        observe_answer: ObserveAnswer | None = None,
     ) -> None:
         self._applications = applications
         self._get_options = get_options
         self._budget = budget
         self._unix_mode = unix_mode
         self._tell_lost = when_lost
+        self._observe_answer = observe_answer
         self._acceptors: list[Acceptor] = []
         self._descriptor_limit = 0
         self._date = b""
@@ -81,6 +84,7 @@ class Server:
             budget=self._budget,
             get_date=self._get_date,
             when_lost=self._when_lost,
+            observe_answer=self._observe_answer,
         )
         self._acceptors = [
             Acceptor(loop, listener, partial(self._let_in, listener.name), self._refuse) for listener in listeners
