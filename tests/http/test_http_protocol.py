@@ -20,8 +20,8 @@ from whd.http.protocol import (
     PART_BYTES,
     PIPELINED_BYTES,
     ClientProtocol,
-    ServerResources,
 )
+from whd.http.resources import ServerResources
 from whd.model.options import Options
 
 OPTIONS = Options(header_timeout_s=10, body_timeout_s=30, idle_timeout_s=75, max_body_bytes=10_000_000)

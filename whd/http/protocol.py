@@ -9,18 +9,16 @@ import asyncio
 import enum
 import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from ..budget import BufferBudget
 from ..errors import HttpError, Overloaded, RequestTimeout
-from ..model.options import Options
 from .connection import Connection, Signal, State
 from .deadline import Deadline
 from .listeners import PUBLIC
-from .messages import LARGE_BODY_BYTES, Admission, Application, Body, Head, ObserveAnswer, Response
+from .messages import LARGE_BODY_BYTES, Admission, Body, Head, ObserveAnswer, Response
+from .resources import ServerResources
 
 PIPELINED_BYTES = 65_536
 """Beyond this much of further requests, reading pauses until the current one is answered."""
@@ -61,26 +59,6 @@ _FRESH, _IDLE, _HEAD, _BODY, _ANSWER, _BLOCKED, _FLUSH, _LINGER, _LOST = Phase
 _CLOSED = State.CLOSED
 _NEED_DATA = Signal.NEED_DATA
 _NEVER = math.inf
-
-
-@dataclass(slots=True)
-class ServerResources:
-    """What all connections of a server share. `applications` by listener, see Server. `get_date` gives Date's value."""
-
-    loop: asyncio.AbstractEventLoop
-    applications: Mapping[str, Application]
-    get_options: Callable[[], Options]
-    budget: BufferBudget
-    get_date: Callable[[], bytes]
-    when_lost: Callable[[], None]
-    observe_answer: ObserveAnswer | None = None
-    opening: set[ClientProtocol] = field(default_factory=set)
-    connections: set[ClientProtocol] = field(default_factory=set)
-    is_draining: bool = False
-
-    def application_of(self, listener: str) -> Application:
-        """What is served on a listener of this name."""
-        return self.applications.get(listener, self.applications[PUBLIC])
 
 
 class ClientProtocol(asyncio.Protocol):

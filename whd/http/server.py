@@ -20,7 +20,8 @@ from ..errors import Overloaded
 from ..model.options import Options
 from .listeners import PUBLIC, Acceptor, ListenAddress, open_listeners
 from .messages import Application, ObserveAnswer, Response
-from .protocol import ClientProtocol, ServerResources
+from .protocol import ClientProtocol
+from .resources import ServerResources
 from .writer import response_bytes
 
 REFUSED_AT_ONCE = 128
