@@ -16,6 +16,7 @@ from .. import __version__
 from ..engine.engine import Engine
 from ..engine.status import DaemonFacts, status_document
 from ..errors import HttpError, WhdError
+from ..executions.reruns import limits_now
 from ..futures import value_of
 from ..model.execution import Execution, Status
 from ..store.interface import ExecutionStore, Stored
@@ -53,11 +54,10 @@ class Admin:
             raise WhdError(error.log_detail) from None
 
     async def _status(self, _arguments: dict[str, Any]) -> Any:
-        runner = self._engine.runner
         facts = DaemonFacts(
             pid=os.getpid(),
             uptime_s=time.monotonic() - self._started,
-            state="draining" if runner.is_draining else "serving",
+            state="draining" if self._engine.runner.is_draining else "serving",
             addresses=self._addresses(),
             processes=1,
             paths=self._engine.paths,
@@ -78,22 +78,22 @@ class Admin:
         flow, user = engine.runner.resolve(engine.snapshot, client_name, flow_name, user_name)
         input_json = json.dumps(arguments.get("input"), separators=(",", ":")).encode("ascii")
         execution = Execution("", client_name, flow_name, user_name, "", input_json)
-        limits, isolation = engine.limits_of(execution, flow, user)
+        limits, isolation = limits_now(engine.snapshot, execution, user)
         active = engine.runner.prepare(execution, flow, limits, isolation)
         await value_of(partial(engine.runner.start, active))
-        return record_document(Stored(active.execution, flow.source))
+        return record_document(active.stored())
 
     async def _list(self, arguments: dict[str, Any]) -> Any:
         """{client, status, webhook, limit}: the newest first, without inputs and outputs."""
 
         async def all_active() -> list[dict[str, Any]]:
-            return [summary_row(execution) for execution in self._engine.runner.active_executions()]
+            return [summary_row(active.execution) for active in self._engine.runner.list_active()]
 
         return await list_executions(self._engine.store, arguments, all_active)
 
     async def _find(self, arguments: dict[str, Any]) -> Stored:
         execution_id = str(arguments["id"])
-        stored = await self._engine.runner.get(execution_id)
+        stored = await self._engine.lookup.get(execution_id)
         if stored is None:
             raise WhdError(f"there is no execution {execution_id}")
         return stored
@@ -107,16 +107,16 @@ class Admin:
 
     async def _replay(self, arguments: dict[str, Any]) -> Any:
         await self._find(arguments)
-        active = await self._engine.runner.replay(str(arguments["id"]), self._engine.limits_of)
+        active = await self._engine.reruns.replay(str(arguments["id"]))
         if arguments.get("wait") and not active.execution.status.is_ended:
-            await value_of(active.waiters.append)
-        return record_document(Stored(active.execution, active.flow.source))
+            await value_of(active.add_waiter)
+        return record_document(active.stored())
 
     async def _cancel(self, arguments: dict[str, Any]) -> Any:
         stored = await self._find(arguments)
         if stored.execution.status.is_ended:
             raise WhdError(f"{stored.execution.id} is not running: {stored.execution.status}")
-        return record_document(await self._engine.runner.cancel_found(stored, "cancelled by an operator"))
+        return record_document(await self._engine.lookup.cancel(stored, "cancelled by an operator"))
 
 
 async def list_executions(

@@ -11,24 +11,24 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, EnginePhase
+from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, Addresses, EnginePhase
 from ..engine.report import ExecutionsReport, Report, fault_texts, settings_report
 from ..engine.state import Paths, StateLock
 from ..errors import ConfigError, Overloaded, StateError
 from ..handlers.context import problem_response
-from ..http.listeners import Acceptor, ListenAddress, open_listeners
+from ..http.listeners import Acceptor, open_listeners
 from ..http.server import REFUSED_AT_ONCE, refusal_bytes, refuse
+from ..model.options import Options
 from ..model.snapshot import Snapshot
 from ..pool.cores import slot_count
-from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved import Saved
 from ..settings.reload import Reloader
-from ..store.sqlite_store import FILE_NAME, SqliteStore
+from ..store import ExecutionStore, open_store
 from .counters import MAX_CLIENTS, Count, Counters
 from .handover import listener_names
 from .leases import SlotLeases
@@ -58,10 +58,10 @@ END_PATIENCE_S: Final = 3.0
 
 
 class Hub:
-    """daemon.Body of several fronts."""
+    """daemon.Serving of several fronts; made by `open`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, fronts: int) -> None:
-        self._loop = loop
+    def __init__(self, paths: Paths, fronts: int) -> None:
+        self._loop = loop = asyncio.get_running_loop()
         self.paths = paths
         self.phase = EnginePhase.STARTING
         # The first front reads the same files, compiles their flows too, and tells what it finds.
@@ -72,12 +72,9 @@ class Hub:
         self.fronts = [FrontProcess(number, fronts, paths, self._counters) for number in range(fronts)]
         self.leases = SlotLeases(0)
         self.supervisor = Supervisor(loop, self.reloader, self.leases, self.fronts)
-        self.store = self.supervisor.store = SqliteStore(
-            paths.state / FILE_NAME, loop, lambda: self.reloader.snapshot.options
-        )
-        self._saved = self.supervisor.saved = Saved(
-            paths.state / SAVED_FILE_NAME, loop, lambda: self.reloader.snapshot.options, self.supervisor
-        )
+        self.store: ExecutionStore
+        # What `start` took of state/, to be let go of in reverse.
+        self._at_end = contextlib.AsyncExitStack()
         self._operations = Operations(self)
         self.dispatch = self._operations.dispatch
         self._acceptors: list[Acceptor] = []
@@ -91,8 +88,21 @@ class Hub:
         self._left = 0
         self._stopping = asyncio.Event()
 
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, paths: Paths, fronts: int, addresses: Addresses) -> AsyncIterator[Hub]:
+        """Starts everything, at the end takes it down; also what is up when the start fails.
+
+        Raises ConfigError or StateError; at the end StateError if records were lost.
+        """
+        hub = cls(paths, fronts)
+        try:
+            await hub._start(addresses)
+            yield hub
+        finally:
+            await hub._close()
+
     def move(self, phase: EnginePhase) -> None:
-        """As Body."""
         if phase not in ENGINE_PHASES[self.phase]:
             raise AssertionError(f"{self.phase.name} to {phase.name}")
         self.phase = phase
@@ -102,7 +112,6 @@ class Hub:
 
     @property
     def addresses(self) -> list[str]:
-        """As Body."""
         return [acceptor.listener.address for acceptor in self._acceptors]
 
     def report(self) -> Report:
@@ -122,14 +131,13 @@ class Hub:
 
     # ---- the start ---------------------------------------------------------------------------------------------------
 
-    async def start(self, addresses: Callable[[], Sequence[ListenAddress]]) -> None:
-        """As Body."""
+    async def _start(self, addresses: Addresses) -> None:
         self._lock.acquire()
+        self._at_end.callback(self._lock.release)
         await self.reloader.start()
-        wanted = addresses()
+        wanted = addresses(self.reloader.snapshot)
         names = self._listener_names = listener_names(wanted)
-        self.store.open()
-        self._saved.open()
+        await self._open_state()
         self.leases.set_total(slot_count(self.reloader.snapshot.options))
         self._number_clients(self.reloader.snapshot)
         self.reloader.on_swap.append(self._on_swap)
@@ -149,6 +157,16 @@ class Hub:
         self._tell_store()
         self._rotate()
         log.info("%d front processes: pid %s", len(self.fronts), ", ".join(str(front.pid) for front in self.fronts))
+
+    async def _open_state(self) -> None:
+        def options() -> Options:
+            return self.reloader.snapshot.options
+
+        self.store = self.supervisor.store = await open_store(self.paths.state, self._loop, options)
+        self._at_end.push_async_callback(self.store.close)
+        saved = self.supervisor.saved = Saved(self.paths.state, self._loop, options, self.supervisor)
+        saved.open()
+        self._at_end.push_async_callback(saved.close)
 
     async def _supervise(self, front: FrontProcess, first: asyncio.Future[None]) -> None:
         """Runs a front, and after its end another one, until the daemon stops. `first`: the first one serves."""
@@ -192,7 +210,8 @@ class Hub:
         return self.phase in (EnginePhase.DRAINING, EnginePhase.STOPPED)
 
     async def _run_once(self, front: FrontProcess, session: FrontSession, first: asyncio.Future[None]) -> None:
-        link = await front.start(session.handlers, self._listener_names)
+        link = await front.start(session.handlers)
+        link.tell("listeners", names=self._listener_names)
         link.tell("clients", numbers=self._clients)
         link.tell("store", **self._told_store)
         session.greet(link)
@@ -225,7 +244,7 @@ class Hub:
                 link.tell("clients", numbers=numbers)
 
     async def reload(self) -> None:
-        """As Body: done once every front has read all again."""
+        """Done once every front has read all again."""
         await self.reloader.reload(force=True)
         # One that starts reads them anyway.
         links = self.supervisor.serving_links()
@@ -307,7 +326,7 @@ class Hub:
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     async def drain(self, stop_now: asyncio.Event) -> None:
-        """As Body: every front drains, and ends."""
+        """Every front drains, and ends."""
         self.move(EnginePhase.DRAINING)
         self._stopping.set()
         self._left = 0
@@ -333,8 +352,7 @@ class Hub:
             front.kill()
         await everything
 
-    async def close(self) -> None:
-        """As Body."""
+    async def _close(self) -> None:
         for acceptor in self._acceptors:
             acceptor.close()
         for timer in self._timers.values():
@@ -347,9 +365,7 @@ class Hub:
         for front in self.fronts:
             await front.reap()
         self.reloader.close()
-        await self._saved.close()
-        await self.store.close()
-        self._lock.release()
+        await self._at_end.aclose()
         self._counters.close()
         self.move(EnginePhase.STOPPED)
 

@@ -13,7 +13,7 @@ import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +104,8 @@ class FrontProcess:
         """How many it has that have not ended."""
         return self.handed - self._counters.get(self.number, Count.CLOSED)
 
-    async def start(self, handlers: Handlers, listener_names: Sequence[str]) -> Link:
-        """Starts the process; `ready` awaits that it serves. `handlers` answer what it says. Raises OSError.
-
-        `listener_names`: by the numbers that `hand` takes.
-        """
+    async def start(self, handlers: Handlers) -> Link:
+        """Starts the process; `ready` awaits that it serves. `handlers` answer what it says. Raises OSError."""
         self.move(FrontState.STARTING)
         self.life += 1
         self.handed = self.missed = 0
@@ -118,7 +115,7 @@ class FrontProcess:
         ours, theirs = socket.socketpair()
         connections, their_connections = socket.socketpair()
         try:
-            self._spawn(theirs, their_connections, listener_names)
+            self._spawn(theirs, their_connections)
         except OSError:
             ours.close()
             connections.close()
@@ -136,7 +133,7 @@ class FrontProcess:
         await link.connect(ours)
         return link
 
-    def _spawn(self, theirs: socket.socket, connections: socket.socket, listener_names: Sequence[str]) -> None:
+    def _spawn(self, theirs: socket.socket, connections: socket.socket) -> None:
         descriptors = {
             "link": theirs.fileno(),
             "connections": connections.fileno(),
@@ -148,7 +145,6 @@ class FrontProcess:
             "config": str(self._paths.config),
             "flows": str(self._paths.flows),
             "state": str(self._paths.state),
-            "listener_names": list(listener_names),
             **descriptors,
         }
         self._process = subprocess.Popen(
@@ -192,7 +188,10 @@ class FrontProcess:
             self._ready.exception()
 
     def hand(self, sock: socket.socket, listener: int, *, is_refused: bool = False) -> bool:
-        """Hands a connection over and closes it here. False if the front takes none now: it is still the caller's."""
+        """Hands a connection over and closes it here. False if the front takes none now: it is still the caller's.
+
+        `listener` is the number of its name (handover.listener_names).
+        """
         if self._connections is None:
             return False
         try:

@@ -13,7 +13,7 @@ from whd.auth.permissions import PermissionDenied
 from whd.rest import RestClient, RestFault
 from whd.rest.resolver import MAX_THREADS, Resolver
 
-from .rest_servers import LOOPS, OK, Run, answering, call, fails, named, redirect, runner, serving, until
+from .servers import LOOPS, OK, Run, answering, call, fails, named, redirect, runner, serving, until
 
 
 @pytest.fixture(params=LOOPS)
@@ -24,7 +24,12 @@ def run(request: pytest.FixtureRequest) -> Run:
 def test_a_url_that_no_rule_allows_is_refused_before_anything_is_looked_up(run: Run) -> None:
     async def test() -> None:
         looked_up: list[str] = []
-        client = RestClient(asyncio.get_running_loop(), look_up=lambda host: looked_up.append(host) or ("127.0.0.1",))
+
+        def look_up(host: str) -> tuple[str]:
+            looked_up.append(host)
+            return ("127.0.0.1",)
+
+        client = RestClient(asyncio.get_running_loop(), look_up=look_up)
         with pytest.raises(PermissionDenied):
             await call("http://other.test/", rules=("http://a.test/*",), client=client)
         with pytest.raises(BadUrl):

@@ -16,9 +16,10 @@ import pytest
 
 from tests.settings.test_reload import on_loop
 from whd.errors import StateError
-from whd.saved import FILE_NAME, database, read_settings
+from whd.saved import database, read_settings
+from whd.saved.database import FILE_NAME
 
-from .saved_samples import WEBHOOK, world
+from .samples import WEBHOOK, world
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 5
@@ -27,7 +28,7 @@ ROUNDS = 5
 BURST = """
 import asyncio, os, sys
 from pathlib import Path
-from tests.saved.saved_samples import world
+from tests.saved.samples import world
 
 async def main():
     async with world(Path(sys.argv[1])) as here:
@@ -50,7 +51,7 @@ asyncio.run(main())
 FULL_DISK = """
 import asyncio, logging, resource, sys
 from pathlib import Path
-from tests.saved.saved_samples import world
+from tests.saved.samples import world
 from whd.errors import StateError
 
 logging.basicConfig(format="LOG %(levelname)s %(message)s", stream=sys.stdout)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.settings.test_reload import on_loop
-from whd.errors import SaveRefused, StateError
+from whd.errors import SaveRefused, WhdError
 from whd.saved import read_settings
 from whd.saved.values import MAX_VALUE_BYTES
 
-from .saved_samples import World, done, world
+from .samples import World, done, world
 
 
 @on_loop
@@ -58,7 +58,7 @@ async def test_a_save_is_live_before_its_callback_and_not_before_it_is_durable(t
         seen: list[Any] = []
         finished = asyncio.Event()
 
-        def on_saved(error: StateError | None) -> None:
+        def on_saved(error: WhdError | None) -> None:
             seen.append((error, _value(here, "a"), [record.value for record in read_settings(tmp_path / "state")]))
             finished.set()
 

@@ -11,7 +11,7 @@ from tests.settings.test_reload import on_loop
 from whd.errors import SaveRefused
 from whd.saved import database
 
-from .saved_samples import world
+from .samples import world
 
 
 @on_loop

@@ -11,7 +11,7 @@ import pytest
 from whd.budget import BufferBudget
 from whd.rest import RestClient, RestFault
 
-from .rest_servers import (
+from .servers import (
     LOOPS,
     OK,
     LocalServer,
@@ -82,7 +82,12 @@ def test_the_time_is_for_all_redirects_together(run: Run) -> None:
 def test_a_name_service_that_does_not_answer_times_out(run: Run) -> None:
     async def test() -> None:
         answer = threading.Event()
-        client = RestClient(asyncio.get_running_loop(), look_up=lambda host: answer.wait(20) and ("127.0.0.1",))
+
+        def look_up(host: str) -> tuple[str]:
+            answer.wait(20)
+            return ("127.0.0.1",)
+
+        client = RestClient(asyncio.get_running_loop(), look_up=look_up)
         text = await fails(RestFault.TIMEOUT, call("http://slow.test/", client=client, timeout_s=0.2))
         assert text.endswith("while looking up slow.test")
         answer.set()

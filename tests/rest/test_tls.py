@@ -18,7 +18,7 @@ import pytest
 from whd.rest import RestClient, RestError, RestFault, RestLimits, RestRequest, RestResult
 from whd.rest.client import tls_context
 
-from .rest_servers import (
+from .servers import (
     LOOPS,
     OK,
     LocalServer,

@@ -13,7 +13,7 @@ from whd.auth.connections import BadUrl
 from whd.auth.permissions import PermissionDenied
 from whd.rest import RestClient, RestFault, RestLimits, RestRequest, RestResult
 
-from .rest_servers import (
+from .servers import (
     LOOPS,
     OK,
     LocalServer,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.settings.trees import Tree, Watched, watching
-from whd.errors import StateError
+from whd.errors import WhdError
 from whd.model.options import Options
 from whd.model.snapshot import Client, Setting
-from whd.saved import FILE_NAME, Saved
+from whd.saved import Saved
 from whd.settings.reload import Reloader
 
 USERS = """
@@ -89,7 +89,7 @@ class World:
         return found
 
 
-def done(start: Callable[[Callable[[StateError | None], None]], None]) -> asyncio.Future[None]:
+def done(start: Callable[[Callable[[WhdError | None], None]], None]) -> asyncio.Future[None]:
     """Waits for a change's end; what refuses it at once is raised at once."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     start(lambda error: future.set_result(None) if error is None else future.set_exception(error))
@@ -113,7 +113,7 @@ async def world(base: Path, *, polls: bool = False, **options: Any) -> AsyncIter
         tree.write("config/acme/users.yaml", USERS)
     async with watching(tree, polls=polls) as watched:
         saved = Saved(
-            base / "state" / FILE_NAME,
+            base / "state",
             asyncio.get_running_loop(),
             lambda: replace(Options(), **options),
             watched.reloader,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.settings.test_reload import on_loop
 from whd.errors import SaveRefused
 from whd.saved import ledger
 
-from .saved_samples import world
+from .samples import world
 
 
 @on_loop
@@ -20,11 +21,12 @@ async def test_settings_and_files_count_together_and_the_error_names_the_limit(t
         await here.save_file("f", b"x" * 59)
         await here.save("s", "y" * 36)
         assert here.saved.size_bytes("acme") == 60 + 39
-        for attempt in (
+        attempts: tuple[Callable[[], Awaitable[None]], ...] = (
             lambda: here.save("t", 1),
             lambda: here.save("s", "y" * 38),
             lambda: here.save_file("f", b"x" * 61),
-        ):
+        )
+        for attempt in attempts:
             with pytest.raises(SaveRefused, match=r"max_saved_bytes: .* may take 100 bytes in all; 99 are taken"):
                 await attempt()
         await here.save_file("f", b"x" * 61, client="other")
