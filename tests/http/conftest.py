@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 import uvloop
-from http_client import PATIENCE_S, Client
-from http_fakes import App
 
 from whd.budget import BufferBudget
 from whd.http.listeners import PUBLIC, ListenAddress
 from whd.http.messages import Application
 from whd.http.server import Server
 from whd.model.options import Options
+
+from .client import PATIENCE_S, Client
+from .fakes import App
 
 
 class Running:

@@ -8,14 +8,15 @@ import re
 import socket
 
 import pytest
-from http_corpus import head
-from http_fakes import App, FakeLoop
 
 from whd.errors import ConfigError
 from whd.http import listeners
 from whd.http.listeners import RETRY_S, Acceptor, ListenAddress, Listener
 from whd.http.messages import Response
 from whd.model.options import Options
+
+from .corpus import head
+from .fakes import App, FakeLoop
 
 ECHO = head(line=b"GET /x HTTP/1.1")
 
