@@ -35,9 +35,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.
 PURE = (
+    "admin.documents",
     "auth.addresses", "auth.callers", "auth.connections", "auth.permissions", "auth.urls", "broker.call",
     "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family",
     "executions.queue", "fronts.leases",
+    "engine.report", "engine.status",
     "fronts.partition", "fronts.records", "handlers.query", "handlers.routes", "http.body", "http.checks",
     "http.connection", "http.messages", "http.plain", "http.writer", "model.caller_check", "model.options",
     "model.snapshot", "pool.frames_in", "pool.job", "pool.line", "pool.scheduler", "rest.inputs", "rest.outputs",

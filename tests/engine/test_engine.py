@@ -22,6 +22,7 @@ from whd.engine.state import Paths, StateLock
 from whd.engine.vetting import VettedSettings
 from whd.errors import ConfigError, StateError
 from whd.executions.queue import LocalQueue
+from whd.http.listeners import ListenAddress
 from whd.model.execution import Status
 from whd.model.options import Options
 from whd.model.snapshot import Snapshot
@@ -195,9 +196,9 @@ def test_http_listens_where_the_settings_say_and_no_more_afterwards(project: Pro
     async def scene(paths: Paths) -> None:
         asked: list[Options] = []
 
-        def addresses(snapshot: Snapshot) -> list[str]:
+        def addresses(snapshot: Snapshot) -> list[ListenAddress]:
             asked.append(snapshot.options)
-            return ["127.0.0.1:0"]
+            return [ListenAddress("127.0.0.1:0")]
 
         async with opened(parts, paths) as engine:
             async with HttpEngine.open(engine, addresses) as http:
@@ -223,7 +224,7 @@ def test_http_listens_where_the_settings_say_and_no_more_afterwards(project: Pro
 def test_http_ends_its_connections_also_when_nothing_drains_it(project: Project, parts: Parts) -> None:
     async def scene(paths: Paths) -> None:
         async with opened(parts, paths) as engine:
-            async with HttpEngine.open(engine, lambda _snapshot: ["127.0.0.1:0"]) as http:
+            async with HttpEngine.open(engine, lambda _snapshot: [ListenAddress("127.0.0.1:0")]) as http:
                 port = int(http.server.addresses[0].rpartition(":")[2])
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -238,8 +239,9 @@ def test_an_address_that_is_taken_takes_everything_down(project: Project, parts:
     async def scene(paths: Paths) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
+            address = ListenAddress(f"127.0.0.1:{port}")
             with pytest.raises(ConfigError):
-                async with opened(parts, paths) as engine, HttpEngine.open(engine, lambda _new: [f"127.0.0.1:{port}"]):
+                async with opened(parts, paths) as engine, HttpEngine.open(engine, lambda _new: [address]):
                     raise AssertionError
         assert parts.log == ["shared up", "pool up", "pool down", "shared down"]
 

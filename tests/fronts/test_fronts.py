@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.fronts.shapes import shape, shape_of_one_process
 from tests.running import Project, RunningDaemon, is_alive, running, wait_for
 from whd.store import queries
 from whd.store.opening import FILE_NAME
@@ -177,6 +178,7 @@ def test_the_commands_speak_for_all_fronts(project: Project) -> None:
         assert (status["executions"]["started"], status["executions"]["live"]) == (4, 4)
         assert [row["state"] for row in status["fronts"]] == ["serving", "serving"]
         assert status["processes"] == 2
+        assert shape(status) == shape_of_one_process()
         for execution_id in ids:
             assert daemon.ask("executions.cancel", id=execution_id)["status"] == "ENDED_CANCELLED"
         replays = [daemon.ask("executions.replay", id=execution_id)["id"] for execution_id in ids]
@@ -389,7 +391,7 @@ sock.listen()
 if sock.fileno() != 3:
     os.dup2(sock.fileno(), 3)
 os.set_inheritable(3, True)
-os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="whd", LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[1], sys.argv[1:])
 """
 

@@ -15,7 +15,9 @@ from whd.errors import BadPayload, Overloaded
 from whd.handlers import routes
 from whd.handlers.call import Call, CallPlan
 from whd.handlers.context import json_response
-from whd.http.protocol import ClientProtocol, ServerResources
+from whd.http.listeners import PUBLIC
+from whd.http.protocol import ClientProtocol
+from whd.http.resources import ServerResources
 from whd.model.options import Options
 from whd.pool.compiler import Code
 from whd.wire.payload import Parsed
@@ -60,7 +62,9 @@ class Transport(asyncio.Transport):
 def send_from(serving: Serving, loop: asyncio.AbstractEventLoop, *peers: str, times: int = 1) -> None:
     """The same bytes over a connection from each peer."""
     options = Options()
-    resources = ServerResources(loop, serving.app, lambda: options, BufferBudget(lambda: 1 << 30), bytes, lambda: None)
+    resources = ServerResources(
+        loop, {PUBLIC: serving.app}, lambda: options, BufferBudget(lambda: 1 << 30), bytes, lambda: None
+    )
     for peer in peers:
         protocol = ClientProtocol(resources)
         transport = Transport((peer, 1234))

@@ -11,10 +11,12 @@ import pytest
 
 from whd.errors import ConfigError
 from whd.http import listeners
-from whd.http.listeners import RETRY_S, Acceptor, Listener
+from whd.http.listeners import RETRY_S, Acceptor, ListenAddress, Listener
+from whd.http.messages import Response
+from whd.model.options import Options
 
 from .corpus import head
-from .fakes import FakeLoop
+from .fakes import App, FakeLoop
 
 ECHO = head(line=b"GET /x HTTP/1.1")
 
@@ -51,6 +53,34 @@ def test_a_socket_that_listens_already(make):
         client = running.client()
         client.send(ECHO)
         assert client.answer().status == 200
+
+
+class Admin(App):
+    def handle(self, admission, body, respond):
+        respond(Response(200, (), b"of the admin"))
+
+
+def test_each_listener_serves_the_application_of_its_name(make):
+    options = Options()
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        running = make().start(
+            "127.0.0.1:0",
+            ListenAddress("127.0.0.1:0", "admin"),
+            ListenAddress(socket.socket(fileno=os.dup(given.fileno())), "admin"),
+            ListenAddress("127.0.0.1:0", "whd"),  # a name without an application of its own
+            admin=Admin(options),
+        )
+        answers = []
+        for address in running.server.addresses:
+            client = running.client(address)
+            for _ in range(2):  # the second goes the short way, by its repeated head
+                client.send(ECHO)
+                answers.append(client.answer().body)
+        assert answers == [b"/x "] * 2 + [b"of the admin"] * 4 + [b"/x "] * 2, (
+            "a name without its own has the public one"
+        )
+        connections = running.server._services.connections
+        assert sorted(protocol.listener for protocol in connections) == ["admin", "admin", "public", "whd"]
 
 
 def test_a_unix_socket_has_its_mode_and_is_removed(make, tmp_path):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from whd.budget import BufferBudget
-from whd.http.messages import Response
+from whd.http.listeners import PUBLIC
+from whd.http.messages import Head, ObserveAnswer, Response
 from whd.http.protocol import (
     LINGER_BYTES,
     LINGER_S,
@@ -16,8 +18,8 @@ from whd.http.protocol import (
     PART_BYTES,
     PIPELINED_BYTES,
     ClientProtocol,
-    ServerResources,
 )
+from whd.http.resources import ServerResources
 from whd.model.options import Options
 
 from .corpus import head, length, post
@@ -31,7 +33,14 @@ HOLD = head(line=b"GET /hold HTTP/1.1")
 class Stage:
     """A protocol with everything around it faked."""
 
-    def __init__(self, *, is_refused: bool = False, buffered_bytes: int = 1 << 30, remembers: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        is_refused: bool = False,
+        buffered_bytes: int = 1 << 30,
+        remembers: bool = True,
+        observe_answer: ObserveAnswer | None = None,
+    ) -> None:
         self.options = OPTIONS
         self.app = App(OPTIONS, remembers=remembers)
         self.loop = FakeLoop()
@@ -39,13 +48,14 @@ class Stage:
         self.lost = 0
         self.services = ServerResources(
             loop=self.loop,  # type: ignore[arg-type]
-            application=self.app,
+            applications={PUBLIC: self.app},
             get_options=lambda: self.options,
             budget=self.budget,
             get_date=lambda: b"now",
             when_lost=self._count,
+            observe_answer=observe_answer,
         )
-        self.protocol = ClientProtocol(self.services, is_refused=is_refused)
+        self.protocol = ClientProtocol(self.services, "here", is_refused=is_refused)
         self.transport = FakeTransport(self.protocol)
         self.protocol.connection_made(self.transport)
 
@@ -487,3 +497,108 @@ class TestApplicationFailures:
         stage.protocol.connection_lost(None)
         assert "ZeroDivisionError" in caplog.text
         assert stage.lost == 1
+
+
+class Observed(Stage):
+    """`seen`: (status, seconds, target or None) of each answer."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.seen: list[tuple[int, float, str | None]] = []
+        super().__init__(**arguments, observe_answer=self._observe)
+
+    def _observe(self, status: int, duration_s: float, head: Head | None, listener: str) -> None:
+        assert listener == "here"
+        assert self.transport.statuses[-1] == status, "it is sent already"
+        self.seen.append((status, duration_s, None if head is None else head.target))
+
+
+class TestObserver:
+    """Hears of each answer once."""
+
+    @pytest.mark.parametrize("remembers", [True, False])
+    def test_answers_at_once_and_later(self, remembers):
+        stage = Observed(remembers=remembers)
+        for _ in range(3):
+            stage.receive(ECHO)
+        stage.loop.advance(1)
+        stage.receive(HOLD)
+        stage.loop.advance(7)
+        assert stage.seen == [(200, 0.0, "/x")] * 3
+        stage.release()
+        assert stage.seen[3:] == [(200, 7.0, "/hold")]
+
+    def test_a_repeated_head_starts_anew(self):
+        stage = Observed()
+        for number in range(3):
+            stage.receive(HOLD)
+            stage.loop.advance(number + 1)
+            stage.release(number)
+        assert stage.seen == [(200, 1.0, "/hold"), (200, 2.0, "/hold"), (200, 3.0, "/hold")]
+
+    def test_a_body_that_is_slow_counts(self):
+        stage = Observed()
+        request = length(b"4", b"body")
+        stage.receive(request[:-1])
+        stage.loop.advance(2)
+        stage.receive(request[-1:])
+        assert stage.seen == [(200, 2.0, "/p")]
+
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [("/missing", 404), ("/crash", 500), ("/broken", 500), ("/crash/after", 200), ("/nowhere", 404)],
+    )
+    def test_errors_of_the_application(self, path, status):
+        stage = Observed()
+        stage.receive(head(line=b"GET " + path.encode() + b" HTTP/1.1"))
+        assert stage.seen == [(status, 0.0, path)]
+
+    def test_a_refusal_before_the_body(self):
+        stage = Observed()
+        stage.receive(length(b"99999999"))
+        assert stage.seen == [(413, 0.0, "/p")]
+
+    def test_a_body_that_does_not_come(self):
+        stage = Observed()
+        stage.receive(length(b"4", b"bo"))
+        stage.loop.advance(31)
+        assert stage.seen == [(408, pytest.approx(30, abs=0.01), "/p")]
+
+    def test_without_a_head_there_is_none_even_after_another_request(self):
+        stage = Observed()
+        stage.receive(ECHO + b"GET")
+        stage.loop.advance(11)
+        assert stage.seen == [(200, 0.0, "/x"), (408, 0.0, None)]
+        stage = Observed()
+        stage.receive(b"no request\r\n\r\n")
+        assert stage.seen == [(400, 0.0, None)]
+        assert Observed(is_refused=True).seen == [(503, 0.0, None)]
+
+    def test_a_pipeline_is_seen_one_by_one(self):
+        stage = Observed()
+        stage.receive(HOLD + ECHO + ECHO)
+        assert stage.seen == []
+        stage.loop.advance(3)
+        stage.release()
+        assert stage.seen == [(200, 3.0, "/hold"), (200, 0.0, "/x"), (200, 0.0, "/x")]
+
+    def test_100_continue_is_no_answer(self):
+        stage = Observed()
+        stage.receive(post(b"Expect: 100-continue", b"Content-Length: 2"))
+        assert stage.transport.statuses == [100]
+        assert stage.seen == []
+        stage.receive(b"ab")
+        assert [status for status, *_ in stage.seen] == [200]
+
+    def test_connections_without_a_request_or_without_an_answer_are_not_seen(self):
+        stage = Observed()
+        stage.loop.advance(11)
+        assert stage.transport.is_aborted
+        stage.protocol.connection_lost(None)
+        gone = Observed()
+        gone.receive(HOLD)
+        gone.protocol.connection_lost(None)
+        gone.release()
+        half = Observed()
+        half.receive(b"GET")
+        half.protocol.connection_lost(None)
+        assert stage.seen == gone.seen == half.seen == []

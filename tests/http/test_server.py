@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from whd.http.listeners import ListenAddress
 from whd.http.messages import Response
 
 from .client import Client
@@ -36,6 +37,19 @@ def wait_held(running, count: int = 1) -> None:
 
 
 class TestExchange:
+    def test_answers_are_observed_with_the_listener_s_name(self, make):
+        seen = []
+        running = make().start(
+            ListenAddress("127.0.0.1:0", "admin"), observe_answer=lambda *answer: seen.append(answer)
+        )
+        client = running.client()
+        client.send(ECHO)
+        assert client.answer().status == 200
+        running.until(lambda: seen)  # after the answer is written, which the client may read first
+        [(status, duration_s, request, listener)] = seen
+        assert (status, request.target, listener) == (200, "/x", "admin")
+        assert 0 <= duration_s < 10
+
     def test_get(self, running):
         client = running.client()
         client.send(head(line=b"GET /x?y=1 HTTP/1.1"))
@@ -333,6 +347,7 @@ import asyncio, logging, os, resource, sys, uvloop
 from functools import partial
 from tests.http.fakes import App
 from whd.budget import BufferBudget
+from whd.http.listeners import PUBLIC, ListenAddress
 from whd.http.server import Server
 from whd.model.options import Options
 
@@ -341,8 +356,8 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
 async def main():
     options = Options()
-    server = Server(App(options), lambda: options, BufferBudget(lambda: 1 << 30))
-    await server.start(["127.0.0.1:0"])
+    server = Server({PUBLIC: App(options)}, lambda: options, BufferBudget(lambda: 1 << 30))
+    await server.start([ListenAddress("127.0.0.1:0")])
     read_line = partial(asyncio.get_running_loop().run_in_executor, None, sys.stdin.readline)
     print(server.addresses[0], flush=True)
     await read_line()

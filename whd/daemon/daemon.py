@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -23,9 +22,12 @@ from ..admin.operations import Admin
 from ..admin.server import ControlServer
 from ..engine.engine import Engine, open_engine
 from ..engine.http_engine import Addresses, EnginePhase, HttpEngine, raise_descriptor_limit
+from ..engine.report import Report
 from ..engine.state import Paths
+from ..engine.status import service_line
 from ..fronts.hub import Hub
 from ..fronts.partition import front_count
+from ..http.listeners import PUBLIC, ListenAddress
 from ..model.options import Options
 from ..model.snapshot import Snapshot
 from ..pool.cores import core_count
@@ -57,8 +59,8 @@ class Serving(Protocol):
     async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
         """An operation of the control socket. Raises WhdError."""
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """Executions that were started, run, wait, and have not ended."""
+    def report(self) -> Report:
+        """What can be said at once, without asking another process."""
 
     async def drain(self, stop_now: asyncio.Event) -> None:
         """CONTRACT 4: accepts no more and answers what is in flight, up to drain_s or until `stop_now`."""
@@ -80,9 +82,8 @@ class SingleProcess(HttpEngine):
     async def reload(self) -> None:
         await self.reloader.reload(force=True)
 
-    def counts(self) -> tuple[int, int, int, int]:
-        runner, scheduler = self.engine.runner, self.engine.pool.scheduler
-        return runner.started_total, scheduler.running, scheduler.waiting, runner.active_count
+    def report(self) -> Report:
+        return self.engine.report()
 
 
 @asynccontextmanager
@@ -138,11 +139,11 @@ class Daemon:
         return 0
 
     def _open_serving(self) -> AbstractAsyncContextManager[Serving]:
-        given: list[str | socket.socket] = [entry.socket for entry in take_listen_sockets()]
+        given = [ListenAddress(entry.socket, entry.name or PUBLIC) for entry in take_listen_sockets()]
 
-        def addresses(snapshot: Snapshot) -> list[str | socket.socket]:
+        def addresses(snapshot: Snapshot) -> list[ListenAddress]:
             self._configure_log(snapshot)
-            return given or list(self._listen or snapshot.options.listen)
+            return given or [ListenAddress(address) for address in self._listen or snapshot.options.listen]
 
         fronts = front_count(_options(self._paths.config), core_count())
         if fronts > 1:
@@ -199,16 +200,13 @@ class Daemon:
         self._notifier.stopping("draining")
         self._notifier.extend_timeout(drain_s + 12)
         await serving.drain(self._stop_now)
-        _started, _running, _waiting, left = serving.counts()
+        left = serving.report().executions.active
         if left:
             log.info("%d executions have not ended and run again at the next start", left)
 
 
 def _status_text(serving: Serving) -> str:
-    started, running, waiting, _active = serving.counts()
-    return (
-        f"serving on {', '.join(serving.addresses)}; {started} executions started, {running} running, {waiting} waiting"
-    )
+    return service_line(serving.report(), serving.addresses)
 
 
 def _options(config: Path) -> Options:

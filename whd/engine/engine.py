@@ -28,6 +28,7 @@ from ..rest import RestClient
 from ..saved import SavedRecords
 from ..settings.reload import Reloader
 from ..store.interface import ExecutionStore
+from .report import ExecutionsReport, Report, WorkersReport, fault_texts, settings_report
 from .shared import Shared, open_local
 from .state import Paths, StateLock
 from .vetting import VettedSettings
@@ -108,6 +109,32 @@ class Engine:
     def saved(self) -> SavedRecords:
         """What flows saved."""
         return self.shared.saved
+
+    def report(self) -> Report:
+        """What this process has counted, and how it is."""
+        pool, snapshot = self.pool, self.snapshot
+        return Report(
+            settings=settings_report(snapshot),
+            executions=ExecutionsReport(
+                started=self.runner.started_total,
+                active=self.runner.active_count,
+                running=pool.scheduler.running,
+                waiting=pool.scheduler.waiting,
+                slots=pool.scheduler.slots,
+            ),
+            workers=WorkersReport(
+                **pool.processes.counts(),
+                forked=pool.processes.forked_total,
+                killed=pool.killed_total,
+                prefetched=pool.prefetch.prefetched_total,
+                revoked=pool.prefetch.revoked_total,
+            ),
+            store=self.store.counters(),
+            refused_calls=self.broker.refused_total,
+            buffered_bytes=self.budget.used_bytes,
+            faults=fault_texts(snapshot),
+            layers=tuple(pool.processes.layers),
+        )
 
     def _on_swap(self, old: Snapshot, new: Snapshot) -> None:
         if old.options != new.options:

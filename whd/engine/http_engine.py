@@ -7,16 +7,17 @@ import enum
 import gc
 import logging
 import resource
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from ..handlers.app import App
 from ..handlers.context import HandlerContext
+from ..http.listeners import PUBLIC, ListenAddress
 from ..http.server import Server
 from ..model.snapshot import Snapshot
 from .engine import Engine
+from .status import readiness
 
 log = logging.getLogger("whd.daemon")
 
@@ -42,7 +43,7 @@ ENGINE_PHASES: dict[EnginePhase, frozenset[EnginePhase]] = {
 
 
 # The addresses to listen on, asked for with the settings at hand.
-Addresses = Callable[[Snapshot], Sequence[str | socket.socket]]
+Addresses = Callable[[Snapshot], Sequence[ListenAddress]]
 
 
 class HttpEngine:
@@ -54,7 +55,7 @@ class HttpEngine:
         context = HandlerContext(
             engine.loop, engine.reloader, engine.runner, engine.lookup, engine.pool, self._readiness
         )
-        self.server = Server(App(context), lambda: engine.options, engine.budget, when_lost=when_lost)
+        self.server = Server({PUBLIC: App(context)}, lambda: engine.options, engine.budget, when_lost=when_lost)
 
     @classmethod
     @asynccontextmanager
@@ -80,9 +81,7 @@ class HttpEngine:
     def _readiness(self) -> tuple[int, dict[str, Any]]:
         if self.phase is not EnginePhase.SERVING:
             return 503, {"status": self.phase.value}
-        faults = sum(not fault.is_warning for fault in self.engine.snapshot.faults)
-        faults += bool(self.engine.store.fault)
-        return (200, {"status": "degraded", "faults": faults}) if faults else (200, {"status": "ready"})
+        return readiness(self.engine.report())
 
     async def drain(self, stop_now: asyncio.Event) -> None:
         """CONTRACT 4: stop accepting, answer what is in flight up to drain_s, hand out 202s for the rest.

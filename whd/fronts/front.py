@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -22,18 +22,20 @@ from typing import Any, Final
 import uvloop
 
 from .. import log as log_module
-from ..admin.operations import Admin, active_summaries
+from ..admin.documents import summary_row
+from ..admin.operations import Admin
 from ..engine.engine import Engine
 from ..engine.http_engine import EnginePhase, HttpEngine, raise_descriptor_limit
 from ..engine.state import Paths
 from ..engine.vetting import VettedSettings
 from ..errors import WhdError
+from ..http.listeners import ListenAddress
 from ..model.execution import use_front_number
 from ..model.snapshot import Snapshot
 from ..store.interface import Stored
 from .counters import Count, Counters
+from .handover import receive_connections
 from .link import Link, Message
-from .process import REFUSE, receive_connections
 from .quota import FrontQuota
 from .records import stored_members
 from .remote import RemoteShared
@@ -96,6 +98,7 @@ class Front:
         self._logs = logs
         self._link_socket = socket.socket(fileno=config["link"])
         self._connections = socket.socket(fileno=config["connections"])
+        self._listener_names: list[str] = []
         self._counters = counters = Counters(config["counters"], fronts)
         self._settings = VettedSettings(self._paths)
         self._handlers: dict[str, Callable[[Message], None]] = {}
@@ -138,7 +141,7 @@ class Front:
 
     async def _serve(self, http: HttpEngine) -> None:
         serving = self._serving = ServingFront(
-            self._number, http, self._shared, self._quota, self._counters, self._connections
+            self._number, http, self._shared, self._quota, self._counters, self._connections, self._listener_names
         )
         self._handlers.update(serving.handlers)
         serving.start()
@@ -148,7 +151,7 @@ class Front:
         await self._stop.wait()
         await serving.drain(self._stop_now)
 
-    def _configure(self, snapshot: Snapshot) -> list[str]:
+    def _configure(self, snapshot: Snapshot) -> list[ListenAddress]:
         """The options are read. A front has no address of its own."""
         self._configure_log(snapshot)
         self._settings.reloader.on_swap.append(lambda _old, new: self._configure_log(new))
@@ -173,6 +176,7 @@ class Front:
     def _first_handlers(self) -> dict[str, Callable[[Message], None]]:
         return {
             "told all": lambda _message: self._shared.on_told_all(),
+            "listeners": lambda message: self._listener_names.extend(message.head["names"]),
             "clients": lambda message: self._quota.client_numbers.update(message.head["numbers"]),
             "setting": lambda message: self._shared.saved.take_changes(message.head["changes"]),
             "store": lambda message: self._shared.store.take_state(
@@ -221,6 +225,7 @@ class ServingFront:
         quota: FrontQuota,
         counters: Counters,
         connections: socket.socket,
+        listener_names: Sequence[str],
     ) -> None:
         engine = http.engine
         self._loop = engine.loop
@@ -232,6 +237,7 @@ class ServingFront:
         self._quota = quota
         self._counters = counters
         self._connections = connections
+        self._listener_names = listener_names
         self._adopted = 0
         self._publisher: asyncio.TimerHandle | None = None
         self._tasks = _Tasks()
@@ -240,6 +246,7 @@ class ServingFront:
             "wait": lambda message: self._tasks.start(self._on_wait(message)),
             "cancel": self._on_cancel,
             "active": self._on_active,
+            "report": self._on_report,
             "operate": lambda message: self._tasks.start(self._on_operate(message)),
         }
         quota.scheduler.look_again = engine.pool.look_again
@@ -268,13 +275,14 @@ class ServingFront:
     def _adopt(self) -> None:
         """Serves what was handed over."""
         server = self._http.server
-        for how, sock in receive_connections(self._connections):
-            if not how:
+        for handed in receive_connections(self._connections):
+            if handed is None:
                 self._loop.remove_reader(self._connections)
                 return
             self._adopted += 1
-            if sock is not None:
-                server.let_in(sock, server.connection_count if how == REFUSE else sys.maxsize)
+            if handed.sock is not None:
+                limit = server.connection_count if handed.is_refused else sys.maxsize
+                server.let_in(handed.sock, self._listener_names[handed.listener], limit)
             # Also of what could not be received for want of descriptors, or was refused at once.
             self.count_closed()
 
@@ -314,7 +322,7 @@ class ServingFront:
 
     def _on_active(self, message: Message) -> None:
         self._shared.store.send()
-        message.answer(rows=active_summaries(self._engine.runner))
+        message.answer(rows=[summary_row(active.execution) for active in self._engine.runner.list_active()])
 
     def _on_find(self, message: Message) -> None:
         active = self._engine.runner.find_active(message.head["id"])
@@ -332,6 +340,9 @@ class ServingFront:
         if active is not None:
             self._engine.runner.cancel(active, message.head["text"])
         _answer_record(self._shared, message, None if active is None else active.stored())
+
+    def _on_report(self, message: Message) -> None:
+        message.answer(report=self._engine.report().of_front().as_dict())
 
     async def _on_operate(self, message: Message) -> None:
         try:

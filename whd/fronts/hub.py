@@ -12,9 +12,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, Addresses, EnginePhase
+from ..engine.report import ExecutionsReport, Report, fault_texts, settings_report
 from ..engine.state import Paths, StateLock
 from ..errors import ConfigError, Overloaded, StateError
 from ..handlers.context import problem_response
@@ -27,9 +30,10 @@ from ..saved import Saved
 from ..settings.reload import Reloader
 from ..store import ExecutionStore, open_store
 from .counters import MAX_CLIENTS, Count, Counters
+from .handover import listener_names
 from .leases import SlotLeases
 from .operations import Operations
-from .process import REFUSE, SERVE, FrontProcess, FrontState
+from .process import FrontProcess, FrontState
 from .sessions import FrontSession, Supervisor
 
 log = logging.getLogger("whd.fronts")
@@ -75,7 +79,8 @@ class Hub:
         self.dispatch = self._operations.dispatch
         self._acceptors: list[Acceptor] = []
         self._refusal = refusal_bytes(problem_response(Overloaded("too many connections")))
-        self._unhanded: deque[socket.socket] = deque()
+        self._unhanded: deque[tuple[socket.socket, int]] = deque()
+        self._listener_names: tuple[str, ...] = ()
         self._clients: dict[str, int] = {}
         self._supervisors: list[asyncio.Task[None]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -109,11 +114,20 @@ class Hub:
     def addresses(self) -> list[str]:
         return [acceptor.listener.address for acceptor in self._acceptors]
 
-    def counts(self) -> tuple[int, int, int, int]:
-        started, running, waiting, active = map(
-            self._counters.total, (Count.STARTED, Count.RUNNING, Count.WAITING, Count.LIVE)
+    def report(self) -> Report:
+        executions = self._counters.executions()
+        executions = replace(executions, active=executions.active + self._left, slots=self.leases.total)
+        return replace(self.own_report(), executions=executions)
+
+    def own_report(self) -> Report:
+        """What is one for all fronts; the rest each front says of itself."""
+        snapshot = self.reloader.snapshot
+        return Report(
+            settings=settings_report(snapshot),
+            executions=ExecutionsReport(slots=self.leases.total),
+            store=self.store.counters(),
+            faults=fault_texts(snapshot),
         )
-        return started, running, waiting, active + self._left
 
     # ---- the start ---------------------------------------------------------------------------------------------------
 
@@ -122,6 +136,7 @@ class Hub:
         self._at_end.callback(self._lock.release)
         await self.reloader.start()
         wanted = addresses(self.reloader.snapshot)
+        names = self._listener_names = listener_names(wanted)
         await self._open_state()
         self.leases.set_total(slot_count(self.reloader.snapshot.options))
         self._number_clients(self.reloader.snapshot)
@@ -134,10 +149,10 @@ class Hub:
         await asyncio.gather(*started)
         # Names are looked up on the loop: nothing is served yet.
         listeners = open_listeners(wanted, UNIX_MODE)
-        self._acceptors = [
-            Acceptor(self._loop, listener, self._hand_out, lambda sock: refuse(sock, self._refusal))
-            for listener in listeners
-        ]
+        for listener in listeners:
+            number = names.index(listener.name) if listener.name in names else 0
+            accepted = partial(self._hand_out, listener=number)
+            self._acceptors.append(Acceptor(self._loop, listener, accepted, lambda sock: refuse(sock, self._refusal)))
         self._ping()
         self._tell_store()
         self._rotate()
@@ -196,6 +211,7 @@ class Hub:
 
     async def _run_once(self, front: FrontProcess, session: FrontSession, first: asyncio.Future[None]) -> None:
         link = await front.start(session.handlers)
+        link.tell("listeners", names=self._listener_names)
         link.tell("clients", numbers=self._clients)
         link.tell("store", **self._told_store)
         session.greet(link)
@@ -234,26 +250,26 @@ class Hub:
         links = self.supervisor.serving_links()
         await asyncio.gather(*(link.fetch("reload") for link in links), return_exceptions=True)
 
-    def _hand_out(self, sock: socket.socket) -> None:
+    def _hand_out(self, sock: socket.socket, listener: int) -> None:
         """To the front that has the fewest; past max_connections to be refused there, with care, or here."""
         count = sum(front.connections for front in self.fronts) + len(self._unhanded)
         limit = self.reloader.snapshot.options.max_connections
         if count >= limit + REFUSED_AT_ONCE:
             refuse(sock, self._refusal)
-        elif not self._hand(sock, SERVE if count < limit else REFUSE):
+        elif not self._hand(sock, listener, is_refused=count >= limit):
             if len(self._unhanded) >= MAX_UNHANDED:
                 refuse(sock, self._refusal)
                 return
-            self._unhanded.append(sock)
+            self._unhanded.append((sock, listener))
             self._later("hand", OFFER_AGAIN_S, self._hand_waiting)
 
-    def _hand(self, sock: socket.socket, how: bytes) -> bool:
+    def _hand(self, sock: socket.socket, listener: int, *, is_refused: bool = False) -> bool:
         serving = [front for front in self.fronts if front.state is FrontState.SERVING]
         serving.sort(key=lambda front: (not front.answers, front.connections))
-        return any(front.hand(sock, how) for front in serving)
+        return any(front.hand(sock, listener, is_refused=is_refused) for front in serving)
 
     def _hand_waiting(self) -> None:
-        while self._unhanded and self._hand(self._unhanded[0], SERVE):
+        while self._unhanded and self._hand(*self._unhanded[0]):
             self._unhanded.popleft()
         if self._unhanded:
             self._later("hand", OFFER_AGAIN_S, self._hand_waiting)
@@ -263,8 +279,8 @@ class Hub:
         untaken = list(front.take_back())
         if is_gone:
             front.end_connections()
-        for sock in untaken:
-            self._hand_out(sock)
+        for sock, listener in untaken:
+            self._hand_out(sock, listener)
 
     def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         timer = self._timers.get(name)
@@ -341,7 +357,7 @@ class Hub:
             acceptor.close()
         for timer in self._timers.values():
             timer.cancel()
-        for sock in self._unhanded:
+        for sock, _listener in self._unhanded:
             sock.close()
         for task in self._supervisors:
             task.cancel()

@@ -64,6 +64,11 @@ class Admission:
 Respond = Callable[[Response], None]
 
 
+# What hears of each answer once it is sent: its status, how many seconds after its request's head was read, that head,
+# and the name of the listener. 0.0 and None where no head could be read. It must not raise.
+ObserveAnswer = Callable[[int, float, Head | None, str], None]
+
+
 class Application(Protocol):
     """What the server serves. All of it runs on the event loop and returns at once."""
 

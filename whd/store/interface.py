@@ -38,14 +38,14 @@ Summaries = list[Execution]
 class StoreCounters:
     """What `whd status` says of the store. `fault`: "" or why nothing can be written now (it names the file)."""
 
-    written: int
-    waiting: int
-    waiting_bytes: int
-    commits: int
-    last_commit_ms: float
-    lost: int
-    file_bytes: int
-    fault: str
+    written: int = 0
+    waiting: int = 0
+    waiting_bytes: int = 0
+    commits: int = 0
+    last_commit_ms: float = 0.0
+    lost: int = 0
+    file_bytes: int = 0
+    fault: str = ""
 
 
 class ExecutionReader(Protocol):
