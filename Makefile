@@ -63,7 +63,7 @@ pytest-second:
 	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(FIRST_HALF))
 
 fuzz: $(VENV)/.installed-test
-	$(BIN)/python -m tests.fuzz_http --count 200000
+	$(BIN)/python -m tests.http.fuzz --count 200000
 
 bench: $(VENV)/.installed
 	mkdir -p bench/results

@@ -103,7 +103,7 @@ def _ticks(pid: int) -> dict[str, int]:
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
             who = "daemon" if member == pid else "workers"
-            # Of its own and, for whoever has ended meanwhile, of those that it waited for.
+            # Its own time, and that of its children which have ended and were waited for.
             result[f"{who} user"] += int(fields[11]) + int(fields[13])
             result[f"{who} system"] += int(fields[12]) + int(fields[14])
     return result

@@ -19,7 +19,6 @@ from tests.fakes.clock import settle
 from tests.fakes.pool import FakePool, PoolAnswer
 from tests.fakes.rest import FakeRestCall, FakeRestClient
 from tests.fakes.saved import FakeSaved
-from tests.fakes.store import FakeStore
 from whd.broker import Broker
 from whd.broker.executions import ExecutionCalls
 from whd.broker.files import FileCalls
@@ -35,6 +34,7 @@ from whd.model.execution import Execution
 from whd.model.options import Limits, Options
 from whd.model.snapshot import Client, Flow, Setting, Snapshot, User
 from whd.pool.job import Job, JobState
+from whd.store.memory import MemoryStore
 
 if TYPE_CHECKING:
     from whd.pool.payload_parser import PayloadParser
@@ -133,7 +133,7 @@ class Flows:
         self.snapshot = snapshot_of(ROOT, KEVIN, NOBODY)
         self.budget = BufferBudget(lambda: max_buffered_bytes)
         self.pool = FakePool(loop)
-        self.store = FakeStore(loop)
+        self.store = MemoryStore(loop)
         self.saved = FakeSaved(loop)
         self.rest = FakeRestClient()
         pool = cast("Pool", self.pool)

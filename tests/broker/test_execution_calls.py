@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.clock import on_virtual_clock, settle
+from whd.errors import StateError
 from whd.model.execution import Cause, Status
+from whd.store import Stored
 from whd.wire.strict_json import LARGE_BYTES
 
 from .flows import KEVIN, NOBODY, ROOT, Answer, Flows, RunningFlow, limited
@@ -370,9 +372,14 @@ async def test_who_cancels_itself_is_over_and_gets_no_answer() -> None:
 @on_virtual_clock
 async def test_a_store_that_cannot_be_read_is_an_error_without_the_files_name(name: str) -> None:
     here = Flows()
-    here.store.fault = "state/executions.sqlite: I/O error"
-    answer = await (await here.start()).ask(name, {"id": "0198", "fields": ["status"]})
-    assert answer == Answer(kind="CloudomationException", text="the executions cannot be read")
+
+    async def get(execution_id: str) -> Stored | None:
+        raise StateError("the execution store cannot be read", log_detail="state/executions.sqlite: I/O error")
+
+    flow = await here.start()
+    here.store.get = get  # type: ignore[method-assign]  # a store whose disk fails
+    answer = await flow.ask(name, {"id": "0198", "fields": ["status"]})
+    assert answer == Answer(kind="CloudomationException", text="the execution store cannot be read")
 
 
 # ---- flows -----------------------------------------------------------------------------------------------------------

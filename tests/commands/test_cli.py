@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.running import ROOT, Project, RunningDaemon, running, wait_for
 from whd.cli import build_parser, main
 from whd.commands import load
 from whd.errors import MORE_PROCESSES
-from whd.model.options import OPTION_NAMES
+from whd.model.options import Options
 
 from .typed import document, whd
 
@@ -288,8 +289,8 @@ def test_serve_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     text = capsys.readouterr().out
-    for name in OPTION_NAMES:
-        assert f" {name}: " in text
+    for option in fields(Options):
+        assert f" {option.name}: " in text
 
 
 def test_every_command_takes_the_folders() -> None:

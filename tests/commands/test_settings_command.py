@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.running import ECHO_FLOW, Project, running
-from whd.settings.saved import MASK
+from whd.settings.webhooks import MASK
 
 from .typed import document, whd
 

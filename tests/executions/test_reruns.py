@@ -10,13 +10,14 @@ import pytest
 
 from tests.executions.queue_nodes import SharedQueue
 from tests.executions.runner_fakes import RunnerScene, interrupted, run_scene
+from whd.auth.callers import OPEN
 from whd.errors import NotFound
 from whd.executions.queue import LocalQueue
 from whd.executions.reruns import CLAIM_COUNT, MAX_ATTEMPTS, limits_now
 from whd.model.execution import Cause, Status
 from whd.model.options import Options
 from whd.model.snapshot import Client, Snapshot, User, Webhook
-from whd.settings.parse import limits_of
+from whd.settings.webhooks import limits_of
 from whd.store.interface import Stored
 
 
@@ -120,7 +121,7 @@ def test_a_replay_is_a_new_async_execution_of_the_same_input() -> None:
 def test_an_execution_without_a_request_has_the_limits_of_its_webhook_as_it_stands_now() -> None:
     scene_options = Options(isolation="user", timeout_s=7)
     limits = replace(limits_of(scene_options), timeout_s=2)
-    hook = Webhook("acme", "hook", "fine", "kevin", (), True, ("POST",), True, "execution", limits, "hook.yaml")
+    hook = Webhook("acme", "hook", "fine", "kevin", OPEN, True, ("POST",), True, "execution", limits, "hook.yaml")
     snapshot = Snapshot(scene_options, {"acme": Client("acme", {}, {}, {}, {"hook": hook})}, ())
     execution = interrupted(webhook_name="hook").execution
     assert limits_now(snapshot, execution, User("kevin")) == (limits, "execution")

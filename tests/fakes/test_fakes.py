@@ -12,13 +12,11 @@ from whd.pool.payload_parser import PayloadParser
 from whd.pool.pool import Pool
 from whd.rest import RestCall, RestClient
 from whd.saved import SavedRecords
-from whd.store.interface import ExecutionStore
 
 from .clock import NothingToWaitFor, VirtualClockLoop, on_virtual_clock, settle
 from .pool import FakeCompiler, FakePayloadParser, FakePool
 from .rest import FakeRestCall, FakeRestClient
 from .saved import FakeSaved
-from .store import FakeStore
 
 # A protocol's every method is there; of a class, those that the fake has of it.
 MODELS: list[tuple[type, type, set[str]]] = [
@@ -28,7 +26,6 @@ MODELS: list[tuple[type, type, set[str]]] = [
     (FakeRestClient, RestClient, {"start"}),
     (FakeRestCall, RestCall, {"cancel"}),
     (FakeSaved, SavedRecords, {name for name in vars(SavedRecords) if not name.startswith("_")}),
-    (FakeStore, ExecutionStore, {"accept", "save_nowait", "when_room", "get", "list", "unfinished", "flush", "close"}),
 ]
 
 

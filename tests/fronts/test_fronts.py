@@ -19,9 +19,9 @@ import pytest
 
 from tests.running import Project, RunningDaemon, is_alive, running, wait_for
 from whd.store import queries
+from whd.store.opening import FILE_NAME
 from whd.store.rows import to_bytes
 from whd.store.schema import open_reader
-from whd.store.sqlite_store import FILE_NAME
 
 OK_FLOW = "def handler(system, this):\n    return this.success('{}')\n"
 SLEEP_FLOW = """

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import uvloop
-from http_client import PATIENCE_S, Client
-from http_fakes import App
 
 from whd.budget import BufferBudget
 from whd.http.server import Server
 from whd.model.options import Options
+
+from .client import PATIENCE_S, Client
+from .fakes import App
 
 
 class Running:

@@ -14,7 +14,7 @@ from whd.engine.engine import Engine, open_engine
 from whd.engine.state import Paths
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Execution
-from whd.pool import prefetch as prefetch
+from whd.pool import prefetch
 
 PATIENCE_S = 20.0
 FLOW = "def handler(system, this):\n    this.log('ran')\n"

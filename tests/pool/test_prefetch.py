@@ -14,11 +14,11 @@ from whd.engine.engine import Engine, open_engine
 from whd.engine.state import Paths
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Execution
-from whd.pool import prefetch as prefetch
+from whd.pool import prefetch
 from whd.pool.compiler import Code
 
 PATIENCE_S = 20.0
-PLACES = 4
+SLOTS = 4
 FLOW = "def handler(system, this):\n    this.log('ran')\n"
 
 
@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        engine.pool.prefetch.spread_us = prefetch.HANDED_SPREAD_US  # as on several cores
+        engine.pool.prefetch.spread_us = prefetch.SPREAD_US  # as on several cores
         self._running: list[int] = []
         pool, dispatch = engine.pool, engine.pool.dispatch
 
@@ -37,7 +37,7 @@ class Scene:
             if not pool.scheduler.waiting:
                 self._running.append(pool.scheduler.running)
 
-        # Once for all: a dispatch that is due already when jobs come is the one that they are handed out by.
+        # Once for all: a dispatch that is due already when jobs come is the one that they are given out by.
         pool.dispatch = dispatch_and_look  # type: ignore[method-assign]
 
     def run(self) -> asyncio.Future[ActiveExecution]:
@@ -70,22 +70,22 @@ class Scene:
     [
         (0, 15, 1),  # a process is done with all of them before another would be awake
         (150, 8, 4),
-        (150, 12, 4),  # with every place taken they wait where they will run
+        (150, 12, 4),  # with every slot taken they wait where they will run
         (prefetch.SHORT_US - 1, 4, 4),
     ],
 )
 def test_jobs_that_come_together(tmp_path: Path, took_us: int, count: int, processes: int) -> None:
     async def scene() -> None:
         project = simple_project(tmp_path)
-        project.options(workers=PLACES)
+        project.options(workers=SLOTS)
         project.flow("acme", "quick", FLOW)
         async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
             here = Scene(engine)
             for _ in range(prefetch.SHORT_RUNS + 1):
                 await asyncio.wait_for(here.run(), PATIENCE_S)
-            # One process is there; as many as there are places are wanted, so that none of them is still being made.
+            # One process is there; as many as there are slots are wanted, so that none of them is still being made.
             here.code.short_runs = 0
-            await here.together(PLACES)
+            await here.together(SLOTS)
             here.code.short_runs, here.code.took_us = prefetch.SHORT_RUNS, took_us
             running, waiting, lives = await here.together(count)
             assert (running, waiting) == (processes, count - processes)

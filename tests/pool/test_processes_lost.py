@@ -73,8 +73,8 @@ async def crash(folder: Path) -> None:
             while not live.execution.log:
                 await asyncio.sleep(0.001)
         assert live.job is not None
-        assert live.job.worker is not None
-        live.job.worker.kill()
+        assert live.job.line is not None
+        live.job.line.worker.kill()
         await asyncio.wait_for(ended, PATIENCE_S)
         assert live.execution.status == "ENDED_ERROR"
         assert not engine.pool.processes._dying

@@ -1,4 +1,4 @@
-"""Jobs that wait in a process are taken back just when the one before them ends: none is lost, none runs twice."""
+"""Jobs that wait in a process are revoked just when the one before them ends: none is lost, none runs twice."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from whd.engine.state import Paths
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Execution
 from whd.pool import frames_in as frames
-from whd.pool import pool, processes
-from whd.pool import prefetch as prefetch
+from whd.pool import pool, prefetch, processes
 from whd.pool.worker import Worker
 from whd.wire.frames import LENGTH, frame
 
@@ -46,7 +45,7 @@ def run(engine: Engine, seconds: float, padding: int = 0) -> asyncio.Future[Acti
     return ended
 
 
-def hand_over_whatever_it_takes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def prefetch_whatever_it_takes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a busy machine makes long counts as short all the same."""
     always_us = int(PATIENCE_S * 1e6)
     monkeypatch.setattr(prefetch, "SHORT_US", always_us)
@@ -58,7 +57,7 @@ async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project.options(workers=1)
     project.flow("acme", "spin", FLOW)
     async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
-        hand_over_whatever_it_takes(engine, monkeypatch)
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         read_last = Worker.read_last
@@ -67,9 +66,10 @@ async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def read_late(worker: Worker) -> None:
             # Between the revocation and the look at what has come, the process ends the job that it runs: it then
             # sees the revocation before it starts the next one, and the daemon cannot tell.
-            if worker.handed and worker.is_revoking and not raced:
+            line = worker.line
+            if line is not None and line.prefetched and line.is_revoking and not raced:
                 assert worker._socket is not None
-                raced.append(len(worker.handed))
+                raced.append(len(line.prefetched))
                 assert select.select([worker._socket], [], [], PATIENCE_S)[0]
             read_last(worker)
 
@@ -101,7 +101,7 @@ async def stay_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project.options(workers=2, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
     project.flow("acme", "spin", FLOW)
     async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
-        hand_over_whatever_it_takes(engine, monkeypatch)
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         long = run(engine, 5 * PATIENCE_S)
@@ -113,10 +113,10 @@ async def stay_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not long.done()
 
 
-def test_nothing_is_handed_over_again_behind_what_turned_out_long(
+def test_nothing_is_prefetched_again_behind_what_turned_out_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would wait until the next sweep each time, beside places that are free."""
+    """It would wait until the next sweep each time, beside slots that are free."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(stay_long(tmp_path, monkeypatch))
 
@@ -128,16 +128,18 @@ async def be_narrow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project.options(workers=2, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
     project.flow("acme", "spin", FLOW)
     async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
-        hand_over_whatever_it_takes(engine, monkeypatch)
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         long = run(engine, 5 * PATIENCE_S)
-        await asyncio.wait_for(asyncio.gather(*(run(engine, 0, 2_000) for _ in range(prefetch.MAX_HANDED))), PATIENCE_S)
+        await asyncio.wait_for(
+            asyncio.gather(*(run(engine, 0, 2_000) for _ in range(prefetch.MAX_PREFETCHED))), PATIENCE_S
+        )
         assert engine.pool.prefetch.revoked_total
         assert not long.done()
 
 
-def test_what_waits_in_a_process_is_taken_back_through_a_small_socket_buffer(
+def test_what_waits_in_a_process_is_revoked_through_a_small_socket_buffer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -150,7 +152,7 @@ async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project.options(workers=1)
     project.flow("acme", "spin", FLOW)
     async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
-        hand_over_whatever_it_takes(engine, monkeypatch)
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         first, second = run(engine, 0), run(engine, PATIENCE_S)
@@ -159,10 +161,10 @@ async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (job,) = engine.pool._started
         while not job.log_lines:
             await asyncio.sleep(0)
-        worker = job.worker
-        assert worker is not None
-        engine.pool.prefetch.revoke(worker)
-        engine.pool._on_frame(worker, frames.REVOKED)
+        line = job.line
+        assert line is not None
+        engine.pool.prefetch.revoke(line)
+        engine.pool._on_frame(line.worker, frames.REVOKED)
         execution = (await asyncio.wait_for(second, PATIENCE_S)).execution
         assert execution.status == "ENDED_ERROR"
         assert "it takes back what it has begun" in execution.message
@@ -182,7 +184,7 @@ async def speak_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project.options(workers=1, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
     project.flow("acme", "spin", FLOW)
     async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
-        hand_over_whatever_it_takes(engine, monkeypatch)
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         long, behind = run(engine, 5 * PATIENCE_S), run(engine, 0)
@@ -190,14 +192,14 @@ async def speak_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             while not (engine.pool._started and next(iter(engine.pool._started)).log_lines):
                 await asyncio.sleep(0.001)
         (job,) = engine.pool._started
-        worker = job.worker
-        assert worker is not None
-        assert len(worker.handed) == 1
+        line = job.line
+        assert line is not None
+        assert len(line.prefetched) == 1
         calls: list[Any] = []
         monkeypatch.setattr(engine.runner, "on_call", lambda *call: calls.append(call))
         monkeypatch.setattr(Worker, "read_last", lambda worker: engine.pool._on_frame(worker, b"{}"))
         call = frame({"op": "call", "job": job.number, "call": 1, "name": "now"}, b"{}")
-        engine.pool._on_frame(worker, call[LENGTH.size :])
+        engine.pool._on_frame(line.worker, call[LENGTH.size :])
         monkeypatch.undo()
         execution = (await asyncio.wait_for(long, PATIENCE_S)).execution
         assert (execution.status, calls) == ("ENDED_ERROR", [])
@@ -206,6 +208,6 @@ async def speak_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_call_that_something_follows_is_not_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends the execution when what waits behind it is taken back: nobody hears of the call after that."""
+    """It ends the execution when what waits behind it is revoked: nobody hears of the call after that."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(speak_on(tmp_path, monkeypatch))

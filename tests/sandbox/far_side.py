@@ -116,7 +116,7 @@ class TestWorker:
         self.zygote, self.number, self.socket, self.pidfd = zygote, number, ours, pidfd
         self.socket.settimeout(PATIENCE_S)
         self._reader = FrameReader(1 << 30)
-        self._frames: list[bytes] = []
+        self._frames: list[bytes | bytearray] = []
         self._jobs = 0
         self._known: set[tuple[str, str]] = set()
         self._contexts: list[dict[str, Any]] = []
@@ -124,7 +124,7 @@ class TestWorker:
     def send(self, head: dict[str, Any] | RunHead, value: bytes | None = None) -> None:
         self.socket.sendall(run_frame(head, value or b"") if isinstance(head, RunHead) else frame(head, value))
 
-    def receive(self) -> tuple[dict[str, Any], bytes | None]:
+    def receive(self) -> tuple[dict[str, Any], bytes | bytearray | None]:
         while not self._frames:
             data = self.socket.recv(1 << 20)
             if not data:
@@ -135,7 +135,7 @@ class TestWorker:
     def bind(self, memory_bytes: int = 268_435_456) -> None:
         self.send({"op": "bind", "client": "acme", "user": "kevin", "memory_bytes": memory_bytes, "cpu_s": 600})
 
-    def compile(self, source: str, name: str = "signup") -> tuple[dict[str, Any], bytes | None]:
+    def compile(self, source: str, name: str = "signup") -> tuple[dict[str, Any], bytes | bytearray | None]:
         digest = sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
         self.send({"op": "compile", "hash": digest, "flow": name, "path": f"flows/acme/{name}.py", "source": source})
         return self.receive()
@@ -247,7 +247,7 @@ class Content:
     is_text: bool
 
 
-def _arguments(head: dict[str, Any], value: bytes) -> Any:
+def _arguments(head: dict[str, Any], value: bytes | bytearray) -> Any:
     """A call's arguments, with what it carried as it is where one looks for it."""
     text, raw = split_raw(head, value)
     arguments = json.loads(text)

@@ -14,7 +14,7 @@ from tests.settings.trees import Tree, Watched, watching
 from whd.errors import WhdError
 from whd.model.options import Options
 from whd.model.snapshot import Client, Setting
-from whd.saved import FILE_NAME, Saved
+from whd.saved import Saved
 from whd.settings.reload import Reloader
 
 USERS = """
@@ -113,7 +113,7 @@ async def world(base: Path, *, polls: bool = False, **options: Any) -> AsyncIter
         tree.write("config/acme/users.yaml", USERS)
     async with watching(tree, polls=polls) as watched:
         saved = Saved(
-            base / "state" / FILE_NAME,
+            base / "state",
             asyncio.get_running_loop(),
             lambda: replace(Options(), **options),
             watched.reloader,

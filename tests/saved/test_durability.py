@@ -16,7 +16,8 @@ import pytest
 
 from tests.settings.test_reload import on_loop
 from whd.errors import StateError
-from whd.saved import FILE_NAME, database, read_settings
+from whd.saved import database, read_settings
+from whd.saved.database import FILE_NAME
 
 from .samples import WEBHOOK, world
 

@@ -1,4 +1,4 @@
-"""Calls on executions: the own one saved, children started, waited for, read, cancelled.
+"""Calls on executions: the calling one is saved; children are started, waited for, read, cancelled.
 
 A child runs as its parent's user, inherits its limits and counts against the limits of the whole tree.
 """
@@ -41,7 +41,7 @@ FIELDS = frozenset(
 
 
 class ExecutionCalls:
-    """this.save, this.flow, wait_for, system.execution, and what hangs on a child."""
+    """this.save, this.flow, wait_for, system.execution, and the methods of a child."""
 
     def __init__(
         self, broker: Broker, runner: Runner, lookup: Lookup, payload_parser: PayloadParser, budget: BufferBudget
@@ -72,7 +72,7 @@ class ExecutionCalls:
             except FrameError as error:
                 raise invalid(str(error)) from None
             return self._start_checked(call)
-        # What may be done is decided when it is done, but what may not be is not worth reading.
+        # The right is checked again when the child starts; without it the input is not worth reading.
         authorize(self._broker.who(call)[1], Action.RUN_FLOW, call.text("flow"))
         if not self._budget.take(size):
             raise CallError("CloudomationException", TOO_MANY)
@@ -140,7 +140,7 @@ class ExecutionCalls:
         parent.family.end(known, child.execution.status, child.execution.message)
 
     def _wait(self, call: FlowCall) -> None:
-        """{ids, return_when}: {id: {status, message}} of the children that decided it, once they have."""
+        """{ids, return_when}: {id: {status, message}} of the children that ended the wait, once they have."""
         parent = self.active(call)
         try:
             when = ReturnWhen(call.text("return_when"))
@@ -156,7 +156,7 @@ class ExecutionCalls:
         parent.family.wait(children, when, lambda ended: self._broker.answer(call, _ended_json(ended)))
 
     def _save(self, call: FlowCall) -> bytes:
-        """{message, name, output_value}, each optional: written to the own record while it runs."""
+        """{message, name, output_value}, each optional: written to the calling execution's record while it runs."""
         active = self.active(call)
         message, name = call.text_or_none("message", MAX_MESSAGE_CHARS), call.text_or_none("name")
         output_json = call.json("output_value") if call.has("output_value") else None
@@ -198,7 +198,7 @@ class ExecutionCalls:
         except StateError as error:
             self._broker.refuse(call, CallError("CloudomationException", error.detail))
             return
-        # Another user's executions are not told from ones that do not exist.
+        # Another user's executions look like ones that do not exist.
         if (
             stored is None
             or stored.execution.client_name != own.client_name
@@ -211,14 +211,14 @@ class ExecutionCalls:
         except StateError as error:
             self._broker.refuse(call, CallError("CloudomationException", error.detail))
         except Exception:
-            # A task has nobody above it; without an answer the flow would wait for ever.
+            # A task's errors go no further; without an answer the flow would wait for ever.
             log.exception("%s of execution %s", call.name, own.id)
             self._broker.refuse(call, CallError("CloudomationException", f"{call.name}: internal error"))
         else:
             self._broker.answer(call, answer)
 
     def _flow_exists(self, call: FlowCall) -> bytes:
-        """{name}: whether there is such a flow that the user may run."""
+        """{name}: whether the flow exists and the user may run it."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.RUN_FLOW, name)

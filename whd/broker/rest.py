@@ -36,7 +36,7 @@ MAX_BODY_BYTES = 8_388_608
 
 
 class RestCalls:
-    """task.start."""
+    """The call task.start."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class RestCalls:
         self._runner.end_task(active, Status.ENDED_ERROR, self._why(call, outcome), b"{}")
 
     def _why(self, call: FlowCall, outcome: Outcome) -> str:
-        """The message of a call that came to nothing. A refusal is one by permission, whoever decided it."""
+        """The message of a failed call; notes a refusal. A refused address counts as a lack of permission."""
         message = str(outcome)
         if isinstance(outcome, RestError) and outcome.fault is RestFault.ADDRESS_REFUSED:
             # The URL was allowed, what its host stands for is not. The message begins with the method.

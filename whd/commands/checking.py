@@ -21,7 +21,7 @@ from . import explain
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """All faults and warnings, sorted by place, and what each webhook's user may do."""
+    """All faults and warnings, sorted by file and line, and what each webhook's user may do."""
 
     faults: list[Fault]
     webhooks: list[explain.Explanation]

@@ -17,11 +17,9 @@ from ..budget import BufferBudget
 from ..executions.lookup import RemoteExecutions
 from ..executions.queue import LocalQueue, Queue
 from ..model.options import Options
-from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved import Saved, SavedRecords
 from ..settings.reload import Reloader
-from ..store.interface import ExecutionStore
-from ..store.sqlite_store import FILE_NAME, SqliteStore
+from ..store import ExecutionStore, open_store
 from .state import Paths
 
 
@@ -54,10 +52,9 @@ async def open_local(paths: Paths, reloader: Reloader) -> AsyncIterator[Shared]:
         return reloader.snapshot.options
 
     async with AsyncExitStack() as stack:
-        store = SqliteStore(paths.state / FILE_NAME, loop, options)
-        store.open()
+        store = await open_store(paths.state, loop, options)
         stack.push_async_callback(store.close)
-        saved = Saved(paths.state / SAVED_FILE_NAME, loop, options, reloader)
+        saved = Saved(paths.state, loop, options, reloader)
         saved.open()
         stack.push_async_callback(saved.close)
         yield Shared(

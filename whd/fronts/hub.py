@@ -20,12 +20,12 @@ from ..errors import ConfigError, Overloaded, StateError
 from ..handlers.context import problem_response
 from ..http.listeners import Acceptor, open_listeners
 from ..http.server import REFUSED_AT_ONCE, refusal_bytes, refuse
+from ..model.options import Options
 from ..model.snapshot import Snapshot
 from ..pool.cores import slot_count
-from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved import Saved
 from ..settings.reload import Reloader
-from ..store.sqlite_store import FILE_NAME, SqliteStore
+from ..store import ExecutionStore, open_store
 from .counters import MAX_CLIENTS, Count, Counters
 from .leases import SlotLeases
 from .operations import Operations
@@ -68,12 +68,9 @@ class Hub:
         self.fronts = [FrontProcess(number, fronts, paths, self._counters) for number in range(fronts)]
         self.leases = SlotLeases(0)
         self.supervisor = Supervisor(loop, self.reloader, self.leases, self.fronts)
-        self.store = self.supervisor.store = SqliteStore(
-            paths.state / FILE_NAME, loop, lambda: self.reloader.snapshot.options
-        )
-        self._saved = self.supervisor.saved = Saved(
-            paths.state / SAVED_FILE_NAME, loop, lambda: self.reloader.snapshot.options, self.supervisor
-        )
+        self.store: ExecutionStore
+        # What `start` took of state/, to be let go of in reverse.
+        self._at_end = contextlib.AsyncExitStack()
         self._operations = Operations(self)
         self.dispatch = self._operations.dispatch
         self._acceptors: list[Acceptor] = []
@@ -122,10 +119,10 @@ class Hub:
 
     async def _start(self, addresses: Addresses) -> None:
         self._lock.acquire()
+        self._at_end.callback(self._lock.release)
         await self.reloader.start()
         wanted = addresses(self.reloader.snapshot)
-        self.store.open()
-        self._saved.open()
+        await self._open_state()
         self.leases.set_total(slot_count(self.reloader.snapshot.options))
         self._number_clients(self.reloader.snapshot)
         self.reloader.on_swap.append(self._on_swap)
@@ -145,6 +142,16 @@ class Hub:
         self._tell_store()
         self._rotate()
         log.info("%d front processes: pid %s", len(self.fronts), ", ".join(str(front.pid) for front in self.fronts))
+
+    async def _open_state(self) -> None:
+        def options() -> Options:
+            return self.reloader.snapshot.options
+
+        self.store = self.supervisor.store = await open_store(self.paths.state, self._loop, options)
+        self._at_end.push_async_callback(self.store.close)
+        saved = self.supervisor.saved = Saved(self.paths.state, self._loop, options, self.supervisor)
+        saved.open()
+        self._at_end.push_async_callback(saved.close)
 
     async def _supervise(self, front: FrontProcess, first: asyncio.Future[None]) -> None:
         """Runs a front, and after its end another one, until the daemon stops. `first`: the first one serves."""
@@ -342,9 +349,7 @@ class Hub:
         for front in self.fronts:
             await front.reap()
         self.reloader.close()
-        await self._saved.close()
-        await self.store.close()
-        self._lock.release()
+        await self._at_end.aclose()
         self._counters.close()
         self.move(EnginePhase.STOPPED)
 

@@ -75,7 +75,8 @@ class Link(asyncio.Protocol):
         for payload in self._reader.feed(data):
             head, value = split(payload, MAX_FRAME_BYTES)
             try:
-                self._handle(head, value)
+                # A large one is a bytearray, which is its reader's alone.
+                self._handle(head, cast("bytes | None", value))
             except Exception:
                 # A defect of ours: it must not take every other question along.
                 log.exception("a message between hub and front: %s", head.get("op"))

@@ -108,7 +108,7 @@ class Compiler:
         if worker is None:
             self._failed(code, f"cannot be compiled now: {reason}")
             return
-        worker.reader.limit_bytes = MAX_CODE_BYTES
+        worker.expect(MAX_CODE_BYTES)
         head = {"op": "compile", "hash": flow.script_hash, "flow": flow.name, "path": flow_path(flow)}
         worker.send(frame({**head, "source": flow.source}))
         timer = self._loop.call_later(COMPILE_TIMEOUT_S, self._timed_out, worker)
@@ -119,7 +119,7 @@ class Compiler:
         self._processes.discard(worker)
         self._refused(code, f"compiling it took more than {COMPILE_TIMEOUT_S:g} s")
 
-    def on_frame(self, worker: Worker, payload: bytes) -> bool:
+    def on_frame(self, worker: Worker, payload: bytes | bytearray) -> bool:
         """A frame of a compiling process; False if it is not one."""
         entry = self._running.pop(worker, None)
         if entry is None:

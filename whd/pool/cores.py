@@ -1,4 +1,4 @@
-"""How much of the machine there is to use, and how many places that makes."""
+"""How much of the machine there is to use, and how many slots that makes."""
 
 from __future__ import annotations
 

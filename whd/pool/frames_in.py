@@ -65,7 +65,7 @@ def int_member(head: dict[str, Any], name: str) -> int:
     return value
 
 
-def strict_json(value: bytes | None, what: str) -> Any:
+def strict_json(value: bytes | bytearray | None, what: str) -> Any:
     """One strict JSON value in UTF-8. Raises FrameError."""
     if value is None:
         raise FrameError(f"{what} is missing")
@@ -84,7 +84,7 @@ _PLAIN_END = re.compile(
 )
 
 
-def read_plain_end(payload: bytes, limits: Limits) -> tuple[int, End, int] | None:
+def read_plain_end(payload: bytes | bytearray, limits: Limits) -> tuple[int, End, int] | None:
     """The job's number, its end and its microseconds of an `end` frame of the common form; None for any other.
 
     What is accepted here `split` and `read_end` would read the same way, at several times the cost, and they are asked
@@ -102,7 +102,7 @@ def read_plain_end(payload: bytes, limits: Limits) -> tuple[int, End, int] | Non
     return int(job), end, int(took_us)
 
 
-def read_end(head: dict[str, Any], value: bytes | None, limits: Limits) -> End:
+def read_end(head: dict[str, Any], value: bytes | bytearray | None, limits: Limits) -> End:
     """An `end` frame. Of its output only what is quickly checked is (payload.is_quick). Raises FrameError."""
     status = _END_STATUSES.get(text_member(head, "status", 32))
     if status is None:
@@ -112,7 +112,8 @@ def read_end(head: dict[str, Any], value: bytes | None, limits: Limits) -> End:
     response = None
     if "response" in head:
         output_bytes = int_member(head, "output_bytes")
-        output, body = output[:output_bytes], output[output_bytes:]
+        body = bytes(memoryview(output)[output_bytes:])
+        output = output[:output_bytes]
         response = read_response(head["response"], body, limits)
     if len(output) > limits.max_output_bytes:
         raise FrameError(f"an output of {len(output)} bytes past max_output_bytes")
@@ -161,7 +162,7 @@ def is_header(name: str, text: str) -> bool:
     return all(" " <= char <= "~" or char == "\t" or "\u00a0" <= char <= "\u00ff" for char in text)
 
 
-def read_call(head: dict[str, Any], value: bytes | None, limits: Limits) -> tuple[int, str, Any, bytes]:
+def read_call(head: dict[str, Any], value: bytes | bytearray | None, limits: Limits) -> tuple[int, str, Any, bytes]:
     """A `call` frame: its number, name, arguments, and what it carries as it is, unchecked. Raises FrameError."""
     raw = b""
     if value is not None and "raw_bytes" in head:
@@ -178,14 +179,14 @@ def log_start(job_number: int) -> bytes:
     return b'{"op":"log","job":%d}\n' % job_number
 
 
-def read_log(value: bytes | None) -> bytes:
+def read_log(value: bytes | bytearray | None) -> bytes:
     """A `log` frame's lines: meant to be a JSON list in one line. Raises FrameError.
 
     It is kept as it came and parsed only by who reads a log, so that a flood of lines costs the loop nothing.
     """
     if value is None or b"\n" in value:
         raise FrameError("the log is missing, or has a line break")
-    return value
+    return bytes(value)
 
 
 def limit_of_calls(calls: int, calls_bytes: int, seconds: float, limits: Limits) -> str:

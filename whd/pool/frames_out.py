@@ -1,6 +1,6 @@
-"""What a process is told to run: a job as frames, put together by hand, because each call pays for it.
+"""What a process is sent to run: a job as frames, put together by hand, because each call pays for it.
 
-The other direction, what a process says, is frames.py.
+The other direction, what a process says, is frames_in.py.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from ..model.options import Limits
 from ..wire.frames import LENGTH, MAX_CONTEXTS, run_start
 from .compiler import Code, RunContext
 from .job import Job
-from .worker import Worker
+from .line import Line
 
 _numbers = itertools.count(1)
 
 
-def hold_run(job: Job, code: Code, worker: Worker, *, is_behind: bool = False) -> int:
+def hold_run(job: Job, code: Code, line: Line, *, is_behind: bool = False) -> int:
     """Has the process's next write run a job: what it does not know yet of its code and its context, and the job.
 
-    `is_behind`: it is handed over while another one runs there (wire.RunHead). Answers how many bytes that is.
+    `is_behind`: it is prefetched, another one runs there (wire.frames.RunHead). Returns how many bytes that is.
     """
     # By identity: equal limits are mostly one object, and to compare two costs more than all the rest here.
     context = code.contexts.get((job.about_json, id(job.limits))) or _new_context(job, code)
@@ -38,22 +38,24 @@ def hold_run(job: Job, code: Code, worker: Worker, *, is_behind: bool = False) -
         job.name,
         len(input_json),
     )
-    if context.number not in worker.contexts:
-        start = _unknown_frames(context, code, worker) + start
+    if context.number not in line.contexts:
+        start = _unknown_frames(context, code, line) + start
+    worker = line.worker
     worker.hold(start)
     worker.hold(input_json)
-    return len(start) + len(input_json)
+    job.frame_bytes = size = len(start) + len(input_json)
+    return size
 
 
-def _unknown_frames(context: RunContext, code: Code, worker: Worker) -> bytes:
-    if len(worker.contexts) == MAX_CONTEXTS:
+def _unknown_frames(context: RunContext, code: Code, line: Line) -> bytes:
+    if len(line.contexts) == MAX_CONTEXTS:
         # The process forgets them all when it gets one more.
-        worker.contexts.clear()
-    worker.contexts.add(context.number)
+        line.contexts.clear()
+    line.contexts.add(context.number)
     # By hash and name: two flows of the same text are two flows to their users.
-    if code.key in worker.codes:
+    if code.key in line.codes:
         return context.frame
-    worker.codes.add(code.key)
+    line.codes.add(code.key)
     return code.frame + context.frame
 
 

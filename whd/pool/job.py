@@ -1,4 +1,4 @@
-"""What the pool and its customer hand each other: a Job to run, an End that came of it.
+"""What the pool and its listener give each other: a Job to run, an End that came of it.
 
 Nothing here does I/O.
 """
@@ -6,7 +6,8 @@ Nothing here does I/O.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..model.execution import Cause, Status
@@ -16,7 +17,12 @@ from ..valueclass import valueclass
 
 if TYPE_CHECKING:
     from .compiler import Code
-    from .worker import Worker
+    from .line import Line
+
+# Of a job that the process was given when it had nothing to do; see Job.revokes_before.
+NOT_PREFETCHED = -1
+
+_numbers = count(1)
 
 
 class JobState(enum.Enum):
@@ -25,13 +31,13 @@ class JobState(enum.Enum):
     # Enum's own hash is a Python function; each move would pay for it three times.
     __hash__ = object.__hash__
 
-    NEW = "not handed to the pool yet"
-    QUEUED = "waits for a place"
-    STARTING = "has a place, waits for a process or for its flow to be compiled"
+    NEW = "not submitted to the pool yet"
+    QUEUED = "waits for a slot"
+    STARTING = "has a slot, waits for a process or for its flow to be compiled"
     PREFETCHED = "is with a process already, behind a short job that runs there; has not started"
     RUNNING = "runs"
-    PARKED = "waits for the daemon's answer to a call: holds its process but no place"
-    RESUMING = "has its answer, waits for a place"
+    PARKED = "waits for the daemon's answer to a call: holds its process but no slot"
+    RESUMING = "has its answer, waits for a slot"
     CHECKING = "its flow ended, its large output is being checked in another process"
     ENDED = "over"
 
@@ -69,13 +75,13 @@ class End:
     status: Status
     message: str
     cause: Cause = Cause.NONE
-    output_json: bytes | None = None
+    output_json: bytes | bytearray | None = None
     response: FlowResponse | None = None
     name: str = ""
 
 
 class JobListener(Protocol):
-    """Who handed the job in. Each is called on the loop; after `on_end` none of them is called any more."""
+    """Who submitted the job. Each is called on the loop; after `on_end` none of them is called any more."""
 
     def on_start(self, job: Job) -> None:
         """The flow is about to run; called once."""
@@ -95,11 +101,14 @@ class JobListener(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One execution for the pool. Only the fields up to `is_first` are the customer's to fill.
+    """One execution for the pool: up to `is_first` what its listener fills in, then its life.
 
     `about_json`: what a flow may know of its execution and of all others of its webhook, as JSON members without
     braces. `name`: what the execution is called, if that is not in there. `is_first`: a child or a restarted
     execution, which waits before new calls and outside max_queue.
+
+    What comes after `is_first` everybody may read; it is written by the methods here, but for the two groups that name
+    another module (tests/pool/test_ownership.py).
     """
 
     client_name: str
@@ -116,24 +125,28 @@ class Job:
     is_child: bool = False
     is_first: bool = False
 
+    # What its frames are known by; no two jobs of this process have the same.
+    number: int = field(default_factory=_numbers.__next__)
     state: JobState = JobState.NEW
-    number: int = 0
-    worker: Worker | None = None
-    code: Code | None = None
     deadline: float = 0.0
     started: float = 0.0
-    resuming_since: float = 0.0
-    cpu_base_s: float = -1.0
+    # Its requests to the daemon: how many, their bytes, which one is open (-1: none), how many were refused.
     calls: int = 0
     calls_bytes: int = 0
-    refusals: int = 0
     open_call: int = -1
+    refusals: int = 0
     log_bytes: int = 0
     log_lines: int = 0
-    answer: bytes = b""
-    # How many revocations its process had been sent when it was handed over; -1 for one that was not handed over.
-    prefetched_after: int = -1
-    # What was written for it to its process.
+    _answer: bytes = b""
+    _resuming_since: float = 0.0
+    _cpu_base_s: float = -1.0
+
+    # Its stay in a process, written by line.py. `revokes_before`: how many revocations the process had been sent when
+    # the job was prefetched, NOT_PREFETCHED for one that was not.
+    line: Line | None = None
+    code: Code | None = None
+    revokes_before: int = NOT_PREFETCHED
+    # What was written for it to its process, by frames_out.py.
     frame_bytes: int = 0
 
     def move(self, state: JobState) -> None:
@@ -141,3 +154,65 @@ class Job:
         if state not in JOB_MOVES[self.state]:
             raise AssertionError(f"job {self.number}: {self.state.name} to {state.name}")
         self.state = state
+
+    def begin(self, now: float) -> None:
+        """Its process runs it from now on."""
+        self.move(JobState.RUNNING)
+        self.started = now
+        self.deadline = now + self.limits.timeout_s
+
+    @property
+    def has_acted(self) -> bool:
+        """Whether its flow has done what can be seen from outside."""
+        return self.calls > 0 or self.log_lines > 0
+
+    def count_log(self, size_bytes: int) -> None:
+        """Its flow logged."""
+        self.log_bytes += size_bytes
+        self.log_lines += 1
+
+    # ---- calls -------------------------------------------------------------------------------------------------------
+
+    def count_call(self, size_bytes: int) -> None:
+        """Its flow made a request of so many bytes."""
+        self.calls += 1
+        self.calls_bytes += size_bytes
+
+    def open(self, call: int) -> None:
+        """The request of this number is to be answered."""
+        self.open_call = call
+
+    def close_call(self) -> None:
+        """The open request has its answer, or needs none any more."""
+        self.open_call = -1
+
+    def count_refusal(self) -> int:
+        """One of its requests was refused; how many were by now."""
+        self.refusals += 1
+        return self.refusals
+
+    def resume(self, answer: bytes, now: float) -> None:
+        """It was parked, and waits for a slot from now on, in which its flow gets the answer's frame."""
+        self.move(JobState.RESUMING)
+        self._answer = answer
+        self._resuming_since = now
+
+    def go_on(self, now: float) -> bytes:
+        """It has a slot again: the answer's frame."""
+        self.move(JobState.RUNNING)
+        # Like the wait for the first slot, this one is not the flow's own time.
+        self.deadline += now - self._resuming_since
+        answer, self._answer = self._answer, b""
+        return answer
+
+    # ---- CPU ---------------------------------------------------------------------------------------------------------
+
+    def cpu_used_s(self, process_s: float, now: float) -> float:
+        """How much of its process's CPU seconds is its own; 0 at the first look.
+
+        A short job is never measured. The first look counts all the time so far as used: at most one sweep.
+        """
+        if self._cpu_base_s < 0:
+            self._cpu_base_s = max(0.0, process_s - (now - self.started))
+            return 0.0
+        return process_s - self._cpu_base_s

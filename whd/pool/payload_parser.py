@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ..errors import BadPayload, HttpError, Overloaded, TooLarge
 from ..model.options import Options
@@ -30,7 +30,7 @@ Done = Callable[[Parsed | HttpError], None]
 @dataclass(slots=True)
 class _Task:
     start: bytes
-    parts: list[bytes]
+    parts: Sequence[bytes | bytearray]
     value_bytes: int
     done: Done
     number: int = 0
@@ -72,7 +72,7 @@ class PayloadParser:
         size = sum(map(len, parts))
         self._add(_Task(frame_start(head, size), parts, max(size, gunzip_limit), done, self._numbers))
 
-    def check(self, output: bytes, done: Done) -> None:
+    def check(self, output: bytes | bytearray, done: Done) -> None:
         """Whether an output is strict JSON; `done` gets BadPayload if not."""
         self._numbers += 1
         start = frame_start({"op": "check", "job": self._numbers}, len(output))
@@ -107,7 +107,7 @@ class PayloadParser:
         task = self._present = self._tasks.popleft()
         self._worker = worker
         # What comes back is re-encoded: a character may become six (\uXXXX), binary data grows by a third.
-        worker.reader.limit_bytes = task.value_bytes * 6 + 65_536
+        worker.expect(task.value_bytes * 6 + 65_536)
         worker.hold(task.start)
         for part in task.parts:
             worker.hold(part)
@@ -119,8 +119,8 @@ class PayloadParser:
             self._processes.discard(self._worker)
         self._finish(BadPayload(f"reading it took more than {TASK_TIMEOUT_S:g} s"))
 
-    def on_frame(self, worker: Worker, payload: bytes) -> bool:
-        """A frame of the digesting process; False if it is not its."""
+    def on_frame(self, worker: Worker, payload: bytes | bytearray) -> bool:
+        """A frame of the parsing process; False if it is not its."""
         if worker is not self._worker or self._present is None:
             return False
         try:
@@ -135,7 +135,7 @@ class PayloadParser:
         return True
 
     def on_gone(self, worker: Worker) -> bool:
-        """The digesting process died; False if it was another."""
+        """The parsing process died; False if it was another."""
         if worker is not self._worker:
             return False
         self._finish(BadPayload("it takes too much memory to be read"))
@@ -151,7 +151,7 @@ class PayloadParser:
         self._next()
 
 
-def _read(head: dict[str, Any], value: bytes | None, task: _Task) -> Parsed | HttpError:
+def _read(head: dict[str, Any], value: bytes | bytearray | None, task: _Task) -> Parsed | HttpError:
     if head.get("job") != task.number or head.get("op") not in ("parsed", "checked"):
         raise FrameError("an answer to another question")
     if "error" in head:
@@ -163,12 +163,13 @@ def _read(head: dict[str, Any], value: bytes | None, task: _Task) -> Parsed | Ht
     value = value or b""
     if "rest_from" in head:
         value = _around(value, int_member(head, "begin_bytes"), task.parts, int_member(head, "rest_from"))
-    return Parsed(value, tuple(key if type(key) is str else None for key in keys), is_whole=True)
+    # A large one is a bytearray, which is its reader's alone.
+    return Parsed(cast("bytes", value), tuple(key if type(key) is str else None for key in keys), is_whole=True)
 
 
-def _around(value: bytes, begin_bytes: int, parts: list[bytes], rest_from: int) -> bytes:
+def _around(value: bytes | bytearray, begin_bytes: int, parts: Sequence[bytes | bytearray], rest_from: int) -> bytes:
     """The body from `rest_from` on, within `value`: the one copy of it that the daemon makes."""
-    pieces: list[bytes | memoryview] = [value[:begin_bytes]]
+    pieces: list[bytes | bytearray | memoryview] = [value[:begin_bytes]]
     for part in parts:
         if rest_from < len(part):
             pieces.append(memoryview(part)[rest_from:])

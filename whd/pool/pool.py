@@ -1,4 +1,4 @@
-"""Runs jobs: a place from the scheduler, a process from Processes, and the clock over both.
+"""Runs jobs: a slot from the scheduler, a process from Processes, and the clock over both.
 
 The only place that decides when a worker is killed: `_kill_job`. A worker is never waited for; whatever it does or
 leaves undone costs its own job and nothing else.
@@ -23,6 +23,7 @@ from .compiler import Code, Compiler
 from .cores import slot_count
 from .frames_out import hold_run
 from .job import End, Job, JobState
+from .line import Line
 from .payload_parser import PayloadParser
 from .prefetch import Prefetch, is_short
 from .processes import CPU_LIFE_S, Processes
@@ -42,7 +43,7 @@ CHILD_PATIENCE_S = 1.0
 
 
 class Pool:
-    """One per front. `submit` a job, `answer` its calls, `cancel` it; its customer hears of the rest."""
+    """One per front. `submit` a job, `answer` its calls, `cancel` it; its listener hears of the rest."""
 
     def __init__(
         self,
@@ -65,7 +66,6 @@ class Pool:
         self.scheduler = quota.scheduler
         self.scheduler.set_limits(slot_count(options()), options().max_queue)
         self._started: dict[Job, None] = {}
-        self._numbers = 0
         self._is_starved = False
         self.is_dispatching = False
         self._dispatch_handle: asyncio.Handle | None = None
@@ -115,12 +115,10 @@ class Pool:
         """Whether jobs wait because no further process may be forked."""
         return self._is_starved
 
-    # ---- for the customer --------------------------------------------------------------------------------------------
+    # ---- for the listener --------------------------------------------------------------------------------------------
 
     def submit(self, job: Job) -> None:
         """Queues a job and starts it as soon as it may. Whether the queue has room is asked of `scheduler` before."""
-        self._numbers += 1
-        job.number = self._numbers
         self.scheduler.add(job)
         job.move(JobState.QUEUED)
         self.dispatch_soon()
@@ -142,14 +140,12 @@ class Pool:
         if raw:
             head["raw_bytes"] = len(raw)
         answer = frame(head, value + raw)
-        job.open_call = -1
+        job.close_call()
         if job.state is JobState.RUNNING:
-            # Answered before the job was parked: it never gave up its place.
+            # Answered before the job was parked: it never gave up its slot.
             self._send_to(job, answer)
         else:
-            job.answer = answer
-            job.move(JobState.RESUMING)
-            job.resuming_since = self._loop.time()
+            job.resume(answer, self._loop.time())
             self.scheduler.resume(job)
             self.dispatch()
 
@@ -158,10 +154,10 @@ class Pool:
         if job.state is not JobState.ENDED:
             self._kill_job(job, end)
 
-    # ---- places and processes ----------------------------------------------------------------------------------------
+    # ---- slots and processes -----------------------------------------------------------------------------------------
 
     def dispatch_soon(self) -> None:
-        """Once all that the loop has read by now is looked at: what came together is handed over together.
+        """Once all that the loop has read by now is looked at: what came together is sent together.
 
         One turn later, in fact: while the loop sends its answers, the first callers call again, and each process that
         need not be woken for them by themselves is two switches less.
@@ -173,7 +169,7 @@ class Pool:
         self._dispatch_handle = self._loop.call_soon(self.dispatch)
 
     def dispatch(self) -> None:
-        """Gives places to who may have one now."""
+        """Gives slots to who may have one now."""
         if self.is_dispatching:
             return  # a job that ends while it starts calls back into here
         if self._dispatch_handle is not None:
@@ -182,25 +178,21 @@ class Pool:
         prefetch = self.prefetch
         self.is_dispatching = True
         try:
-            prefetch.hand_over(prefetch.spread_us)
+            prefetch.fill_all(prefetch.spread_us)
             while (job := self.scheduler.take(can_start=not self._is_starved)) is not None:
                 if job.state is JobState.RESUMING:
-                    job.move(JobState.RUNNING)
-                    # Like the wait for the first place, this one is not the flow's own time.
-                    job.deadline += self._loop.time() - job.resuming_since
-                    self._send_to(job, job.answer)
-                    job.answer = b""
+                    self._send_to(job, job.go_on(self._loop.time()))
                 else:
                     job.move(JobState.STARTING)
                     self._start(job)
-            prefetch.hand_over(prefetch.most_us)
+            prefetch.fill_all(prefetch.most_us)
             prefetch.flush()
         finally:
             self.is_dispatching = False
 
     def _send_to(self, job: Job, payload: bytes) -> None:
-        if job.worker is not None:
-            job.worker.send(payload)
+        if job.line is not None:
+            job.line.worker.send(payload)
 
     def _start(self, job: Job) -> None:
         code = self.compiler.known(job.flow)
@@ -270,49 +262,49 @@ class Pool:
             self._run(job, code, worker)
 
     def _run(self, job: Job, code: Code, worker: Worker) -> None:
-        worker.wants_replacement = worker.wants_replacement or job.isolation == "execution"
-        job.code, job.prefetched_after = code, -1
-        self.begin(job, worker)
-        job.frame_bytes = hold_run(job, code, worker)
+        if job.isolation == "execution":
+            worker.retire()
+        line = worker.line or Line(worker)
+        line.start(job, code)
+        self.begin(job, line)
+        hold_run(job, code, line)
         prefetch = self.prefetch
         prefetch.flush_soon(worker)
-        prefetch.hand_more(job, worker, prefetch.spread_us)
+        prefetch.fill(line, job, prefetch.spread_us)
 
-    def begin(self, job: Job, worker: Worker) -> None:
-        """A job is the one that its process runs now."""
-        job.move(JobState.RUNNING)
-        job.worker = worker
-        worker.job = job
-        worker.reader.limit_bytes = frames.frame_limit_bytes(job.limits)
-        job.started = self._loop.time()
-        job.deadline = job.started + job.limits.timeout_s
+    def begin(self, job: Job, line: Line) -> None:
+        """The current job of a process, which holds a slot, runs from now on."""
+        limits = job.limits
+        if limits is not line.limits:
+            line.note_limits(limits)
+        line.worker.expect(line.frame_limit_bytes)
+        job.begin(self._loop.time())
         self._started[job] = None
         if is_short(job):
-            self.prefetch.short[worker] = None
+            self.prefetch.short[line] = None
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
         job.listener.on_start(job)
 
-    def postpone(self, job: Job) -> None:
-        """A job that was thought to run has not begun: it gives up its process and waits again, as the next."""
+    def postpone(self, job: Job, line: Line) -> None:
+        """The current job of a process has not begun after all: it leaves it and waits again, as the next."""
         self._started.pop(job, None)
-        if job.worker is not None:
-            job.worker.job = None
-            job.worker = None
+        line.drop(job)
         job.move(JobState.QUEUED)
         job.listener.on_postponed(job)
         self.scheduler.put_back(job)
 
     # ---- what workers send -------------------------------------------------------------------------------------------
 
-    def _on_frame(self, worker: Worker, payload: bytes) -> None:
-        if payload == frames.REVOKED and worker.revokes_sent:
-            self.prefetch.on_revoked(worker)
+    def _on_frame(self, worker: Worker, payload: bytes | bytearray) -> None:
+        line = worker.line
+        if line is not None and payload == frames.REVOKED and line.revokes_sent:
+            self.prefetch.on_revoked(line)
             return
-        job = worker.job
+        job = line.job if line is not None else None
         if job is None:
-            if worker.handed:
-                return  # it is being ended; see Handing.take_back
+            if line is not None and line.prefetched:
+                return  # it is being ended; Prefetch.requeue says why nothing is lost
             if not (self.compiler.on_frame(worker, payload) or self.payload_parser.on_frame(worker, payload)):
                 log.warning("worker %d spoke without a job and was ended", worker.number)
                 self.processes.discard(worker)
@@ -339,7 +331,7 @@ class Pool:
             if job.state is not JobState.ENDED:
                 self._kill_job(job, End(Status.ENDED_ERROR, "internal error; the daemon's log has more", Cause.CRASH))
 
-    def _on_job_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
+    def _on_job_frame(self, job: Job, head: dict[str, Any], value: bytes | bytearray | None) -> None:
         op = head.get("op")
         if job.state is not JobState.RUNNING or job.open_call >= 0:
             raise FrameError(f"op {str(op)[:20]} while the job waits")
@@ -348,22 +340,25 @@ class Pool:
         elif op == "log":
             self._on_log_frame(job, value)
         elif op == "call":
-            worker = job.worker
-            if worker is not None and (worker.has_unsent or worker.frames_left or worker.reader.pending_bytes):
+            line = job.line
+            if (
+                line is not None
+                and (worker := line.worker)
+                and (worker.has_unsent or worker.frames_left or worker.reader.pending_bytes)
+            ):
                 # Who asks waits for the answer: nothing may follow, and nothing may be left unread.
                 raise FrameError("a request that does not wait for its answer, or for the one before")
             call, name, arguments, raw = frames.read_call(head, value, job.limits)
-            job.calls += 1
-            job.calls_bytes += len(value or b"")
+            job.count_call(len(value or b""))
             seconds = self._loop.time() - job.started
             if limit := frames.limit_of_calls(job.calls, job.calls_bytes, seconds, job.limits):
                 self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
                 return
-            job.open_call = call
+            job.open(call)
             if job.code is not None:
                 job.code.short_runs = 0
-            if job.worker is not None and job.worker.handed:
-                self.prefetch.revoke(job.worker)
+            if line is not None and line.prefetched:
+                self.prefetch.revoke(line)
                 if job.open_call != call:
                     return  # something followed after all, and has ended it
             job.listener.on_call(job, call, name, arguments, raw)
@@ -375,27 +370,26 @@ class Pool:
         else:
             raise FrameError(f"unknown op {str(op)[:20]}")
 
-    def _on_log_frame(self, job: Job, value: bytes | None) -> None:
+    def _on_log_frame(self, job: Job, value: bytes | bytearray | None) -> None:
         lines = frames.read_log(value)
-        job.log_bytes += len(lines) + LOG_FRAME_BYTES
-        job.log_lines += 1
+        job.count_log(len(lines) + LOG_FRAME_BYTES)
         if limit := frames.limit_of_log(job.log_lines, job.log_bytes, job.limits):
             self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
             return
         job.listener.on_log(job, lines)
 
-    def _on_end_frame(self, job: Job, head: dict[str, Any], value: bytes | None) -> None:
+    def _on_end_frame(self, job: Job, head: dict[str, Any], value: bytes | bytearray | None) -> None:
         end = frames.read_end(head, value, job.limits)
-        worker = job.worker
-        if worker is not None and head.get("fresh") is True:
+        line = job.line
+        if line is not None and head.get("fresh") is True:
             # Such a process ends itself, whatever waits in it.
-            worker.wants_replacement = True
-            self.prefetch.take_back(worker)
+            line.worker.retire()
+            self.prefetch.requeue(line)
         self._on_end(job, end, frames.int_member(head, "took_us"))
 
     def _on_end(self, job: Job, end: End, took_us: int) -> None:
-        if job.worker is not None:
-            self.prefetch.free(job, job.worker, took_us)
+        if job.line is not None:
+            self.prefetch.free(job, job.line, took_us)
         output = end.output_json or b""
         if not is_quick(output):
             self._started.pop(job, None)
@@ -418,11 +412,12 @@ class Pool:
         self._kill_job(job, End(Status.ENDED_ERROR, f"the worker broke its protocol: {what}", Cause.CRASH))
 
     def _on_gone(self, worker: Worker) -> None:
-        job = worker.job
-        self.prefetch.forget(worker)
-        self.prefetch.take_back(worker)
-        if job is not None:
-            self._kill_job(job, End(Status.ENDED_ERROR, death_text(worker), Cause.CRASH))
+        line = worker.line
+        if line is not None:
+            self.prefetch.forget(line)
+            self.prefetch.requeue(line)
+            if line.job is not None:
+                self._kill_job(line.job, End(Status.ENDED_ERROR, death_text(worker), Cause.CRASH))
         else:
             _ = self.compiler.on_gone(worker) or self.payload_parser.on_gone(worker)
         self.dispatch()
@@ -430,25 +425,26 @@ class Pool:
     # ---- the ends ----------------------------------------------------------------------------------------------------
 
     def _kill_job(self, job: Job, end: End) -> None:
-        worker = job.worker
-        if worker is not None and worker.handed and not worker.is_revoking:
-            # Its end may be here already; and one that only waits behind another is taken back first.
-            self.prefetch.revoke(worker)
-            worker = job.worker
+        line = job.line
+        if line is not None and line.prefetched and not line.is_revoking:
+            # Its end may be here already; and one that only waits behind another is withdrawn first.
+            self.prefetch.revoke(line)
+            line = job.line
             if job.state is JobState.ENDED:
                 return
-        if worker is not None:
+        if line is not None:
             self.killed_total += 1
-            job.worker = None
-            worker.job = None
-            self.prefetch.forget(worker)
-            self.processes.discard(worker)
+            line.drop(job)
+            self.prefetch.forget(line)
+            # What is left in there hears of it when the process is gone.
+            self.processes.discard(line.worker, reads_on=not line.is_empty)
         self.finish(job, end)
 
     def finish(self, job: Job, end: End) -> None:
         """A job is over; its process is no concern here."""
         state = job.state
-        job.open_call = -1
+        if job.open_call >= 0:
+            job.close_call()
         self._started.pop(job, None)
         if state in (JobState.STARTING, JobState.RUNNING):
             self.scheduler.leave(job)
@@ -468,8 +464,8 @@ class Pool:
             if now >= job.deadline and job.state is not JobState.RESUMING:
                 text = f"timeout_s: the execution reached its limit of {job.limits.timeout_s:g} s"
                 self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.TIMEOUT))
-            elif job.worker is not None:
-                self._check_cpu(job, job.worker, now)
+            elif job.line is not None:
+                self._check_cpu(job, job.line.worker, now)
         self.prefetch.end_silent(now)
         is_needed = self._started or not self.prefetch.is_answered
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep) if is_needed else None
@@ -478,11 +474,8 @@ class Pool:
         used = worker.cpu_s()
         if used < 0:
             return
-        if job.cpu_base_s < 0:
-            # A short job is never measured. The first look counts all the time so far as used: at most one sweep.
-            job.cpu_base_s = max(0.0, used - (now - job.started))
-        elif used - job.cpu_base_s > job.limits.cpu_s:
+        if job.cpu_used_s(used, now) > job.limits.cpu_s:
             text = f"cpu_s: the execution used its limit of {job.limits.cpu_s:g} s of CPU time"
             self._kill_job(job, End(Status.ENDED_ERROR, text, Cause.CPU))
         if used > CPU_LIFE_S:
-            worker.wants_replacement = True
+            worker.retire()

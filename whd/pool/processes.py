@@ -1,6 +1,6 @@
-"""Worker processes: forked ahead, bound, kept warm, trimmed, killed. Knows nothing of jobs or places.
+"""Worker processes: forked ahead, bound, kept warm, trimmed, killed. Knows nothing of jobs or slots.
 
-A process is asked for with a Binding and handed over bound; when its user is done it comes back and waits, warm, for
+A process is asked for with a Binding and given out bound; when its user is done it comes back and waits, warm, for
 the next of the same binding, or goes. `max_workers` bounds them all; a quarter of it is kept for child executions.
 """
 
@@ -61,7 +61,7 @@ def nobody_else(_count: int) -> int:
 class Processes:
     """All worker processes of one zygote.
 
-    `on_frame` gets what they send, `on_gone` hears of each end that nobody here asked for, `on_room` of room for more.
+    `on_frame` gets what they send, `on_gone` hears of each end, `on_room` of room for more.
     `share_count`: called with how many there are, it gives how many others have that count against max_workers too.
     """
 
@@ -71,7 +71,7 @@ class Processes:
         options: Callable[[], Options],
         config: dict[str, Any],
         budget: BufferBudget,
-        on_frame: Callable[[Worker, bytes], None],
+        on_frame: Callable[[Worker, bytes | bytearray], None],
         on_gone: Callable[[Worker], None],
         on_room: Callable[[], None],
         share_count: Callable[[int], int] = nobody_else,
@@ -165,7 +165,7 @@ class Processes:
         self.discard(worker)
 
     def request(self, binding: Binding, ready: Ready, *, is_child: bool = False) -> None:
-        """Hands a fresh process, bound and BUSY, to `ready`, now or later; None with a reason if it cannot be had.
+        """Gives a fresh process, bound and BUSY, to `ready`, now or later; None with a reason if it cannot be had.
 
         Check `has_room` first: without room the request waits until a process ends.
         """
@@ -251,9 +251,7 @@ class Processes:
             # A whole frame should pass in one write; the kernel caps this at net.core.wmem_max (socket(7)).
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
         self._numbers += 1
-        worker = Worker(self._loop, self._numbers, ours, self._budget)
-        worker.on_frame = self._on_frame
-        worker.on_fault = self._on_fault
+        worker = Worker(self._loop, self._numbers, ours, self._budget, self._on_frame, self._on_fault)
         self._workers[worker.number] = worker
         self._forking += 1
         self.forked_total += 1
@@ -275,33 +273,32 @@ class Processes:
         # Long jobs are measured while they run; a look now and then is enough for the sum of many short ones.
         is_old = worker.jobs_done % 1_000 == 0 and worker.cpu_s() > CPU_LIFE_S
         is_speaking = worker.reader.pending_bytes > 0
-        if (
-            worker.wants_replacement
-            or is_old
-            or is_speaking
-            or worker.jobs_done >= JOBS_PER_LIFE
-            or worker.binding is None
-        ):
+        if worker.is_retired or is_old or is_speaking or worker.jobs_done >= JOBS_PER_LIFE or worker.binding is None:
             self.discard(worker)
             return
         worker.state = WorkerState.IDLE
         worker.idle_since = self._loop.time()
         worker.idle_cpu_s = worker.cpu_s()
-        worker.reader.limit_bytes = 0
+        worker.expect(0)
         self._idle.setdefault(worker.binding, []).append(worker)
         self.on_idle()
 
-    def discard(self, worker: Worker) -> None:
-        """Kills a process; its end is reported to `on_gone` once it is there, unless it had been given back.
+    def count_job(self, worker: Worker) -> None:
+        """The user goes on at once with the next job, instead of giving the process back and taking it again."""
+        worker.jobs_done += 1
 
-        Harmless for one that was told to go before, or is gone already: nobody would ever take it out of `_dying`.
+    def discard(self, worker: Worker, *, reads_on: bool = False) -> None:
+        """Kills a process; its end is reported to `on_gone` once it is there.
+
+        `reads_on`: what it has sent by then still counts. Harmless for one that was killed before, or is gone already:
+        nobody would ever take it out of `_dying`.
         """
         if worker.state is WorkerState.DEAD:
             return
         self._forget(worker)
         worker.state = WorkerState.DEAD
         worker.kill()
-        if not worker.handed:
+        if not reads_on:
             worker.close_socket()
         # The dead one counts no longer, so that its successor is forked now and not after its burial.
         self._workers.pop(worker.number, None)
@@ -341,14 +338,12 @@ class Processes:
         worker.kill()
 
     def _bury(self, worker: Worker) -> None:
-        was = worker.state
         self._workers.pop(worker.number, None)
         self._dying.pop(worker.number, None)
         self._forget(worker)
         worker.state = WorkerState.DEAD
         worker.release()
-        if was is not WorkerState.DEAD or worker.handed:
-            self._on_gone(worker)
+        self._on_gone(worker)
         self._serve()
         self._on_room()
 
@@ -368,7 +363,7 @@ class Processes:
         log.error("the zygote ended; starting another")
         self._is_up = False
         self._forking = 0
-        # Before all else: a job that gets the place of one that ends now must not get a process that is dead as well.
+        # Before all else: a job that gets the slot of one that ends now must not get a process that is dead as well.
         self._spares.clear()
         self._idle.clear()
         for worker in [*self._dying.values(), *self._workers.values()]:

@@ -1,6 +1,6 @@
-"""Which job gets the next place: pure, no clock, no process.
+"""Which job gets the next slot: pure, no clock, no process.
 
-A *place* is the right to run. There are `places` of them over all clients; a client that runs nothing gets one at once,
+A *slot* is the right to run. There are `slots` of them over all clients; a client that runs nothing gets one at once,
 beyond that number, so that nobody waits for a stranger's long flow. Clients take turns within each rank, and a rank
 goes before the next: what already runs and wants to go on, then children and restarted executions, then new calls.
 Only new calls count against `max_queue`.
@@ -29,7 +29,7 @@ _RESUMED_ONLY = (Rank.RESUMED,)
 
 
 class Lane:
-    """One client's waiting jobs by rank, and how many of its jobs hold a place."""
+    """One client's waiting jobs by rank, and how many of its jobs hold a slot."""
 
     __slots__ = ("running", "waiting")
 
@@ -64,7 +64,7 @@ class Scheduler:
     def check_queue(self, client_name: str, more: int = 0) -> None:
         """Whether a client may have one more call waiting; `more`: what is about to be added. Raises Overloaded.
 
-        What would find a free place does not wait.
+        What would find a free slot does not wait.
         """
         lane = self._lanes.get(client_name)
         calls = more + (0 if lane is None else len(lane.waiting[Rank.CALL]))
@@ -79,11 +79,11 @@ class Scheduler:
         return 1 + self.waiting // (20 * max(1, self.slots))
 
     def add(self, job: Job) -> None:
-        """Queues a new job; see check_queue for whether it may."""
+        """Queues a new job; check_queue says whether it may."""
         self._append(job, Rank.FIRST if job.is_first else Rank.CALL)
 
     def resume(self, job: Job) -> None:
-        """Queues a parked job for a place again, before everything that has not started."""
+        """Queues a parked job for a slot again, before everything that has not started."""
         self._append(job, Rank.RESUMED)
 
     def _append(self, job: Job, rank: Rank) -> None:
@@ -97,12 +97,12 @@ class Scheduler:
             self._entitled[job.client_name] = None
 
     def put_back(self, job: Job) -> None:
-        """Returns a job that was taken but could get no process: it gives up its place and stays its client's next."""
+        """Returns a job that was taken but could get no process: it gives up its slot and stays its client's next."""
         self.leave(job)
-        self.take_back(job)
+        self.requeue(job)
 
     def take_behind(self, job: Job, fits: Callable[[Job, Job], bool]) -> Job | None:
-        """Its client's next call that is to wait in a process behind a job instead of here: it holds no place yet.
+        """Its client's next call that is to wait in a process behind a job instead of here: it holds no slot yet.
 
         Only while nothing of a higher rank waits, and no other client's call does. `fits`: of that call and `job`.
         """
@@ -115,23 +115,18 @@ class Scheduler:
         self.waiting -= 1
         return calls.popleft()
 
-    @property
-    def has_free_place(self) -> bool:
-        """Whether a job of any client could run at once."""
-        return self.running < self.slots
-
-    def take_back(self, job: Job) -> None:
-        """A job that waited with a process waits here again, as its client's next."""
+    def requeue(self, job: Job) -> None:
+        """A job that was prefetched waits here again, as its client's next."""
         self._append(job, Rank.FIRST)
         self._lanes[job.client_name].waiting[Rank.FIRST].rotate(1)
 
     def enter(self, job: Job) -> None:
-        """A job that waited with a process runs now: it takes the place that the one before it leaves."""
+        """A job that was prefetched runs now: it takes the slot that the one before it leaves."""
         self._lanes[job.client_name].running += 1
         self.running += 1
 
     def take(self, *, can_start: bool = True) -> Job | None:
-        """The next job that may run now, which then holds a place; None when there is none.
+        """The next job that may run now, which then holds a slot; None when there is none.
 
         `can_start`: whether there is a process to be had; without one only what already has its own goes on.
         """
@@ -159,7 +154,7 @@ class Scheduler:
         return taken
 
     def _may_exceed(self, client_name: str) -> bool:
-        """Whether a client that runs nothing here may have a place beyond their number; asked for each such place."""
+        """Whether a client that runs nothing here may have a slot beyond their number; asked for each such slot."""
         return True
 
     def _take_from(self, rank: Rank) -> Job | None:
@@ -182,7 +177,7 @@ class Scheduler:
         return job
 
     def leave(self, job: Job) -> None:
-        """A job that held a place ended or parked."""
+        """A job that held a slot ended or parked."""
         lane = self._lanes[job.client_name]
         lane.running -= 1
         self.running -= 1
@@ -196,7 +191,7 @@ class Scheduler:
         self.waiting -= 1
 
     def running_of(self, client_name: str) -> int:
-        """How many of a client's jobs hold a place."""
+        """How many of a client's jobs hold a slot."""
         lane = self._lanes.get(client_name)
         return 0 if lane is None else lane.running
 

@@ -1,4 +1,4 @@
-"""The daemon's handle on one worker process: its socket, its state, its death.
+"""The daemon's handle on one worker process: its socket, its death, its CPU clock.
 
 A worker belongs for life to one binding (client, user, limits that the kernel keeps). Reading and writing never block:
 what the process does not take waits in a buffer here, and what it sends is cut into frames with a size limit.
@@ -22,7 +22,7 @@ from ..budget import BufferBudget
 from ..wire.frames import FrameError, FrameReader
 
 if TYPE_CHECKING:
-    from .job import Job
+    from .line import Line
 
 READ_BYTES = 262_144
 # What one turn of the loop takes of a process: of small frames not too many, of a large one as much as there is.
@@ -38,7 +38,7 @@ _view = memoryview(_buffer)
 
 
 class Binding(NamedTuple):
-    """What a worker is bound to; never handed to another. `purpose`: "run", or "compile" and "parse" for our own.
+    """What a worker is bound to for life. `purpose`: "run", or "compile" and "parse" for our own.
 
     `is_large`: for large inputs. It gives way to all others on a busy core, which would otherwise wait for it time and
     again, and keeps memory that was freed for the next one.
@@ -62,51 +62,59 @@ class WorkerState(enum.Enum):
 
 
 class Worker:
-    """One process. The pool moves its state; `on_frame` gets each frame, `on_fault` what ended the connection."""
+    """One process. `on_frame` gets each frame, `on_fault` what ended the connection.
+
+    Everybody may read its public attributes. Written elsewhere are only, each group by one module: what processes.py
+    keeps of it (`state` to `exit_status`), and `line`, what it runs, by line.py.
+    """
 
     __slots__ = (
-        "_budget", "_counted_bytes", "_held", "_loop", "_out", "_socket", "_writing", "binding", "buffer_bytes",
-        "codes", "contexts", "cpu_clock", "exit_status", "fault", "frames_left", "handed", "idle_cpu_s",
-        "idle_since", "is_revoking", "job", "jobs_done", "number", "on_fault", "on_frame", "pidfd", "reader",
-        "revokes_answered", "revokes_sent", "state", "wants_replacement",
+        "_budget", "_counted_bytes", "_held", "_loop", "_on_fault", "_on_frame", "_out", "_socket", "_writing",
+        "binding", "buffer_bytes", "cpu_clock", "exit_status", "fault", "frames_left", "idle_cpu_s", "idle_since",
+        "is_retired", "jobs_done", "line", "number", "pidfd", "reader", "state",
     )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, number: int, ours: socket.socket, budget: BufferBudget) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        number: int,
+        ours: socket.socket,
+        budget: BufferBudget,
+        on_frame: Callable[[Worker, bytes | bytearray], None],
+        on_fault: Callable[[Worker], None],
+    ) -> None:
         self._loop = loop
         self._budget = budget
+        self._on_frame = on_frame
+        self._on_fault = on_fault
         self._counted_bytes = 0
         # How many frames of the present read are still to be looked at.
         self.frames_left = 0
-        self.idle_cpu_s = 0.0
         self._socket: socket.socket | None = ours
         # What the process need not have read for us to write it: the system may allow little (net.core.wmem_max).
         self.buffer_bytes = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
         # What the process has not taken yet, in order: views, so that nothing large is copied for being sent in parts.
         self._out: deque[memoryview] = deque()
-        self._held: list[bytes] = []
+        self._held: list[bytes | bytearray] = []
         self._writing = False
         self.number = number
-        self.state = WorkerState.FORKING
-        self.binding: Binding | None = None
-        self.codes: set[tuple[str, str, str]] = set()
-        self.contexts: set[int] = set()
-        self.job: Job | None = None
-        # What waits in the process behind `job`. `is_revoking`: it is being taken back.
-        self.handed: deque[Job] = deque()
-        self.is_revoking = False
-        self.revokes_sent = 0
-        self.revokes_answered = 0
-        self.jobs_done = 0
-        self.idle_since = 0.0
-        self.wants_replacement = False
+        # Whether it is to be replaced once what it does is done.
+        self.is_retired = False
         self.pidfd = -1
         self.cpu_clock = 0
-        self.exit_status: int | None = None
         self.fault = ""
         # A process that has nothing to do has nothing to say.
         self.reader = FrameReader(0)
-        self.on_frame: Callable[[Worker, bytes], None] | None = None
-        self.on_fault: Callable[[Worker], None] | None = None
+
+        self.state = WorkerState.FORKING
+        self.binding: Binding | None = None
+        self.jobs_done = 0
+        self.idle_since = 0.0
+        self.idle_cpu_s = 0.0
+        self.exit_status: int | None = None
+
+        # Of a process that runs flows.
+        self.line: Line | None = None
 
     def attach(self, pidfd: int) -> None:
         """The process runs: watch its socket."""
@@ -114,6 +122,14 @@ class Worker:
         self.cpu_clock = _cpu_clock_of(pidfd)
         if self._socket is not None:
             self._loop.add_reader(self._socket.fileno(), self._on_readable)
+
+    def expect(self, limit_bytes: int) -> None:
+        """How large a frame the process may send from now on."""
+        self.reader.limit_bytes = limit_bytes
+
+    def retire(self) -> None:
+        """The process is not to be used again after what it does now."""
+        self.is_retired = True
 
     def cpu_s(self) -> float:
         """CPU seconds that the process has used in its life, measured from outside; -1 once it is gone."""
@@ -124,7 +140,7 @@ class Worker:
         except OSError:
             return -1.0
 
-    def hold(self, frame: bytes) -> None:
+    def hold(self, frame: bytes | bytearray) -> None:
         """Keeps a frame, or a part of one, until the next `send` or `flush`, which writes all of them at once."""
         self._held.append(frame)
 
@@ -148,7 +164,7 @@ class Worker:
         else:
             self._write(frame)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | bytearray) -> None:
         if self._socket is None:
             return
         sent = 0
@@ -174,6 +190,11 @@ class Worker:
         """Whether something still waits here for the process to take it."""
         return bool(self._out)
 
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether all that is for it is sent, and all that it has sent is looked at."""
+        return not (self._out or self.frames_left or self.reader.pending_bytes)
+
     def _write_out(self) -> None:
         """Writes as much of what waits as the process takes now."""
         if self._socket is None:
@@ -197,11 +218,12 @@ class Worker:
 
     def _on_readable(self) -> int:
         """Reads once: how many bytes, 0 when there is nothing more for now."""
-        if self._socket is None:
+        ours = self._socket
+        if ours is None:
             return 0
         try:
             is_large = self.reader.pending_bytes >= READ_SMALL_BYTES
-            size = self._socket.recv_into(_buffer, READ_BYTES if is_large else READ_SMALL_BYTES)
+            size = ours.recv_into(_buffer, READ_BYTES if is_large else READ_SMALL_BYTES)
         except BlockingIOError:
             return 0
         except OSError:
@@ -214,13 +236,13 @@ class Worker:
         except FrameError as error:
             self._broken(str(error))
             return 0
-        on_frame = self.on_frame
+        on_frame = self._on_frame
         if not self._count_pending():
             self._broken("it holds more unfinished frames than max_buffered_bytes leaves room for")
             return 0
         self.frames_left = len(frames)
         for payload in frames:
-            if on_frame is None or self._socket is None:
+            if self._socket is None:
                 return 0
             self.frames_left -= 1
             on_frame(self, payload)
@@ -252,8 +274,7 @@ class Worker:
     def _broken(self, fault: str) -> None:
         self.fault = self.fault or fault
         self.close_socket()
-        if self.on_fault is not None:
-            self.on_fault(self)
+        self._on_fault(self)
 
     def close_socket(self) -> None:
         """No more frames in either direction."""

@@ -1,7 +1,7 @@
 """The worker's end of its socket: blocking reads of whole frames, writes at once.
 
 The one place of the far side that does I/O. What the daemon sends ahead (more jobs behind the present one) is kept in
-order. When the daemon is gone there is nothing left to do: the process ends.
+order. When the daemon is gone, the process ends.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from ..wire.frames import LENGTH, RUN, FrameError, FrameReader, RunHead, frame, read_run
 
-# The daemon is trusted; the bound is against our own confusion of a stream.
+# The daemon is trusted: the bound is for a stream that this side misreads.
 MAX_FRAME_BYTES = 2_147_483_647
 READ_BYTES = 65_536
 
 EXIT_DAEMON_GONE = 0
 EXIT_PROTOCOL = 70  # EX_SOFTWARE, sysexits(3)
 
-# Without the white space that decode() looks for around the text: our own heads have none.
+# decode() would look for white space around the text, which our own heads do not have.
 _scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
 
 # What a revocation is on the wire, and the answer to it.
 _REVOKE = frame({"op": "revoke"})[LENGTH.size :]
 _REVOKED = frame({"op": "revoked"})
 
-Frame = tuple[dict[str, Any], bytes | None]
-RunFrame = tuple[RunHead, bytes]
+Frame = tuple[dict[str, Any], bytes | bytearray | None]
+RunFrame = tuple[RunHead, bytes | bytearray]
 
 
 class Channel:
@@ -41,7 +41,7 @@ class Channel:
     def __init__(self, stream: socket.socket) -> None:
         self._socket = stream
         self._reader = FrameReader(MAX_FRAME_BYTES)
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[bytes | bytearray] = deque()
         # How many revocations wait in there.
         self._revocations = 0
 
@@ -65,7 +65,7 @@ class Channel:
             return head, _value(payload, end) if end else None
 
     def _is_revoked(self) -> bool:
-        """Whether the daemon has taken back what it handed over; asked before each job that waited behind another."""
+        """Whether the daemon has revoked what it had prefetched; asked before each job that waited behind another."""
         while self._read_nowait():
             pass
         return self._revocations > 0
@@ -100,9 +100,9 @@ class Channel:
         self._waiting.extend(frames)
         self._revocations += frames.count(_REVOKE)
 
-    def answer_to(self, job: int, call: int) -> Frame:
+    def answer_to(self, job: int, call: int) -> tuple[dict[str, Any], bytes | None]:
         """Waits for the answer to one call; frames that come before it stay in line."""
-        skipped: list[bytes] = []
+        skipped: list[bytes | bytearray] = []
         while True:
             while not self._waiting:
                 self._receive()
@@ -115,11 +115,11 @@ class Channel:
                 if head.get("job") != job or head.get("call") != call:
                     leave(EXIT_PROTOCOL)
                 self._waiting.extendleft(reversed(skipped))
-                # Flows get bytes of it.
+                # Flows get bytes, not a view.
                 return head, bytes(memoryview(payload)[end:]) if end else None
             skipped.append(payload)
 
-    def send(self, head: dict[str, Any], value: bytes | None = None) -> None:
+    def send(self, head: dict[str, Any], value: bytes | bytearray | None = None) -> None:
         """Writes one frame."""
         self.send_bytes(frame(head, value))
 
@@ -136,15 +136,15 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _value(payload: bytes | bytearray, start: int) -> bytes:
+def _value(payload: bytes | bytearray, start: int) -> bytes | bytearray:
     """What follows the head. A large frame, that is a bytearray (FrameReader), becomes its value."""
     if isinstance(payload, bytearray):
         del payload[:start]  # only moves its start
-        return cast("bytes", payload)
+        return payload
     return payload[start:]
 
 
-def _head(payload: bytes) -> tuple[dict[str, Any], int]:
+def _head(payload: bytes | bytearray) -> tuple[dict[str, Any], int]:
     """A frame's head, and where its value begins; 0 for a frame without one."""
     end = payload.find(b"\n") + 1
     try:

@@ -1,4 +1,4 @@
-"""Large payloads and outputs, read where they hold up nobody: the worker's side of `parse` and `check`. Pure."""
+"""Large payloads and outputs, read where they delay nobody: the worker's side of `parse` and `check`. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..wire import payload, strict_json
 from .channel import Frame
 
 
-def parse(head: dict[str, Any], value: bytes) -> Frame:
+def parse(head: dict[str, Any], value: bytes | bytearray) -> Frame:
     """A request's body, unpacked first if there is a `gunzip_limit`: the answer to `parse`."""
     try:
         body = payload.gunzip(value, head["gunzip_limit"]) if head["gunzip_limit"] else value
@@ -25,7 +25,7 @@ def parse(head: dict[str, Any], value: bytes) -> Frame:
     return answer, b"".join((begin, memoryview(body)[rest_from:], end))
 
 
-def check(head: dict[str, Any], value: bytes) -> Frame:
+def check(head: dict[str, Any], value: bytes | bytearray) -> Frame:
     """An output's text: the answer to `check`."""
     answer = {"op": "checked", "job": head["job"]}
     try:

@@ -3,7 +3,7 @@
 A frame is a 4-byte little-endian length and that many bytes: a *head*, one JSON object in one line, then, if the frame
 carries a value (an input, an output, an answer), a newline and that value's JSON text, which may hold newlines only
 as JSON white space. The value travels as text, so that the daemon can check it once and pass it on byte for byte.
-Of a `run`, which each call has, the head is packed, and its value follows at once: it is read in a third of the time.
+Only a `run`, which each call has, has a packed head, which its value follows at once: read in a third of the time.
 
 No pickle, no marshal: a worker is hostile. Nothing here does I/O or interprets a head. The ops, with their members:
 
@@ -16,7 +16,7 @@ daemon to worker
     check    job + value                             the same worker; value: an output to be checked
     context  number, hash, flow, about, limits       what runs of one webhook have in common; after the code
     run      packed (RunHead) + value: input_value      runs a flow
-    revoke                                           no job that was handed behind another before this shall start
+    revoke                                           no job that was prefetched before this shall start
     answer   job, call, [error: {type, text}], [raw_bytes] + value   to a call; its last raw_bytes are a file's content,
              as it is, and not JSON
 
@@ -29,7 +29,7 @@ worker to daemon
     call     job, call, name, [raw_bytes] + value: arguments; its last raw_bytes are what is large, as it is: a file's
              content, the JSON text of a child's input
     revoked                                             to a revoke, once all before it is done with, between two jobs:
-             what was handed over before it and had not begun never will
+             what was prefetched before it and had not begun never will
     log      job + value: a list of lines, each {"at": ms since 1970} with "args" (a list), "fields" (an object) or, of
              print, "text"
     end      job, status, message, took_us, [limit], [fresh], [name], [response: {status, headers}, output_bytes]
@@ -40,13 +40,13 @@ from __future__ import annotations
 
 import json
 from struct import Struct
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 LENGTH = Struct("<I")
 MAX_HEAD_BYTES = 1_048_576
-# What is large enough to be spared a copy.
+# From this size on a copy is worth avoiding.
 LARGE_BYTES = 65_536
-# A process that knows so many forgets all when it gets one more.
+# A process that has so many forgets them all when one more comes.
 MAX_CONTEXTS = 256
 
 _decode = json.JSONDecoder().decode
@@ -59,7 +59,7 @@ MAX_DECLARED_CHARS = 1_000
 
 
 class DeclaredUse(NamedTuple):
-    """What a flow's source plainly asks of its user (sandbox/declared_use.py); `asks` of a compiled frame are such.
+    """One thing that a flow's source plainly uses (sandbox/declared_use.py); a compiled frame lists them.
 
     `action`: read_setting, write_setting, setting (one of the two), the same of files, run_flow, see_flow, task (its
     type) or connect (its URL).
@@ -77,7 +77,7 @@ class FrameError(ValueError):
 class RunHead(NamedTuple):
     """A job, its context, and of its execution the times in ms since 1970, the id in ASCII and what it is called.
 
-    `is_behind`: it was handed over while another one ran. `name`: "" for that of the context.
+    `is_behind`: it was sent ahead, while another one ran. `name`: "" for that of the context.
     """
 
     job: int
@@ -89,8 +89,8 @@ class RunHead(NamedTuple):
     name: str
 
 
-# What tells a `run` from the others, whose heads begin with a brace; then the fields, with the length of the name,
-# which follows in UTF-8.
+# The first byte of a `run`, where other heads begin with a brace; then the fields, with the length of the name, which
+# follows in UTF-8.
 RUN = ord("r")
 _RUN = Struct("<BQI?QQ36sI")
 _RUN_FRAME = Struct("<IBQI?QQ36sI")
@@ -106,15 +106,15 @@ def run_start(
     return _RUN_FRAME.pack(size, RUN, job, context, is_behind, created_ms, started_ms, identity, len(text)) + text
 
 
-def read_run(payload: bytes) -> tuple[RunHead, int]:
-    """Of a `run` frame the head, and where the value begins. Only for what the daemon sent: nothing is checked."""
+def read_run(payload: bytes | bytearray) -> tuple[RunHead, int]:
+    """The head of a `run` frame, and where its value begins. Only for what the daemon sent: nothing is checked."""
     _op, job, context, is_behind, created_ms, started_ms, identity, name_bytes = _RUN.unpack_from(payload)
     end = _RUN.size + name_bytes
     name = payload[_RUN.size : end].decode("utf-8", "surrogatepass") if name_bytes else ""
     return RunHead(job, context, is_behind, created_ms, started_ms, identity, name), end
 
 
-def frame(head: dict[str, Any], value: bytes | None = None) -> bytes:
+def frame(head: dict[str, Any], value: bytes | bytearray | None = None) -> bytes:
     """One frame, ready to be written. `value` is JSON text."""
     text = _encode(head).encode("ascii")
     if value is None:
@@ -123,22 +123,25 @@ def frame(head: dict[str, Any], value: bytes | None = None) -> bytes:
 
 
 def frame_start(head: dict[str, Any], value_bytes: int) -> bytes:
-    """A frame but for its value, which follows as it is: for values that are not worth a copy."""
+    """A frame without its value, which is then sent as it is: for values that are too large to copy."""
     text = _encode(head).encode("ascii")
     return b"".join((LENGTH.pack(len(text) + 1 + value_bytes), text, b"\n"))
 
 
-def split(payload: bytes | bytearray, max_head_bytes: int = MAX_HEAD_BYTES) -> tuple[dict[str, Any], bytes | None]:
+def split(
+    payload: bytes | bytearray, max_head_bytes: int = MAX_HEAD_BYTES
+) -> tuple[dict[str, Any], bytes | bytearray | None]:
     """A frame's bytes (without the length) into head and value text. Raises FrameError.
 
-    A large frame, that is a bytearray (FrameReader.feed), becomes its value.
+    A large frame, which is a bytearray (FrameReader.feed), is itself cut down to its value.
     The head is parsed on the daemon's loop, so it is bounded; what may be large travels as the value.
     """
     end = payload.find(b"\n")
+    value: bytes | bytearray | None
     if end < 0:
         text, value = payload, None
     elif isinstance(payload, bytearray):
-        text, value = payload[:end], cast("bytes", payload)
+        text, value = payload[:end], payload
         del payload[: end + 1]  # only moves its start
     else:
         text, value = payload[:end], payload[end + 1 :]
@@ -153,13 +156,15 @@ def split(payload: bytes | bytearray, max_head_bytes: int = MAX_HEAD_BYTES) -> t
     return head, value
 
 
-def split_raw(head: dict[str, Any], value: bytes) -> tuple[bytes, bytes]:
+def split_raw(head: dict[str, Any], value: bytes | bytearray) -> tuple[bytes, bytes]:
     """A value into its JSON text and the `raw_bytes` at its end. Raises FrameError."""
     raw_bytes = head.get("raw_bytes", 0)
     if type(raw_bytes) is not int or not 0 <= raw_bytes <= len(value):
         raise FrameError("raw_bytes is not the number of some of the bytes")
+    view = memoryview(value)
     end = len(value) - raw_bytes
-    return value[:end], value[end:]
+    # What is kept of it is no bytearray: it goes to flows, and into records.
+    return bytes(view[:end]), bytes(view[end:])
 
 
 class FrameReader:
@@ -173,7 +178,7 @@ class FrameReader:
         self._filled = 0
         self.limit_bytes = limit_bytes
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes | bytearray]:
         """The frames that are complete with `data`, in order, each without its length. Raises FrameError.
 
         One of LARGE_BYTES or more that nothing followed yet is the bytearray that it was gathered in: it is yours.
@@ -187,13 +192,13 @@ class FrameReader:
                 if length == size - 4 and length <= self.limit_bytes:
                     return [data[4:]]
         buffer += data
-        frames: list[bytes] = []
+        frames: list[bytes | bytearray] = []
         position = 0
         size = len(buffer)
         if size >= LARGE_BYTES and LENGTH.unpack_from(buffer)[0] == size - 4 <= self.limit_bytes:
             del buffer[:4]  # only moves its start
             self._buffer = bytearray()
-            return [cast("bytes", buffer)]
+            return [buffer]
         view = memoryview(buffer)
         while size - position >= 4:
             (length,) = LENGTH.unpack_from(buffer, position)
@@ -225,13 +230,13 @@ class FrameReader:
             self._buffer = bytearray()
         return memoryview(self._large)[self._filled :]
 
-    def filled(self, size: int) -> list[bytes]:
-        """So much was read into the room; the frame, as feed() gives it, once that is all of it."""
+    def filled(self, size: int) -> list[bytes | bytearray]:
+        """So much was read into the room. Gives the frame, as feed() does, once it is complete."""
         self._filled += size
         if self._large is None or self._filled < len(self._large):
             return []
         frame, self._large = self._large, None
-        return [cast("bytes", frame)]
+        return [frame]
 
     @property
     def pending_bytes(self) -> int:

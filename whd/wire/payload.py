@@ -1,7 +1,7 @@
 """A request's payload: from body bytes to the members that it gives to a flow's input_value (CONTRACT 3, Payload).
 
 Pure functions of values. Small bodies are read in the daemon, large ones by the same code in a process of its own
-(sandbox/worker, op `parse`), where they hold up nobody.
+(sandbox/worker, op `parse`), where they delay nobody.
 
 JSON is read strictly (strict_json). What needs no change is passed on byte for byte.
 """
@@ -35,8 +35,8 @@ class Parsed:
     """What a body gave.
 
     `members_json`: the members `json`, and `data`, `data_encoding` where they apply, as JSON text without braces.
-    `keys`: the values of the payload's own `key` members, taken out; None for one that is not text. `is_whole`: it was
-    read elsewhere, and `members_json` is all of the input_value.
+    `keys`: the values of the payload's own `key` members, taken out; None for one that is not text. `is_whole`: another
+    process read it, and `members_json` is all of the input_value.
     """
 
     members_json: bytes
@@ -46,8 +46,8 @@ class Parsed:
 
 NO_PAYLOAD = Parsed(b'"json":null')
 
-# What a body gave, as pieces, so that nothing large is copied: what stands before, where in the body what is passed on
-# begins (to its end; the body's length for nothing), what stands behind, and the keys as in Parsed.
+# What a body gave, in pieces, so that nothing large is copied: the text before, the offset from which on the body is
+# passed on (its length: nothing of it is), the text behind, and the keys as in Parsed.
 Pieces = tuple[bytes, int, bytes, tuple[str | None, ...]]
 
 
@@ -62,8 +62,8 @@ def parse(body: bytes, content_type: str, has_key: bool) -> Parsed:
     return Parsed(b"%b%b%b" % (begin, body[rest_from:], end), keys)
 
 
-def parse_in_pieces(body: bytes, content_type: str, has_key: bool) -> Pieces:
-    """The same of a body that is not empty, without a copy of what is passed on as it came."""
+def parse_in_pieces(body: bytes | bytearray, content_type: str, has_key: bool) -> Pieces:
+    """`parse` for a body that is not empty, without a copy of what is passed on as it came."""
     media_type = _media_type(content_type)
     if media_type == "application/json" or media_type.endswith("+json"):
         return _from_json(_json_text(body), body, has_key)
@@ -85,7 +85,7 @@ def _media_type(content_type: str) -> str:
 _LIKE_JSON = re.compile(rb"\s*[\[{]")
 
 
-def _json_text(body: bytes) -> str:
+def _json_text(body: bytes | bytearray) -> str:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -94,7 +94,7 @@ def _json_text(body: bytes) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _from_json(text: str, body: bytes, has_key: bool) -> Pieces:
+def _from_json(text: str, body: bytes | bytearray, has_key: bool) -> Pieces:
     value = decode_strict(text)
     if has_key and type(value) is dict and "key" in value:
         key = value["key"]
@@ -109,7 +109,7 @@ def _from_json(text: str, body: bytes, has_key: bool) -> Pieces:
     return b'"json":', _mark_bytes(body), b"", ()
 
 
-def _mark_bytes(body: bytes) -> int:
+def _mark_bytes(body: bytes | bytearray) -> int:
     return len(codecs.BOM_UTF8) if body.startswith(codecs.BOM_UTF8) else 0
 
 
@@ -125,7 +125,7 @@ def _take_keys(text: str, value: dict[str, Any], *, is_alone: bool) -> tuple[str
     return tuple(item if type(item) is str else None for item in given)
 
 
-def _from_form(body: bytes, has_key: bool) -> Pieces:
+def _from_form(body: bytes | bytearray, has_key: bool) -> Pieces:
     fields: dict[str, Any] = {}
     keys: list[str | None] = []
     try:
@@ -153,7 +153,7 @@ def add_repeated(fields: dict[str, Any], name: str, value: str) -> None:
         fields[name] = [present, value]
 
 
-def _from_data(body: bytes) -> Pieces:
+def _from_data(body: bytes | bytearray) -> Pieces:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -166,7 +166,7 @@ def _from_data(body: bytes) -> Pieces:
         escaped = escaped.replace(character, escape)
     if len(escaped) == len(body):
         return b'"json":null,"data":"', 0, b'"', ()
-    return b'"json":null,"data":"%b"' % escaped, len(body), b"", ()
+    return b"".join((b'"json":null,"data":"', escaped, b'"')), len(body), b"", ()
 
 
 # RFC 8259, 7. The backslash first: the others' escapes bring new ones.
@@ -174,7 +174,7 @@ _ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", b"\\n"), (b"\r", b"\\r"), 
 _RARE_CONTROLS = tuple(bytes((code,)) for code in range(32) if code not in b"\n\r\t")
 
 
-def gunzip(body: bytes, limit_bytes: int) -> bytes:
+def gunzip(body: bytes | bytearray, limit_bytes: int) -> bytes:
     """Unpacks a gzip body (RFC 1952), several members included. Raises BadPayload, or TooLarge past `limit_bytes`."""
     parts: list[bytes] = []
     room = limit_bytes

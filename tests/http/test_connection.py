@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from http_corpus import LIMITS, head, length, post
-from http_driver import Driver
 
 from whd.errors import BadRequest, HttpError, TooLarge
 from whd.http.connection import MAX_DISCARDED_BYTES, Connection, Signal, State
 from whd.http.messages import Head, Response
+
+from .corpus import LIMITS, head, length, post
+from .driver import Driver
 
 OK = Response(200, ((b"content-type", b"text/plain"),), b"hello")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from time import thread_time
 
 import pytest
-from http_corpus import CASES, LIMITS, Case, head, length, post
-from http_differential import Feed, compare, is_plain, make_feed
-from http_driver import one_by_one
 
 from whd.http.connection import MAX_REPEATED_BYTES, Connection, Signal
 from whd.http.messages import Head, Response
 from whd.http.plain import read_plain_head
+
+from .corpus import CASES, LIMITS, Case, head, length, post
+from .differential import Feed, compare, is_plain, make_feed
+from .driver import one_by_one
 
 SEEDS = 3000
 WHOLE = b"POST /a?b=c HTTP/1.1\r\nHost: a.b:80\r\nX-Y: 1 2\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nab"
@@ -32,7 +33,7 @@ def test_the_corpus_is_read_the_same_way(case: Case):
 
 @pytest.mark.parametrize("part", range(4))
 def test_made_up_requests_are_read_the_same_way(part: int):
-    """`python -m tests.fuzz_http` goes on from here."""
+    """`python -m tests.http.fuzz` goes on from here."""
     for seed in range(part * SEEDS // 4, (part + 1) * SEEDS // 4):
         assert_same(make_feed(seed))
 

@@ -7,8 +7,9 @@ from random import Random
 
 import h11
 import pytest
-from http_corpus import CASES, Case
-from http_driver import Driver, at_random, one_by_one, outcome_of
+
+from .corpus import CASES, Case
+from .driver import Driver, at_random, one_by_one, outcome_of
 
 # h11 is stricter here than RFC 9112, 2.2 and RFC 9110, 5.6.3.
 H11_REFUSES = {

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from http_corpus import LIMITS, MAX_BODY_BYTES
-from http_driver import at_random, one_by_one
-from http_requests import any_stream
-
 from whd.errors import HttpError
 from whd.http.connection import Connection, Signal, State
 from whd.http.messages import Head, Response
 from whd.http.plain import read_plain_head
+
+from .corpus import LIMITS, MAX_BODY_BYTES
+from .driver import at_random, one_by_one
+from .requests import any_stream
 
 OK = Response(200, ((b"content-type", b"text/plain"),), b"ok")
 

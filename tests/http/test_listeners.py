@@ -8,12 +8,13 @@ import re
 import socket
 
 import pytest
-from http_corpus import head
-from http_fakes import FakeLoop
 
 from whd.errors import ConfigError
 from whd.http import listeners
 from whd.http.listeners import RETRY_S, Acceptor, Listener
+
+from .corpus import head
+from .fakes import FakeLoop
 
 ECHO = head(line=b"GET /x HTTP/1.1")
 

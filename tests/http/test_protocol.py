@@ -6,8 +6,6 @@ import logging
 from dataclasses import replace
 
 import pytest
-from http_corpus import head, length, post
-from http_fakes import LARGE_BYTES, App, FakeLoop, FakeTransport
 
 from whd.budget import BufferBudget
 from whd.http.messages import Response
@@ -21,6 +19,9 @@ from whd.http.protocol import (
     ServerResources,
 )
 from whd.model.options import Options
+
+from .corpus import head, length, post
+from .fakes import LARGE_BYTES, App, FakeLoop, FakeTransport
 
 OPTIONS = Options(header_timeout_s=10, body_timeout_s=30, idle_timeout_s=75, max_body_bytes=10_000_000)
 ECHO = head(line=b"GET /x HTTP/1.1")

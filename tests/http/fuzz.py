@@ -1,9 +1,9 @@
-"""python -m tests.fuzz_http: compares the fast path with h11 on requests made up at random (`make fuzz`).
+"""python -m tests.http.fuzz: compares the fast path with h11 on requests made up at random (`make fuzz`).
 
     --count 200000   how many streams of requests
     --seed 0         where to start; each stream has a number, which is printed if it is read in two ways
 
-tests/http/test_http_differential.py does the same with the first 3,000. Exit status 1 on the first difference.
+test_differential.py does the same with the first 3,000. Exit status 1 on the first difference.
 """
 
 from __future__ import annotations
@@ -11,11 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "http"))  # no package: its name is the standard library's
-
-from http_differential import compare, is_plain, make_feed
+from .differential import compare, is_plain, make_feed
 
 
 def main() -> int:

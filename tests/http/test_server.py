@@ -10,17 +10,20 @@ import socket
 import subprocess
 import sys
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import pytest
-from http_client import Client
-from http_corpus import CASES, Case, chunked, head, length, post
-from http_fakes import LARGE_BYTES
 
 from whd.http.messages import Response
+
+from .client import Client
+from .corpus import CASES, Case, chunked, head, length, post
+from .fakes import LARGE_BYTES
 
 ECHO = head(line=b"GET /x HTTP/1.1")
 HOLD = head(line=b"GET /hold HTTP/1.1")
 LARGE = head(line=b"GET /large HTTP/1.1")
+PROJECT = Path(__file__).parents[2]
 
 
 def release(running, number: int = 0, body: bytes = b"released") -> None:
@@ -328,7 +331,7 @@ class TestDrain:
 OUT_OF_DESCRIPTORS = """
 import asyncio, logging, os, resource, sys, uvloop
 from functools import partial
-from http_fakes import App
+from tests.http.fakes import App
 from whd.budget import BufferBudget
 from whd.http.server import Server
 from whd.model.options import Options
@@ -364,13 +367,11 @@ class TestOutOfDescriptors:
     """accept(2): EMFILE. The server lives, tells who it can, and serves again once descriptors are free."""
 
     def test_all(self):
-        here = os.path.dirname(__file__)
-        path = os.pathsep.join([here, os.path.dirname(os.path.dirname(here))])
         with contextlib.ExitStack() as stack:
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-c", OUT_OF_DESCRIPTORS],
-                    env={**os.environ, "PYTHONPATH": path},
+                    env={**os.environ, "PYTHONPATH": str(PROJECT)},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from random import Random
 
-from http_corpus import CASES, LIMITS
+from .corpus import CASES, LIMITS
 
 PIECES = [
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b"\0", b":", b";", b",", b"0", b"5", b"ffffffffffffffffff",

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from random import Random
 
-from http_corpus import LIMITS, MAX_BODY_BYTES
-
 from whd.errors import HttpError
 from whd.http.connection import Connection, Signal, State
 from whd.http.messages import Head, Response
+
+from .corpus import LIMITS, MAX_BODY_BYTES
 
 OK = Response(200, ((b"content-type", b"text/plain"),), b"ok")
 
 
 class Driver:
-    """Answers every request with 200 and every error with its status; `outcome` is as in http_corpus."""
+    """Answers every request with 200 and every error with its status; `outcome` is as in corpus."""
 
     def __init__(self) -> None:
         self.connection = Connection(**LIMITS)

@@ -10,9 +10,10 @@ from random import Random
 
 import h11
 import pytest
-from http_corpus import CASES
-from http_driver import at_random, one_by_one, outcome_of
-from http_requests import mutate
+
+from .corpus import CASES
+from .driver import at_random, one_by_one, outcome_of
+from .requests import mutate
 
 ROUNDS = 1500
 SEEDS = range(4)
