@@ -28,7 +28,7 @@ ON_BOTH_SIDES = {
     "Zygote": "the daemon's handle on a process, and the process",
 }
 # Types that still share their name with another, to be renamed; it only ever shrinks.
-LATER = {"Answer", "Child", "Done", "Event", "Job", "Listener", "Respond"}
+LATER = {"Child", "Event", "Job", "Listener", "Respond"}
 
 # Old words, as any part of a name, and what the thing is called now.
 OLD_WORDS = {
@@ -57,7 +57,7 @@ OLD_NAMES = {
     "shares": "partition",
 }
 # Rooms and modules that still have old words; it only ever shrinks.
-LATER_WORDS = {"fronts", "model.snapshot", "pool", "settings.saved", "store"}
+LATER_WORDS = {"model.snapshot", "pool", "settings.saved", "store"}
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:

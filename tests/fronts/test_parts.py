@@ -123,27 +123,27 @@ def test_leases_never_add_up_to_more_than_there_are(seed: int) -> None:
     fronts: dict[int, Holder] = {}
     coming: dict[int, list[tuple[int, int]]] = {}
 
-    def tell(told: list[tuple[int, int, int]]) -> None:
-        for front, places, number in told:
+    def send(grants: list[tuple[int, int, int]]) -> None:
+        for front, places, number in grants:
             coming[front].append((places, number))
 
     for _ in range(2_000):
         front = chance.randrange(3)
         if front not in fronts:
             fronts[front], coming[front] = Holder(), []
-            tell(leases.join(front))
+            send(leases.join(front))
             continue
         holder = fronts[front]
         step = chance.random()
         if step < 0.01:
             del fronts[front], coming[front]
-            tell(leases.leave(front))
+            send(leases.leave(front))
         elif step < 0.3 and coming[front]:
             holder.places, holder.number = coming[front].pop(0)
             holder.say(chance.randint(0, total))
         elif step < 0.5 and holder.said:
             wants, held, number = holder.said.pop(0)
-            tell(leases.report(front, wants=wants, held=held, number=number))
+            send(leases.report(front, wants=wants, held=held, number=number))
         elif step < 0.7 and holder.running < holder.places:
             holder.running += 1
         elif step < 0.9 and holder.running:
@@ -151,7 +151,7 @@ def test_leases_never_add_up_to_more_than_there_are(seed: int) -> None:
             if holder.running >= holder.places:
                 holder.say(chance.randint(0, total))
         elif step > 0.97:
-            tell(leases.rotate())
+            send(leases.rotate())
         assert sum(holder.running for holder in fronts.values()) <= total
 
 
@@ -179,8 +179,8 @@ def test_what_is_counted_together() -> None:
         one.give(60)
         assert two.take(50)
         counters.set_calls(0, 3, 7)
-        assert (counters.calls_elsewhere(1, 3), counters.calls_elsewhere(0, 3)) == (7, 0)
+        assert (counters.calls_of_others(1, 3), counters.calls_of_others(0, 3)) == (7, 0)
         counters.clear(0, 10)
-        assert (counters.calls_elsewhere(1, 3), counters.elsewhere(1, Count.BUFFERED)) == (0, 0)
+        assert (counters.calls_of_others(1, 3), counters.of_others(1, Count.BUFFERED)) == (0, 0)
     finally:
         counters.close()

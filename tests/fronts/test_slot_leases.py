@@ -91,7 +91,7 @@ class SimulatedFront:
 
     def report_slots(self, *, wants: int, held: int, number: int) -> None:
         leases = self.daemon.leases
-        self.up.send(lambda: self.daemon.tell(leases.report(self.number, wants=wants, held=held, number=number)))
+        self.up.send(lambda: self.daemon.send(leases.report(self.number, wants=wants, held=held, number=number)))
 
     def ask_permit(self, client_name: str, running: int, answered: Callable[[bool], None]) -> None:
         def answer(may: bool) -> None:
@@ -115,17 +115,17 @@ class Daemon:
         self.done = 0
         self.fronts = [SimulatedFront(self, number) for number in range(fronts)]
         for front in self.fronts:
-            self.tell(self.leases.join(front.number))
+            self.send(self.leases.join(front.number))
         self._rotate()
 
     def _rotate(self) -> None:
-        self.tell(self.leases.rotate())
+        self.send(self.leases.rotate())
         self.clock.call_later(ROTATE_S, self._rotate)
 
-    def tell(self, told: list[tuple[int, int, int]]) -> None:
-        for number, slots, telling in told:
+    def send(self, grants: list[tuple[int, int, int]]) -> None:
+        for number, slots, grant in grants:
             front = self.fronts[number]
-            front.down.send(lambda f=front, p=slots, t=telling: f.scheduler.set_lease(p, t))  # type: ignore[misc]
+            front.down.send(lambda f=front, p=slots, t=grant: f.scheduler.set_lease(p, t))  # type: ignore[misc]
 
     def ask_others(self, front: int, client_name: str, answered: Callable[[Used], None]) -> None:
         others = [other for other in self.fronts if other.number != front]
@@ -222,7 +222,7 @@ def test_a_front_that_is_gone_leaves_its_places_to_the_others() -> None:
         daemon.fronts[0].submit(FakeJob("a", 1000.0))
     daemon.clock.run(1.0)
     assert daemon.fronts[0].scheduler.running == 4
-    daemon.tell(daemon.leases.leave(0))
+    daemon.send(daemon.leases.leave(0))
     daemon.clock.run(1.1)
     assert daemon.fronts[1].scheduler.slots == 4
 

@@ -35,7 +35,7 @@ class Count(enum.IntEnum):
     BUFFERED = 1  # against max_buffered_bytes
     RUNNING = 2
     WAITING = 3
-    LIVE = 4
+    ACTIVE = 4
     STARTED = 5
     WORKERS = 6  # against max_workers
     STARVED = 7  # 1: jobs wait because all together have max_workers
@@ -43,7 +43,7 @@ class Count(enum.IntEnum):
 
 
 class Counters:
-    """All fronts' numbers. `descriptor` is to be inherited by the fronts; whoever made it closes it."""
+    """All fronts' numbers. `descriptor` is to be inherited by the fronts; its maker closes it."""
 
     def __init__(self, descriptor: int, fronts: int) -> None:
         self.descriptor = descriptor
@@ -72,7 +72,7 @@ class Counters:
         start = count * self._fronts
         return sum(self._items[start : start + self._fronts])
 
-    def elsewhere(self, front: int, count: Count) -> int:
+    def of_others(self, front: int, count: Count) -> int:
         """The other fronts' numbers together."""
         return self.total(count) - self.get(front, count)
 
@@ -81,7 +81,7 @@ class Counters:
         read = self.total if front is None else partial(self.get, front)
         return ExecutionsReport(
             started=read(Count.STARTED),
-            active=read(Count.LIVE),
+            active=read(Count.ACTIVE),
             running=read(Count.RUNNING),
             waiting=read(Count.WAITING),
         )
@@ -90,7 +90,7 @@ class Counters:
         """A client's waiting calls, by the client's number."""
         self._items[self._clients_at + client * self._fronts + front] = calls
 
-    def calls_elsewhere(self, front: int, client: int) -> int:
+    def calls_of_others(self, front: int, client: int) -> int:
         """A client's waiting calls in the other fronts."""
         start = self._clients_at + client * self._fronts
         return sum(self._items[start : start + self._fronts]) - self._items[start + front]
@@ -121,15 +121,13 @@ class SharedBudget(BufferBudget):
         self._front = front
 
     def _limit_here(self) -> int:
-        return self._limit().max_buffered_bytes - self._counters.elsewhere(self._front, Count.BUFFERED)
+        return self._limit().max_buffered_bytes - self._counters.of_others(self._front, Count.BUFFERED)
 
     def take(self, size_bytes: int) -> bool:
-        """As BufferBudget."""
         is_taken = super().take(size_bytes)
         self._counters.set(self._front, Count.BUFFERED, self.used_bytes)
         return is_taken
 
     def give(self, size_bytes: int) -> None:
-        """As BufferBudget."""
         super().give(size_bytes)
         self._counters.set(self._front, Count.BUFFERED, self.used_bytes)

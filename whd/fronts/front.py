@@ -42,7 +42,7 @@ from .remote import RemoteShared
 
 log = logging.getLogger("whd.fronts")
 
-# How often what is counted together is told that was not told at its time.
+# How often the counters that no event publishes at its time are published.
 PUBLISH_S: Final = 0.05
 # Idle workers that are ended at once for the sake of another front that may fork no more.
 EVICTED_AT_ONCE: Final = 4
@@ -63,7 +63,7 @@ def main() -> None:
     libc.prctl(_PR_SET_NAME, b"whd-front-%d" % config["front"], 0, 0, 0)
     logs = log_module.configure()
     if config["front"]:
-        # Every front reads the same files: the first one tells what it finds.
+        # Every front reads the same files: the first one logs what it finds.
         logging.getLogger("whd.settings").setLevel(logging.CRITICAL)
     try:
         uvloop.run(_run(config, logs))
@@ -175,7 +175,7 @@ class Front:
 
     def _first_handlers(self) -> dict[str, Callable[[Message], None]]:
         return {
-            "told all": lambda _message: self._shared.on_told_all(),
+            "greeted": lambda _message: self._shared.on_greeted(),
             "listeners": lambda message: self._listener_names.extend(message.head["names"]),
             "clients": lambda message: self._quota.client_numbers.update(message.head["numbers"]),
             "setting": lambda message: self._shared.saved.take_changes(message.head["changes"]),
@@ -255,13 +255,13 @@ class ServingFront:
         engine.pool.processes.on_idle = lambda: counters.set(number, Count.IDLE, 1)
 
     def start(self) -> None:
-        """Takes connections from here on, and tells the other fronts what is counted."""
+        """Takes connections from here on, and publishes to the other fronts what is counted."""
         self._publish()
         self._connections.setblocking(False)
         self._loop.add_reader(self._connections, self._adopt)
 
     async def drain(self, stop_now: asyncio.Event) -> None:
-        """See HttpEngine."""
+        """Takes what the hub had handed over, then drains the HttpEngine: up to drain_s or until `stop_now`."""
         # What was handed over before the word to stop came.
         self._adopt()
         self._loop.remove_reader(self._connections)
@@ -300,7 +300,7 @@ class ServingFront:
         if pool.is_starved:
             if pool.processes.has_room(is_child=False):
                 pool.look_again()
-        elif counters.elsewhere(number, Count.STARVED) or self._is_tight():
+        elif counters.of_others(number, Count.STARVED) or self._is_tight():
             for _ in range(EVICTED_AT_ONCE):
                 if not pool.processes.evict():
                     break
@@ -312,7 +312,7 @@ class ServingFront:
 
     def _publish_counts(self) -> None:
         engine, counters, number = self._engine, self._counters, self._number
-        counters.set(number, Count.LIVE, engine.runner.active_count)
+        counters.set(number, Count.ACTIVE, engine.runner.active_count)
         counters.set(number, Count.STARTED, engine.runner.started_total)
         counters.set(number, Count.WORKERS, engine.pool.processes.total)
         counters.set(number, Count.IDLE, int(engine.pool.processes.has_idle))

@@ -48,9 +48,9 @@ MAX_UNHANDED: Final = 1_024
 # How often a front is asked whether its loop turns, and after how many questions without an answer it is ended.
 PING_S: Final = 1.0
 MAX_MISSED: Final = 60
-# What the fronts hear of the store's state.
-TELL_STORE_S: Final = 0.1
-# With fewer places than fronts, how long one has them while another waits.
+# How often the fronts are sent the store's state, if it has changed.
+SEND_STORE_S: Final = 0.1
+# With fewer slots than fronts, how long one has them while another waits.
 ROTATE_S: Final = 0.1
 UNIX_MODE: Final = 0o666
 # A front ends by itself once it has drained; one that does not is ended.
@@ -58,13 +58,13 @@ END_PATIENCE_S: Final = 3.0
 
 
 class Hub:
-    """daemon.Serving of several fronts; made by `open`."""
+    """What serves with several fronts (Serving in daemon/daemon.py); made by `open`."""
 
     def __init__(self, paths: Paths, fronts: int) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self.paths = paths
         self.phase = EnginePhase.STARTING
-        # The first front reads the same files, compiles their flows too, and tells what it finds.
+        # The first front reads the same files, compiles their flows too, and logs what it finds.
         logging.getLogger("whd.settings").setLevel(logging.CRITICAL)
         self.reloader = Reloader(str(paths.config), str(paths.flows))
         self._lock = StateLock(paths.state)
@@ -84,7 +84,7 @@ class Hub:
         self._clients: dict[str, int] = {}
         self._supervisors: list[asyncio.Task[None]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._told_store: dict[str, Any] = {"fault": "", "is_full": False, "is_behind": False}
+        self._sent_store: dict[str, Any] = {"fault": "", "is_full": False, "is_behind": False}
         self._left = 0
         self._stopping = asyncio.Event()
 
@@ -103,6 +103,7 @@ class Hub:
             await hub._close()
 
     def move(self, phase: EnginePhase) -> None:
+        """Changes the phase along ENGINE_PHASES, anything else is a defect; with SERVING all fronts begin to serve."""
         if phase not in ENGINE_PHASES[self.phase]:
             raise AssertionError(f"{self.phase.name} to {phase.name}")
         self.phase = phase
@@ -112,9 +113,11 @@ class Hub:
 
     @property
     def addresses(self) -> list[str]:
+        """Where it listens."""
         return [acceptor.listener.address for acceptor in self._acceptors]
 
     def report(self) -> Report:
+        """What is known without asking the fronts: the counters in shared memory, and what the hub itself holds."""
         executions = self._counters.executions()
         executions = replace(executions, active=executions.active + self._left, slots=self.leases.total)
         return replace(self.own_report(), executions=executions)
@@ -154,7 +157,7 @@ class Hub:
             accepted = partial(self._hand_out, listener=number)
             self._acceptors.append(Acceptor(self._loop, listener, accepted, lambda sock: refuse(sock, self._refusal)))
         self._ping()
-        self._tell_store()
+        self._send_store()
         self._rotate()
         log.info("%d front processes: pid %s", len(self.fronts), ", ".join(str(front.pid) for front in self.fronts))
 
@@ -186,7 +189,7 @@ class Hub:
             self._take_back(front, is_gone=True)
             how = await front.reap(END_PATIENCE_S)
             session.close()
-            self._left += self._counters.get(front.number, Count.LIVE)
+            self._left += self._counters.get(front.number, Count.ACTIVE)
             self._counters.clear(front.number, len(self._clients))
             self.supervisor.send_leases(self.leases.leave(front.number))
             if not first.done():
@@ -213,7 +216,7 @@ class Hub:
         link = await front.start(session.handlers)
         link.tell("listeners", names=self._listener_names)
         link.tell("clients", numbers=self._clients)
-        link.tell("store", **self._told_store)
+        link.tell("store", **self._sent_store)
         session.greet(link)
         await front.ready()
         front.move(FrontState.SERVING)
@@ -237,7 +240,7 @@ class Hub:
         """A client keeps its number as long as the daemon runs."""
         fresh = [name for name in snapshot.clients if name not in self._clients]
         room = MAX_CLIENTS - len(self._clients)
-        numbers = {name: len(self._clients) + place for place, name in enumerate(fresh[:room])}
+        numbers = {name: len(self._clients) + index for index, name in enumerate(fresh[:room])}
         if numbers:
             self._clients.update(numbers)
             for link in self.supervisor.links():
@@ -298,7 +301,7 @@ class Hub:
                 log.error("front %d does not answer any more; it is ended", front.number)
                 front.kill()
             elif not front.answers:
-                # Whoever waits for it does without. Nobody else can cancel what it runs.
+                # Open questions are given up, but for cancels: nobody else can cancel what it runs.
                 link.give_up(but=("ping", "cancel"))
                 self._take_back(front)
             front.missed += 1
@@ -310,14 +313,14 @@ class Hub:
             link.ask(answered, "ping")
         self._later("ping", PING_S, self._ping)
 
-    def _tell_store(self) -> None:
+    def _send_store(self) -> None:
         store = self.store
         state: dict[str, Any] = {"fault": store.fault, "is_full": store.is_full, "is_behind": store.is_behind}
-        if state != self._told_store:
-            self._told_store = state
+        if state != self._sent_store:
+            self._sent_store = state
             for link in self.supervisor.links():
                 link.tell("store", **state)
-        self._later("store", TELL_STORE_S, self._tell_store)
+        self._later("store", SEND_STORE_S, self._send_store)
 
     def _rotate(self) -> None:
         self.supervisor.send_leases(self.leases.rotate())

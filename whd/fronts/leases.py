@@ -1,9 +1,9 @@
-"""The places (option `workers`) over all fronts: the hub leases them, a front runs no more than its lease. No I/O.
+"""The slots (option `workers`) over all fronts: the hub leases them, a front runs no more than its lease. No I/O.
 
 Each front has its share at hand, so that an ordinary call asks nobody. A front whose jobs wait says how many it could
 use; the hub takes from those who do not need theirs, and gives only what has come back: the leases never add up to more
-than there are. What the scheduler gives a client beyond the places, one if it runs nothing, the hub permits while all
-places are in use, after it has asked the other fronts whether the client runs something there.
+than there are. What the scheduler gives a client beyond the slots, one if it runs nothing, the hub permits while all
+slots are in use, after it has asked the other fronts whether the client runs something there.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ RETHINK_S: Final = 0.05
 ASK_AGAIN_S: Final = 0.1
 
 
-# Front, places, the number of this telling.
+# The front, how many slots, and the number of the grant, which counts up for each front.
 LeaseGrant = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class _Lease:
     wants: int = 0
-    # What it was told, at which time of telling, and what it may still be using.
-    told: int = 0
+    # What it was granted last, the number of that grant, and what it may still be using.
+    granted: int = 0
     number: int = 0
     held: int = 0
 
 
 class SlotLeases:
-    """The hub's side. Each method gives the leases that are to be told: (front, places, the number of this telling)."""
+    """The hub's side. Each method gives the grants that are to be sent to their fronts."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -47,7 +47,7 @@ class SlotLeases:
 
     @property
     def total(self) -> int:
-        """All places."""
+        """All slots."""
         return self._total
 
     def set_total(self, total: int) -> list[LeaseGrant]:
@@ -66,23 +66,23 @@ class SlotLeases:
         return self._divide()
 
     def report(self, front: int, *, wants: int, held: int, number: int) -> list[LeaseGrant]:
-        """A front says what it could use, and what it uses or may use since it was told its lease for the n-th time."""
+        """A front says what it could use, and what it uses or may use since the grant of that number."""
         lease = self._leases.get(front)
         if lease is None:
             return []
         lease.wants = wants
         if number == lease.number:
             # Else it did not know of its present lease yet when it said so, and says it again.
-            lease.held = max(held, lease.told)
+            lease.held = max(held, lease.granted)
         return self._divide()
 
     def rotate(self) -> list[LeaseGrant]:
-        """Called now and then: with fewer places than fronts that want some, those without one have their turn."""
+        """Called now and then: with fewer slots than fronts that want some, those without one have their turn."""
         leases = self._leases.values()
-        if self._total >= len(leases) or all(lease.told or not lease.wants for lease in leases):
+        if self._total >= len(leases) or all(lease.granted or not lease.wants for lease in leases):
             return []
-        if any(lease.held > lease.told for lease in leases):
-            return []  # whoever had the last turn is still to end what runs
+        if any(lease.held > lease.granted for lease in leases):
+            return []  # what had the last turn still runs
         self._first += 1
         return self._divide()
 
@@ -91,21 +91,21 @@ class SlotLeases:
         targets = fair_slots(self._total, wanted, self._first)
         news: set[int] = set()
         for front, lease in self._leases.items():
-            if targets[front] < lease.told:
-                lease.told = targets[front]
+            if targets[front] < lease.granted:
+                lease.granted = targets[front]
                 news.add(front)
         free = self._total - sum(lease.held for lease in self._leases.values())
         for front, lease in self._leases.items():
             # What it still holds of an earlier lease it may keep, whatever the others hold.
-            more = min(targets[front] - lease.told, max(0, free) + lease.held - lease.told)
+            more = min(targets[front] - lease.granted, max(0, free) + lease.held - lease.granted)
             if more > 0:
-                lease.told += more
-                free -= max(0, lease.told - lease.held)
-                lease.held = max(lease.held, lease.told)
+                lease.granted += more
+                free -= max(0, lease.granted - lease.held)
+                lease.held = max(lease.held, lease.granted)
                 news.add(front)
         for front in news:
             self._leases[front].number += 1
-        return [(front, self._leases[front].told, self._leases[front].number) for front in sorted(news)]
+        return [(front, self._leases[front].granted, self._leases[front].number) for front in sorted(news)]
 
 
 # Whether a client runs something in the fronts that were asked, and how much runs there in all.
@@ -113,13 +113,13 @@ Used = tuple[bool, int]
 
 
 class PermitQueue:
-    """The hub's answers to fronts that ask for a client's place beyond the number, one question of a client at a time:
-    who is permitted something knows of it before the next one's question is asked.
+    """The hub's answers to fronts that ask for a client's slot beyond the number, one question of a client at a time:
+    the front that got a permit knows of it before the next one's question is asked.
 
-    A place is permitted while other clients use all that there are: what is free, the front gets as part of its lease.
+    A slot is permitted while other clients use all that there are: what is free, the front gets as part of its lease.
     That is decided by what each front says at one moment of what it runs of this client and of others; so a client that
-    is alone never has more than the places, however old the answers are. `ask_others(front, client_name, answered)`
-    asks all fronts but one; `places` gives the number.
+    is alone never has more than the slots, however old the answers are. `ask_others(front, client_name, answered)`
+    asks all fronts but one; `slots` gives the number.
     """
 
     def __init__(
@@ -139,10 +139,10 @@ class PermitQueue:
     def _next(self, client_name: str) -> None:
         self._ask_others(self._open[client_name][0][0], client_name, lambda used: self._answer(client_name, *used))
 
-    def _answer(self, client_name: str, has_slot: bool, running_elsewhere: int) -> None:
+    def _answer(self, client_name: str, has_slot: bool, running_of_others: int) -> None:
         questions = self._open[client_name]
         _front, running, answer = questions.popleft()
-        answer(not has_slot and running + running_elsewhere >= self._slots())
+        answer(not has_slot and running + running_of_others >= self._slots())
         if questions:
             self._next(client_name)
         else:
@@ -153,14 +153,14 @@ class SlotSupervisor(Protocol):
     """Where a front's scheduler asks: the hub."""
 
     def report_slots(self, *, wants: int, held: int, number: int) -> None:
-        """As PlaceLeases.report."""
+        """What SlotLeases.report takes: what this front could use, and what it uses or may use."""
 
     def ask_permit(self, client_name: str, running: int, answered: Callable[[bool], None]) -> None:
-        """As PermitDesk.ask."""
+        """Asks PermitQueue for one slot beyond the number; `answered` is called once."""
 
 
 class LeasedScheduler(Scheduler):
-    """A front's scheduler: `places` is its lease; a client's waiting calls are counted with the other fronts'."""
+    """A front's scheduler: `slots` is its lease; a client's waiting calls are counted with the other fronts'."""
 
     def __init__(
         self,
@@ -182,11 +182,11 @@ class LeasedScheduler(Scheduler):
         self._counters = counters
         self._front = front
         self._client_numbers = client_numbers
-        # All places, over all fronts.
+        # All slots, over all fronts.
         self._total = 0
         self._held = 0
         self._number = 0
-        self._told_wants = 0
+        self._reported_wants = 0
         self._peak = 0
         self._is_rethinking = False
         self._is_giving_back = False
@@ -209,18 +209,18 @@ class LeasedScheduler(Scheduler):
         self.look_again()
 
     def take(self, *, can_start: bool = True) -> Job | None:
-        """As Scheduler; says so when something is left waiting for want of a place."""
+        """Reports to the hub what this front could use when a job is left waiting for want of a slot."""
         job = super().take(can_start=can_start)
         if job is None and self.waiting and self.running >= self.slots:
             self._want(self.running + self.waiting)
         return job
 
     def leave(self, job: Job) -> None:
-        """As Scheduler; a place beyond the lease goes back to the hub."""
+        """Gives a slot beyond the lease back to the hub."""
         super().leave(job)
         self._counters.set(self._front, Count.RUNNING, self.running)
         if self._held > self.slots and self.running < self._held and not self._is_giving_back:
-            # Not at once: a job that waited with a process may be about to take over the place.
+            # Not at once: a job that waited with a process may be about to take over the slot.
             self._is_giving_back = True
             self._call_later(0, self._give_back)
 
@@ -233,7 +233,7 @@ class LeasedScheduler(Scheduler):
 
     def _want(self, wants: int) -> None:
         self._peak = max(self._peak, min(wants, self._total))
-        if self._peak > self._told_wants:
+        if self._peak > self._reported_wants:
             self._report()
         if not self._is_rethinking:
             self._is_rethinking = True
@@ -242,16 +242,16 @@ class LeasedScheduler(Scheduler):
     def _rethink(self) -> None:
         """Fewer may be wanted by now."""
         peak, self._peak = self._peak, min(self.running + self.waiting, self._total)
-        self._is_rethinking = peak > 0 or self._told_wants > 0
+        self._is_rethinking = peak > 0 or self._reported_wants > 0
         if self._is_rethinking:
             self._call_later(RETHINK_S, self._rethink)
-        if peak != self._told_wants:
-            self._told_wants = peak
+        if peak != self._reported_wants:
+            self._reported_wants = peak
             self._supervisor.report_slots(wants=peak, held=self._held, number=self._number)
 
     def _report(self) -> None:
-        self._told_wants = max(self._told_wants, self._peak)
-        self._supervisor.report_slots(wants=self._told_wants, held=self._held, number=self._number)
+        self._reported_wants = max(self._reported_wants, self._peak)
+        self._supervisor.report_slots(wants=self._reported_wants, held=self._held, number=self._number)
 
     def _may_exceed(self, client_name: str) -> bool:
         if client_name == self._permitted_client:
@@ -277,14 +277,14 @@ class LeasedScheduler(Scheduler):
         self.look_again()
 
     def used(self, client_name: str) -> Used:
-        """What PermitDesk asks."""
+        """Whether the client runs something here, and how much runs here in all: what PermitQueue asks."""
         return self.running_of(client_name) > 0, self.running
 
     def check_queue(self, client_name: str, more: int = 0) -> None:
-        """As Scheduler, over all fronts."""
+        """Counts the client's calls over all fronts. Raises Overloaded."""
         number = self._client_numbers.get(client_name, MAX_CLIENTS)
-        elsewhere = self._counters.calls_elsewhere(self._front, number) if number < MAX_CLIENTS else 0
-        calls = self.calls_of(client_name) + more + elsewhere
+        others = self._counters.calls_of_others(self._front, number) if number < MAX_CLIENTS else 0
+        calls = self.calls_of(client_name) + more + others
         if calls >= self.max_queue + max(0, self._total - self._counters.total(Count.RUNNING)):
             raise self._too_many(calls)
         self._publish_calls(client_name, 1)
@@ -302,7 +302,7 @@ class LeasedScheduler(Scheduler):
                 self._published.discard(client_name)
 
     def publish(self) -> None:
-        """Called now and then, for what was not told at its time."""
+        """Publishes the counters that no event publishes at its time. Called now and then."""
         self._counters.set(self._front, Count.WAITING, self.waiting)
         for client_name in tuple(self._published):
             self._publish_calls(client_name)
@@ -318,7 +318,7 @@ class LeasedScheduler(Scheduler):
         return job
 
     def take_behind(self, job: Job, fits: Callable[[Job, Job], bool]) -> Job | None:
-        """As Scheduler; not while places are to be given back."""
+        """None while slots are to be given back."""
         if self.running > self.slots:
             return None
         taken = super().take_behind(job, fits)
@@ -327,12 +327,10 @@ class LeasedScheduler(Scheduler):
         return taken
 
     def enter(self, job: Job) -> None:
-        """As Scheduler."""
         super().enter(job)
         self._counters.set(self._front, Count.RUNNING, self.running)
 
     def remove(self, job: Job) -> None:
-        """As Scheduler."""
         super().remove(job)
         self._publish_calls(job.client_name)
 

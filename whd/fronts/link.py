@@ -56,7 +56,7 @@ class Link(asyncio.Protocol):
         self._lost = lost
         self._reader = FrameReader(MAX_FRAME_BYTES)
         self._transport: asyncio.WriteTransport | None = None
-        # The op and whom to tell.
+        # By number, the op and what takes the answer.
         self._asked: dict[int, tuple[str, Answered]] = {}
         self._numbers = 0
 

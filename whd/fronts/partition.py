@@ -1,8 +1,8 @@
 """How many fronts there are, and what falls to which of them. Nothing here does I/O.
 
 An execution belongs to the front whose number its id ends with (model/execution.py, use_front_number), taken modulo
-the number of fronts: so ids that another number of fronts gave out have an owner too, and a front that takes the place
-of one that died takes over its executions.
+the number of fronts: so ids that another number of fronts gave out have an owner too, and a front that replaces
+one that died takes over its executions.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def front_options(options: Options, front: int, fronts: int) -> Options:
 
 
 def fair_slots(total: int, wanted: Mapping[int, int], first: int = 0) -> dict[int, int]:
-    """Divides the places: nobody gets more than they want while another wants more; what nobody wants is spread evenly.
+    """Divides the slots: no front gets more than it wants while another wants more; what nobody wants is spread evenly.
 
-    `first`: whose turn it is, by its place in the order of numbers, to be served before the others.
+    `first`: whose turn it is, by its position in the order of numbers, to be served before the others.
     """
     given = dict.fromkeys(sorted(wanted), 0)
     turns = list(given)

@@ -91,12 +91,12 @@ class FrontProcess:
 
     @property
     def answers(self) -> bool:
-        """Whether it is not stuck, as far as the pings tell."""
+        """Whether it is not stuck, as far as the pings show."""
         return self.missed < STUCK_AFTER
 
     @property
     def running(self) -> int:
-        """How many executions hold a place there, as it has counted."""
+        """How many executions hold a slot there, as it has counted."""
         return self._counters.get(self.number, Count.RUNNING)
 
     @property
@@ -184,7 +184,7 @@ class FrontProcess:
     def _fail(self, text: str) -> None:
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(ConfigError(text))
-            # Whoever waits hears of it; if nobody does, `lost` is enough.
+            # The error is for the caller of `ready`; where there is none, `lost` is enough.
             self._ready.exception()
 
     def hand(self, sock: socket.socket, listener: int, *, is_refused: bool = False) -> bool:
@@ -244,7 +244,7 @@ class FrontProcess:
         return f"by signal {-status}" if status < 0 else f"with status {status}"
 
     def row(self) -> dict[str, Any]:
-        """Of the status document."""
+        """Its entry under `fronts` in the status document."""
         return {
             "number": self.number,
             "pid": self.pid,

@@ -8,15 +8,15 @@ from typing import Any
 
 from ..model.options import Options
 from .counters import Count, Counters
-from .leases import LeasedScheduler
+from .leases import LeasedScheduler, SlotSupervisor
 from .link import Link
 from .partition import front_options
 
 
-class FrontQuota:
-    """PoolQuota of one front among `fronts`, and where its scheduler asks: SlotSupervisor.
+class FrontQuota(SlotSupervisor):
+    """PoolQuota of one front among `fronts`, and its scheduler's way to the hub.
 
-    `client_numbers`: see counters.py; the hub says what they are.
+    `client_numbers`: where each client's calls are counted (counters.py); the hub gives them out.
     """
 
     def __init__(
@@ -33,13 +33,17 @@ class FrontQuota:
         self.scheduler = LeasedScheduler(self, loop.call_later, counters, front, self.client_numbers)
 
     def share_worker_count(self, count: int) -> int:
+        """Publishes how many workers this front has; gives how many the others have."""
         self._counters.set(self._front, Count.WORKERS, count)
-        return self._counters.elsewhere(self._front, Count.WORKERS)
+        return self._counters.of_others(self._front, Count.WORKERS)
 
     def has_idle_elsewhere(self) -> bool:
-        return self._counters.elsewhere(self._front, Count.IDLE) > 0
+        """Whether other fronts have idle workers, as they have published."""
+        return self._counters.of_others(self._front, Count.IDLE) > 0
 
     def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
+        """The present options with this front's part of what is kept ahead; made anew when they change."""
+
         def divided() -> Options:
             present = options()
             if self._divided[0] is not present:

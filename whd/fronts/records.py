@@ -1,7 +1,7 @@
 """Executions between hub and front: many rows (store/rows.py) in one frame, their JSON as the bytes it is. Pure.
 
 A head's member "rows" has a list for each: the row with the sizes of input, output, response and of each piece of log
-in the place of their bytes. The frame's value is all of these one after the other.
+instead of their bytes. The frame's value is all of these one after the other.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def stored_members(stored: Stored | None) -> tuple[dict[str, Any], bytes | None]
 
 
 def read_stored(head: dict[str, Any], value: bytes | None) -> Stored | None:
-    """The record of such an answer. Raises the error that stands in its place."""
+    """The record of such an answer. Raises the error that came instead."""
     if "error" in head:
         raise read_error(head["error"])
     if not head["rows"]:

@@ -15,19 +15,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from ..broker.locks import Acquired, LockError
+from ..broker.locks import Acquired, LockError, LockTable
 from ..engine.shared import Shared
 from ..engine.state import Paths
 from ..errors import StateError, WhdError
+from ..executions.lookup import RemoteExecutions
 from ..executions.queue import LocalQueue
 from ..model.execution import Execution, Status
 from ..model.snapshot import SavedSetting
 from ..saved.reading import SavedReading
-from ..saved.saved import Done as SavedDone
+from ..saved.saved import SavedDone, SavedRecords
 from ..saved.values import file_bytes
 from ..settings.reload import Reloader
-from ..store import ExecutionReader, Stored, open_reader
-from ..store.interface import Done, Records, StoreCounters, Summaries, answer_all
+from ..store import ExecutionReader, ExecutionStore, Stored, open_reader
+from ..store.interface import Records, StoreCounters, StoreDone, Summaries, answer_all
 from ..store.rows import Row, to_row
 from .counters import Counters, SharedBudget
 from .link import Link, LinkLost
@@ -54,8 +55,10 @@ CANCEL_TRIES_S: Final = 10.0
 LATE_ANSWER_S: Final = 1.0
 
 
-class FrontStore:
-    """ExecutionStore of one front, whose records the hub keeps below `state`."""
+class FrontStore(ExecutionStore):
+    """The store of one front, whose records the hub keeps below `state`."""
+
+    fault = ""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, state: Path, link: Link) -> None:
         self._loop = loop
@@ -65,15 +68,14 @@ class FrontStore:
         self._is_closed = False
         self._rows: list[Row] = []
         self._scripts: set[str] = set()
-        # By its place in `_rows`: who waits for a record to be on disk.
-        self._waiting: dict[int, Done] = {}
+        # By the index in `_rows`: what to call once that record is on disk.
+        self._waiting: dict[int, StoreDone] = {}
         self._size_bytes = 0
         # Records that were sent and are waited for.
-        self._accepting: dict[int, Done] = {}
+        self._accepting: dict[int, StoreDone] = {}
         self._accepts = 0
         self._written = 0
-        # All three as the hub said last.
-        self.fault = ""
+        # Both, and `fault`, as the hub said last.
         self._is_full = False
         self._is_behind = False
 
@@ -127,10 +129,10 @@ class FrontStore:
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
-    def accept(self, execution: Execution, script: str | None, done: Done) -> None:
+    def accept(self, execution: Execution, script: str | None, done: StoreDone) -> None:
         self.accept_row(to_row(execution), script, done)
 
-    def accept_row(self, row: Row, script: str | None, done: Done) -> None:
+    def accept_row(self, row: Row, script: str | None, done: StoreDone) -> None:
         if self._is_closed or self.fault:
             self._loop.call_soon(done, StateError("the execution store cannot write", log_detail=self.fault))
             return
@@ -147,7 +149,7 @@ class FrontStore:
             raise StateError(f"execution {row.id} was saved after the store's end")
         self._add(row, script, None)
 
-    def _add(self, row: Row, script: str | None, done: Done | None) -> None:
+    def _add(self, row: Row, script: str | None, done: StoreDone | None) -> None:
         if script is not None and row.script_hash not in self._scripts:
             self._send_script(row.script_hash, script)
         if done is not None:
@@ -179,10 +181,10 @@ class FrontStore:
             return
         self._written += len(gathered)
         accepts = []
-        for place, done in waiting.items():
+        for index, done in waiting.items():
             self._accepts += 1
             self._accepting[self._accepts] = done
-            accepts.append([place, self._accepts])
+            accepts.append([index, self._accepts])
         heads, value = pack(gathered)
         self._link.tell("save", value, rows=heads, accepts=accepts)
 
@@ -240,8 +242,8 @@ class FrontStore:
         return self._reader
 
 
-class OtherFronts:
-    """Elsewhere: the executions of the other fronts, through the hub."""
+class OtherFronts(RemoteExecutions):
+    """The executions of the other fronts, through the hub."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, link: Link) -> None:
         self._loop = loop
@@ -249,7 +251,7 @@ class OtherFronts:
         self._released: asyncio.Future[None] = loop.create_future()
 
     async def wait(self, stored: Stored, wait_s: float) -> Stored:
-        """As Elsewhere. While the execution's front is being replaced, its replacement is waited for."""
+        """Waits for the end, at most so long, and for the replacement of the execution's front while there is none."""
         waiting = self._loop.create_task(self._wait(stored, wait_s))
         try:
             # With a time-out: the execution's front may hang.
@@ -273,12 +275,10 @@ class OtherFronts:
         return stored
 
     def release_waiters(self) -> None:
-        """As Elsewhere."""
         if not self._released.done():
             self._released.set_result(None)
 
     async def cancel(self, stored: Stored, message: str) -> Stored:
-        """As Elsewhere."""
         deadline = self._loop.time() + CANCEL_TRIES_S
         while not stored.execution.status.is_ended:
             asked = await self._link.fetch("cancel", id=stored.execution.id, message=message)
@@ -291,8 +291,8 @@ class OtherFronts:
         return stored
 
 
-class FrontSaved(SavedReading):
-    """SavedRecords of one front: it reads, the hub writes."""
+class FrontSaved(SavedReading, SavedRecords):
+    """What is saved, as one front has it: it reads, the hub writes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, state: Path, link: Link, reloader: Reloader) -> None:
         super().__init__(state, loop)
@@ -316,27 +316,22 @@ class FrontSaved(SavedReading):
             self._reloader.take_saved(taken)
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
-        """As Saved."""
         self._change(done, value_json, "setting_save", client_name, name, saver)
 
     def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
-        """As Saved."""
         self._change(done, None, "setting_delete", client_name, name)
 
     def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
-        """As Saved."""
         self._change(done, item_json, "setting_list_append", client_name, name, saver)
 
     def file_save(
         self, client_name: str, name: str, content: bytes | str, saver: str, done: SavedDone, *, is_text: bool = False
     ) -> None:
-        """As Saved."""
         is_text = is_text or isinstance(content, str)
         data = file_bytes(name, content)
         self._change(done, data, "file_save", client_name, name, saver, is_text=is_text)
 
     def file_delete(self, client_name: str, name: str, done: SavedDone) -> None:
-        """As Saved."""
         self._change(done, None, "file_delete", client_name, name)
 
     def _change(
@@ -368,15 +363,14 @@ def _setting(client_name: str, name: str, entry: list[Any] | None) -> SavedSetti
     return SavedSetting(client_name, name, json.loads(value_json), value_json.encode(), saver, saved_ms)
 
 
-class FrontLocks:
-    """LockTable of one front; a holder is a Job, which the hub knows by its number."""
+class FrontLocks(LockTable):
+    """The locks as one front has them, through the hub; a holder is a Job, which the hub knows by its number."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._holders: set[int] = set()
 
     def acquire(self, client_name: str, name: str, holder: Any, timeout_s: float | None, callback: Acquired) -> None:
-        """As Locks."""
 
         def answered(head: dict[str, Any] | None, _value: bytes | None) -> None:
             if holder.number not in self._holders:
@@ -392,11 +386,10 @@ class FrontLocks:
         self._link.ask(answered, "lock", client=client_name, name=name, holder=holder.number, timeout_s=timeout_s)
 
     def release(self, client_name: str, name: str, holder: Any) -> None:
-        """As Locks."""
         self._link.tell("unlock", client=client_name, name=name, holder=holder.number)
 
     def release_all(self, holder: Any) -> None:
-        """As Locks; says nothing of one that never asked for a lock."""
+        """Asks nothing of the hub for a holder that never asked for a lock."""
         if holder.number in self._holders:
             self._holders.discard(holder.number)
             self._link.tell("unlock", holder=holder.number)
@@ -416,7 +409,7 @@ class RemoteShared:
         front: int,
         fronts: int,
     ) -> None:
-        self._told_all = asyncio.Event()
+        self._greeted = asyncio.Event()
         self.store = FrontStore(loop, paths.state, link)
         self.saved = FrontSaved(loop, paths.state, link, reloader)
         self._shared = Shared(
@@ -431,7 +424,7 @@ class RemoteShared:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Shared]:
         """Once the hub has said all that there is to know. Raises StateError, also if records cannot be written."""
-        await self._told_all.wait()
+        await self._greeted.wait()
         async with AsyncExitStack() as stack:
             await self.store.open()
             stack.push_async_callback(self.store.close)
@@ -440,6 +433,6 @@ class RemoteShared:
             self.saved.go_live()
             yield self._shared
 
-    def on_told_all(self) -> None:
+    def on_greeted(self) -> None:
         """The hub has said all that a front must know before it serves."""
-        self._told_all.set()
+        self._greeted.set()

@@ -11,7 +11,7 @@ from typing import Any
 from ..broker.locks import LockError, Locks
 from ..errors import StateError, WhdError
 from ..model.snapshot import SavedSetting, Setting
-from ..saved import Saved
+from ..saved import Saved, SavedOverlay
 from ..settings.overlay import SavedChange
 from ..settings.reload import Reloader
 from ..store import ExecutionStore
@@ -24,8 +24,8 @@ from .records import error_member, stored_members, unpack
 log = logging.getLogger("whd.fronts")
 
 
-class Supervisor:
-    """What all sessions share. `fronts` by number."""
+class Supervisor(SavedOverlay):
+    """What all sessions share; as SavedOverlay it makes what is saved live in every front. `fronts` by number."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Supervisor:
         self.leases = leases
         self.fronts = fronts
         self.locks = Locks(loop.call_later)
-        # Both set by the owner before the first session: they are told of each other.
+        # Both set by the owner before the first session: they need each other.
         self.store: ExecutionStore
         self.saved: Saved
         self._reloader = reloader
@@ -46,26 +46,23 @@ class Supervisor:
         self._settling: list[Callable[[], None]] = []
         self.permits = PermitQueue(self._ask_others, lambda: leases.total)
 
-    # ---- of saved.Overlay: what is saved is live in every front ------------------------------------------------------
+    # ---- SavedOverlay: what is saved is live in every front ----------------------------------------------------------
 
     def take_saved(self, changes: Iterable[SavedChange]) -> None:
-        """As Overlay."""
         taken = list(changes)
         self._reloader.take_saved(taken)
-        told = [change_member(*change) for change in taken]
+        members = [change_member(*change) for change in taken]
         for link in self.links():
-            link.tell("setting", changes=told)
+            link.tell("setting", changes=members)
 
     def file_setting(self, client_name: str, name: str) -> Setting | None:
-        """As Overlay."""
         return self._reloader.file_setting(client_name, name)
 
     def check_saved_webhook(self, record: SavedSetting) -> None:
-        """As Overlay."""
         self._reloader.check_saved_webhook(record)
 
     def settle(self, done: Callable[[], None]) -> None:
-        """Calls `done` once every front that is not stuck has taken in what it was told by now."""
+        """Calls `done` once every front that is not stuck has taken in what it was sent by now."""
         if not self._settling:
             self.loop.call_soon(self._ask_all)
         self._settling.append(done)
@@ -76,7 +73,7 @@ class Supervisor:
         left = len(links)
 
         def one_answered(_head: dict[str, Any] | None, _value: bytes | None) -> None:
-            # One that is gone or stuck counts too: what it was told a stuck one takes in once it goes on.
+            # One that is gone or stuck counts too: a stuck one takes in what it was sent once it goes on.
             nonlocal left
             left -= 1
             if left <= 0:
@@ -91,20 +88,20 @@ class Supervisor:
     # ---- the fronts --------------------------------------------------------------------------------------------------
 
     def links(self) -> list[Link]:
-        """Of the fronts that there are now."""
+        """The links of the fronts that there are now."""
         return [front.link for front in self.fronts if front.link is not None]
 
     def serving_links(self) -> list[Link]:
-        """Of those that have come up: one that starts has nothing yet that could be asked about."""
+        """The links of the fronts that have come up: one that starts has nothing yet that could be asked about."""
         states = (FrontState.SERVING, FrontState.DRAINING)
         return [front.link for front in self.fronts if front.link is not None and front.state in states]
 
-    def send_leases(self, told: list[LeaseGrant]) -> None:
-        """Passes on what PlaceLeases said."""
-        for number, slots, telling in told:
-            link = self.fronts[number].link
+    def send_leases(self, grants: list[LeaseGrant]) -> None:
+        """Sends each front what SlotLeases granted it."""
+        for front, slots, number in grants:
+            link = self.fronts[front].link
             if link is not None:
-                link.tell("lease", slots=slots, number=telling)
+                link.tell("lease", slots=slots, number=number)
 
     def start_task(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs what an answer needs time for."""
@@ -113,7 +110,7 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     def _ask_others(self, number: int, client_name: str, answered: Callable[[Used], None]) -> None:
-        """As PermitDesk has it."""
+        """PermitQueue's `ask_others`: asks all fronts but `number`."""
         others = [front for front in self.fronts if front.number != number and front.link is not None]
         links = [front.link for front in others if front.link is not None and front.answers]
         left = len(links)
@@ -166,12 +163,12 @@ class FrontSession:
         }
 
     def greet(self, link: Link) -> None:
-        """Tells a front that has started what it must know before it reads its settings."""
+        """Sends a front that has started what it must know before it reads its settings."""
         changes = [
             change_member(record.client_name, record.name, record) for record in self._supervisor.saved.settings()
         ]
         link.tell("setting", changes=changes)
-        link.tell("told all")
+        link.tell("greeted")
 
     def close(self) -> None:
         """The front is gone: what it held is free."""
@@ -186,9 +183,9 @@ class FrontSession:
     def _on_save(self, message: Message) -> None:
         accepts = dict(message.head["accepts"])
         store = self._supervisor.store
-        for place, row in enumerate(unpack(message.head["rows"], message.value)):
+        for index, row in enumerate(unpack(message.head["rows"], message.value)):
             script = self._scripts.get(row.script_hash)
-            number = accepts.get(place)
+            number = accepts.get(index)
             if number is None:
                 store.save_row(row, script)
             else:
@@ -196,13 +193,13 @@ class FrontSession:
 
     def _on_accepted(self, number: int, error: Exception | None) -> None:
         if not self._accepted and not self._refused:
-            self._supervisor.loop.call_soon(self._tell_accepted)
+            self._supervisor.loop.call_soon(self._send_accepted)
         if error is None:
             self._accepted.append(number)
         else:
             self._refused.append([number, error_member(_known(error))])
 
-    def _tell_accepted(self) -> None:
+    def _send_accepted(self) -> None:
         accepted, self._accepted = self._accepted, []
         refused, self._refused = self._refused, []
         link = self._front.link
@@ -237,7 +234,7 @@ class FrontSession:
         else:
             message.answer(value, **found)
 
-    # ---- what is saved, locks, places --------------------------------------------------------------------------------
+    # ---- what is saved, locks, slots ---------------------------------------------------------------------------------
 
     def _on_saved(self, message: Message) -> None:
         head, saved = message.head, self._supervisor.saved

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 
-from .interface import Done
+from .interface import StoreDone
 from .rows import Row
 
 # Waiting records beyond this are written at once, ahead of their time.
@@ -31,7 +31,7 @@ class Batch:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self.scripts: dict[str, str] = {}
-        self.waiters: list[tuple[Row | None, Done]] = []
+        self.waiters: list[tuple[Row | None, StoreDone]] = []
         self.size_bytes = 0
 
     def __bool__(self) -> bool:
@@ -76,7 +76,7 @@ class Intake:
             self._bell.put(True)
         return True
 
-    def put_urgent(self, row: Row | None, script: str | None, done: Done) -> None:
+    def put_urgent(self, row: Row | None, script: str | None, done: StoreDone) -> None:
         """Takes a record that somebody waits for, or (None) somebody who waits for all that was put before."""
         with self._lock:
             batch = self._gathering

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..errors import StateError
 from ..model.execution import Execution, Status
-from .interface import Done, Records, StoreCounters, Stored, Summaries, answer_all
+from .interface import Records, StoreCounters, Stored, StoreDone, Summaries, answer_all
 from .rows import Row, cursor_bytes, from_row, to_row
 
 
@@ -27,10 +27,10 @@ class MemoryStore:
         self.is_full = False
         self.is_behind = False
 
-    def accept(self, execution: Execution, script: str | None, done: Done) -> None:
+    def accept(self, execution: Execution, script: str | None, done: StoreDone) -> None:
         self.accept_row(to_row(execution), script, done)
 
-    def accept_row(self, row: Row, script: str | None, done: Done) -> None:
+    def accept_row(self, row: Row, script: str | None, done: StoreDone) -> None:
         error = None
         if self._is_closed or self.fault:
             error = StateError("the execution store cannot write", log_detail=self.fault)

@@ -24,7 +24,7 @@ from ..sqlite.transaction import transaction
 from . import schema
 from .encoding import clean, encode
 from .intake import Batch, Intake
-from .interface import Done, answer_all
+from .interface import StoreDone, answer_all
 from .retention import SLICE_ROWS, Retention, now_ms, wal_limit_bytes
 from .rows import Row, origin_of
 
@@ -87,7 +87,7 @@ class Writer:
         self._scripts: dict[str, int] = {}
         self._origins: dict[tuple[Any, ...], int] = {}
         self._thread = threading.Thread(target=self._run, name="whd-store-writer", daemon=True)
-        self._closed: Done | None = None
+        self._closed: StoreDone | None = None
         self.fault = ""
         self.written = 0
         self.commits = 0
@@ -99,7 +99,7 @@ class Writer:
         """Begins to write."""
         self._thread.start()
 
-    def stop(self, closed: Done) -> None:
+    def stop(self, closed: StoreDone) -> None:
         """Writes what waits, closes the connection, then calls `closed` on the loop: None, or what was lost."""
         self._closed = closed
         self._intake.close()
@@ -366,7 +366,7 @@ class Writer:
                 self._retention.removed_origins.clear()
                 self._forget()
 
-    def _tell(self, results: list[tuple[Done, Exception | None]]) -> None:
+    def _tell(self, results: list[tuple[StoreDone, Exception | None]]) -> None:
         if not results:
             return
         try:
