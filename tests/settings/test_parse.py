@@ -8,13 +8,13 @@ from dataclasses import fields, replace
 
 import pytest
 
+from tests.settings.webhook_files import parse_webhook
 from whd.auth.callers import OPEN, KeyCheck
 from whd.model.options import LIMIT_NAMES, SANDBOX_LAYERS, Limits, Options, option_fields
 from whd.model.snapshot import Fault, User, Webhook
 from whd.sandbox.isolation import REQUIRABLE
 from whd.settings.document import load
 from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users
-from whd.settings.webhooks import parse_webhook
 
 OPTIONS = Options()
 MINIMAL = "flow_name: signup\nuser_name: kevin\n"

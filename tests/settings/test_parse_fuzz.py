@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.settings.webhook_files import parse_webhook
 from whd.model.options import Options
 from whd.model.snapshot import Fault
 from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users
-from whd.settings.webhooks import parse_webhook
 
 OPTIONS = Options()
 ROUNDS_S = float(os.environ.get("FUZZ_S", "0.8"))

@@ -138,17 +138,6 @@ class WebhookSource:
     path: str
 
 
-def parse_webhook(
-    data: bytes | str, path: str, client_name: str, name: str, options: Options
-) -> tuple[Webhook | None, Faults]:
-    """A `client.webhook.<name>` file with `options` as the bounds; a looser value in it gives a warning."""
-    source, faults = read_webhook(data, path, client_name, name)
-    if source is None:
-        return None, faults
-    webhook, warnings = derive_webhook(source, options)
-    return webhook, faults + warnings
-
-
 def read_webhook(data: bytes | str, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
     """A `client.webhook.<name>` file by itself; `derive_webhook` makes a Webhook of it under given options."""
     node, faults = load(data, path, shown_names=WEBHOOK_FIELDS)
@@ -156,7 +145,7 @@ def read_webhook(data: bytes | str, path: str, client_name: str, name: str) -> t
 
 
 def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
-    """The same for a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels."""
+    """Reads a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels."""
     return _source_of(node_of(value), path, client_name, name)
 
 

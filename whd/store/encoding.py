@@ -66,7 +66,7 @@ def encode(row: Row, origin: int) -> tuple[Any, ...]:
 
 
 def clean(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same with every text writable: lone surrogates, which UTF-8 cannot carry, become question marks."""
+    """The values with every text writable: lone surrogates, which UTF-8 cannot carry, become question marks."""
     return tuple(v.encode("utf-8", "replace").decode("utf-8") if type(v) is str else v for v in values)
 
 

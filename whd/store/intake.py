@@ -14,8 +14,8 @@ from .rows import Row
 
 # Waiting records beyond this are written at once, ahead of their time.
 EARLY_BYTES = 4 * 1024 * 1024
-# From here on whoever brings much is told late (`Store.when_room`), so that he brings the next not sooner than the disk
-# takes it.
+# From here on `ExecutionStore.when_room` makes callers that bring much wait, so that what they bring next does not come
+# sooner than the disk takes it.
 BEHIND_BYTES = 32 * 1024 * 1024
 # From here on the daemon should refuse new calls (`is_full`); a disk that keeps up never lets it come to that.
 FULL_BYTES = 128 * 1024 * 1024
@@ -24,7 +24,7 @@ LIMIT_BYTES = 512 * 1024 * 1024
 
 
 class Batch:
-    """Records and scripts for one commit, and whom to tell: (the record, None for a flush; what to call)."""
+    """Records and scripts for one commit, and who waits for it: (the record, None for a flush; what to call)."""
 
     __slots__ = ("rows", "scripts", "size_bytes", "waiters")
 
@@ -137,9 +137,9 @@ class Intake:
             self._writing = Batch()
 
     def hold(self, batch: Batch) -> None:
-        """For the writer: `batch` could not be written. Its waiters leave, with the records they were told of.
+        """For the writer: `batch` could not be written. Its waiters leave, with the records whose loss they hear of.
 
-        A later version of such a record stays: whoever saved that was told nothing.
+        A later version of such a record stays: its saver has heard of no loss.
         """
         with self._lock:
             for row, _ in batch.waiters:

@@ -7,15 +7,19 @@ from collections.abc import Callable
 
 from ..errors import StateError
 from ..model.execution import Execution, Status
-from .interface import Records, StoreCounters, Stored, StoreDone, Summaries, answer_all
+from .interface import ExecutionStore, Records, StoreCounters, Stored, StoreDone, Summaries, answer_all
 from .rows import Row, cursor_bytes, from_row, to_row
 
 
-class MemoryStore:
-    """ExecutionStore whose records are gone with it. It writes at once, so that it is never behind or full.
+class MemoryStore(ExecutionStore):
+    """A store whose records are gone with it. It writes at once, so that it is never behind or full.
 
     A test sets `fault`, `is_full` or `is_behind` to see what the store's users make of it.
     """
+
+    fault = ""
+    is_full = False
+    is_behind = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -23,9 +27,6 @@ class MemoryStore:
         self._scripts: dict[str, str] = {}
         self._written = 0
         self._is_closed = False
-        self.fault = ""
-        self.is_full = False
-        self.is_behind = False
 
     def accept(self, execution: Execution, script: str | None, done: StoreDone) -> None:
         self.accept_row(to_row(execution), script, done)

@@ -1,4 +1,4 @@
-"""Which store keeps the executions: the one place that decides it, for the daemon and for those who only read."""
+"""Which store keeps the executions: the one place that decides it, for the daemon and for processes that only read."""
 
 from __future__ import annotations
 

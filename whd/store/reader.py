@@ -15,16 +15,16 @@ from typing import Any
 from ..errors import StateError
 from ..futures import result_of
 from ..model.execution import Status
-from ..sqlite.thread import DatabaseThread, Job
+from ..sqlite.thread import DatabaseJob, DatabaseThread
 from . import queries, schema
-from .interface import Records, Stored, Summaries
+from .interface import ExecutionReader, Records, Stored, Summaries
 from .rows import cursor_bytes, to_bytes
 
 _log = logging.getLogger(__name__)
 
 
-class SqliteReader:
-    """ExecutionReader of a SQLite file: finds what is on disk."""
+class SqliteReader(ExecutionReader):
+    """Reads a SQLite file: finds what is on disk."""
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
         self._path = path
@@ -82,7 +82,7 @@ class SqliteReader:
         found: Records = await self._read(queries.unfinished)
         return found
 
-    async def _read(self, job: Job) -> Any:
+    async def _read(self, job: DatabaseJob) -> Any:
         if self._thread is None:
             raise StateError("the execution store is closed")
         return await result_of(partial(self._thread.submit, job))

@@ -14,7 +14,7 @@ from ..model.execution import Execution, Status
 from ..model.options import Options
 from . import schema
 from .intake import BEHIND_BYTES, FULL_BYTES, LIMIT_BYTES, Intake
-from .interface import Records, StoreCounters, Stored, StoreDone, Summaries
+from .interface import ExecutionStore, Records, StoreCounters, Stored, StoreDone, Summaries
 from .reader import SqliteReader
 from .rows import Row, from_row, to_row
 from .writer import Writer
@@ -22,11 +22,11 @@ from .writer import Writer
 _log = logging.getLogger(__name__)
 
 
-class SqliteStore:
-    """ExecutionStore on a SQLite file.
+class SqliteStore(ExecutionStore):
+    """A store on a SQLite file.
 
     `path`: the file, in a folder (state/) of mode 0700 that is made if missing. `options` gives the current ones:
-    retention is live. Whoever makes it calls `open` once, and `close` at the end.
+    retention is live. Its maker calls `open` once, and `close` at the end.
     """
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options]) -> None:

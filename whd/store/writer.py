@@ -1,4 +1,4 @@
-"""The one thread that writes the store: a commit for all that gathered, then who waits is told, then upkeep.
+"""The one thread that writes the store: a commit for all that gathered, then the callers' answers, then upkeep.
 
 While a commit runs, the next batch gathers (group commit). The loop is woken once per commit, and only if somebody
 waits. A write that fails is tried again until it works; nothing leaves memory unwritten without a line in the log.
@@ -30,7 +30,7 @@ from .rows import Row, origin_of
 
 _log = logging.getLogger(__name__)
 
-# What the thread adds to its nice value: on a busy core calls go before records. Whoever waits for a record leaves the
+# What the thread adds to its nice value: on a busy core calls go before records. A caller that waits for one leaves the
 # core free meanwhile.
 WRITER_NICE = 10
 # How long a record that nobody waits for may gather company.
@@ -166,7 +166,7 @@ class Writer:
         self._intake.written()
         self._recover()
         if batch.waiters:
-            self._tell([(done, refused.get(row.id) if row else None) for row, done in batch.waiters])
+            self._answer([(done, refused.get(row.id) if row else None) for row, done in batch.waiters])
 
     def _commit(self, batch: Batch) -> None:
         """The whole batch, in few statements."""
@@ -198,24 +198,24 @@ class Writer:
     def _save_large(self, values: tuple[Any, ...]) -> None:
         """One record, its large columns first as zeros that take no memory (sqlite3_blob_open)."""
         large = {
-            place: value
-            for place, value in enumerate(values)
+            index: value
+            for index, value in enumerate(values)
             if isinstance(value, (bytes, bytearray)) and len(value) > _LARGE_BYTES
         }
         execute = self._connection.execute
         execute(
             schema.save_statement(1, tuple(large)),
-            [len(value) if place in large else value for place, value in enumerate(values)],
+            [len(value) if index in large else value for index, value in enumerate(values)],
         )
         if not large:
             return
         (seq,) = execute("SELECT seq FROM execution WHERE id = ?", (values[0],)).fetchone()
-        for place, value in large.items():
-            with self._connection.blobopen("execution", schema.COLUMNS[place], seq) as blob:
+        for index, value in large.items():
+            with self._connection.blobopen("execution", schema.COLUMNS[index], seq) as blob:
                 blob.write(value)
 
     def _commit_singly(self, batch: Batch) -> dict[str, Exception]:
-        """The same, record by record: one that cannot be written (a defect, not the disk) takes no other along."""
+        """Commits record by record: one that cannot be written (a defect, not the disk) takes no other along."""
         refused: dict[str, Exception] = {}
         try:
             with transaction(self._connection):
@@ -282,7 +282,7 @@ class Writer:
         self._report(schema.describe(error, self._path))
         # The path and SQLite's words are the operator's; a caller only learns that it was not kept.
         refusal = StateError("the execution store cannot write", log_detail=self.fault)
-        self._tell([(done, refusal) for _, done in waiters])
+        self._answer([(done, refusal) for _, done in waiters])
 
     def _report(self, fault: str) -> None:
         if fault != self.fault:
@@ -305,7 +305,7 @@ class Writer:
             self._recover()
 
     def _upkeep(self, rows_written: int) -> None:
-        """Retention and checkpoint: after the callers were told, never between them and their commit."""
+        """Retention and checkpoint: after the callers have their answers, never between them and their commit."""
         try:
             options = self._options()
             if not self.fault:
@@ -366,7 +366,7 @@ class Writer:
                 self._retention.removed_origins.clear()
                 self._forget()
 
-    def _tell(self, results: list[tuple[StoreDone, Exception | None]]) -> None:
+    def _answer(self, results: list[tuple[StoreDone, Exception | None]]) -> None:
         if not results:
             return
         try:
@@ -391,7 +391,7 @@ class Writer:
         finally:
             self._connection.close()
         if self._closed is not None:
-            self._tell([(self._closed, error)])
+            self._answer([(self._closed, error)])
 
 
 _END = object()
