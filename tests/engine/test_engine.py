@@ -113,6 +113,17 @@ def test_a_pool_that_does_not_start_takes_everything_down(project: Project, part
     scene_in(project, scene)
 
 
+def test_the_report_counts_attempts_whose_end_was_dropped(project: Project, parts: Parts) -> None:
+    async def scene(paths: Paths) -> None:
+        async with opened(parts, paths) as engine:
+            assert engine.report().executions.fenced == 0
+            # Epoch 7 of an execution that nobody claimed here: the claim was overtaken.
+            assert not engine.runner.finish_claim(interrupted().execution, 7)
+            assert engine.report().executions.fenced == 1
+
+    scene_in(project, scene)
+
+
 def test_settings_that_cannot_be_read_open_nothing(project: Project, parts: Parts) -> None:
     async def scene(paths: Paths) -> None:
         (project.config / "whd.yaml").write_text("workers: [", encoding="utf-8")

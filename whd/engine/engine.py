@@ -121,6 +121,7 @@ class Engine:
                 running=pool.scheduler.running,
                 waiting=pool.scheduler.waiting,
                 slots=pool.scheduler.slots,
+                fenced=self.runner.fenced_total,
             ),
             workers=WorkersReport(
                 **pool.processes.counts(),

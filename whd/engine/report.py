@@ -25,13 +25,18 @@ class SettingsReport:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionsReport:
-    """`started` since the start and `active`, not ended; of these some run, in one of the `slots`, and some wait."""
+    """`started` since the start and `active`, not ended; of these some run, in one of the `slots`, and some wait.
+
+    `fenced`: attempts whose end was dropped since another node had claimed the execution. Always 0 with one node, so
+    that no document says it yet.
+    """
 
     started: int = 0
     active: int = 0
     running: int = 0
     waiting: int = 0
     slots: int = 0
+    fenced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class Report:
 
 
 def settings_report(snapshot: Snapshot) -> SettingsReport:
-    """Of the settings that are in force."""
+    """Counts what the settings in force hold."""
     clients = snapshot.clients
     return SettingsReport(len(clients), sum(len(client.webhooks) for client in clients.values()), snapshot.serial)
 
@@ -122,7 +127,7 @@ def _added(one: Any, other: Any) -> Any:
 
 
 def _read(empty: Any, value: Any) -> Any:
-    """A value from JSON in the place of `empty`."""
+    """A value from JSON, in the shape of `empty`."""
     if is_dataclass(empty):
         part: Any = type(empty)
         return part(**{name: _read(getattr(empty, name), member) for name, member in value.items()})

@@ -31,7 +31,10 @@ class Claim:
 
 
 class Queue(Protocol):
-    """One node's view of the queue. Called on the loop; what a method cannot read or write is a StateError."""
+    """One node's view of the queue. Called on the loop; what a method cannot read or write is a StateError.
+
+    `offer` and `renew` are for nodes that have one queue together; with LocalQueue alone nothing in whd calls them.
+    """
 
     async def offer(self, stored: Stored) -> None:
         """Leaves an execution that has not ended to the node that claims it; one that waits already waits once."""
@@ -56,7 +59,7 @@ def _owns_all(_execution_id: str) -> bool:
     return True
 
 
-class LocalQueue:
+class LocalQueue(Queue):
     """The queue of a node that shares it with none: what a stop interrupted, read at the first claim.
 
     `interrupted`: reads what had not ended, for the first claim alone: from then on this node runs such executions.

@@ -17,10 +17,10 @@ from typing import Any, Protocol
 from ..auth.permissions import Action, PermissionDenied, authorize
 from ..budget import BufferBudget
 from ..errors import Draining, Forbidden, Misconfigured, Overloaded
-from ..model.execution import Cause, Event, Execution, Status, new_id, shared_names_json
+from ..model.execution import Cause, Execution, ExecutionEvent, Status, new_id, shared_names_json
 from ..model.options import Limits
 from ..model.snapshot import Flow, Snapshot, User
-from ..pool.job import End, Job, JobState
+from ..pool.job import End, Job, JobListener, JobState
 from ..pool.pool import Pool
 from ..store.interface import ExecutionStore
 from .active import DISOWNED, ActiveExecution
@@ -37,9 +37,9 @@ SAVE_INTERVAL_S = 0.25
 LARGE_BYTES = 65_536
 
 _EVENTS = {
-    Status.ENDED_SUCCESS: Event.SUCCEED,
-    Status.ENDED_ERROR: Event.FAIL,
-    Status.ENDED_CANCELLED: Event.CANCEL,
+    Status.ENDED_SUCCESS: ExecutionEvent.SUCCEED,
+    Status.ENDED_ERROR: ExecutionEvent.FAIL,
+    Status.ENDED_CANCELLED: ExecutionEvent.CANCEL,
 }
 
 
@@ -58,8 +58,8 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Runner:
-    """All executions of one process; the pool's JobListener."""
+class Runner(JobListener):
+    """All executions of one process; hears from the pool how their jobs go."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Runner:
             if execution.status.is_ended or active.epoch == DISOWNED:
                 return
             if self.is_draining:
-                # On disk, like what waits for a place when the drain begins: the next start runs it.
+                # On disk, like what waits for a slot when the drain begins: the next start runs it.
                 self._forget(active)
                 active.release_waiters()
             else:
@@ -214,7 +214,7 @@ class Runner:
 
     def run_task(self, active: ActiveExecution, start: Callable[[], Callable[[], None]]) -> None:
         """A started child that is no flow begins: `start` begins it and gives what cancels it. See `end_task`."""
-        active.execution.apply(Event.START, now_ms=now_ms())
+        active.execution.apply(ExecutionEvent.START, now_ms=now_ms())
         active.cancel_task = start()
 
     def end_task(self, active: ActiveExecution, status: Status, message: str, output_json: bytes) -> None:
@@ -267,13 +267,13 @@ class Runner:
         active = self._jobs[job]
         self._uncount(active)
         execution = active.execution
-        execution.apply(Event.START, now_ms=now_ms())
+        execution.apply(ExecutionEvent.START, now_ms=now_ms())
 
     def on_postponed(self, job: Job) -> None:
         active = self._jobs[job]
         self.count_input(active)
         execution = active.execution
-        execution.apply(Event.REQUEUE, now_ms=now_ms())
+        execution.apply(ExecutionEvent.REQUEUE, now_ms=now_ms())
         execution.attempts -= 1  # it was none
 
     def on_log(self, job: Job, lines_json: bytes) -> None:
@@ -307,9 +307,9 @@ class Runner:
         active.saved_status = execution.status
         if len(execution.input_json) + len(execution.output_json) > LARGE_BYTES:
             # Callers that send much are not answered faster than the disk takes it; else they would be refused soon.
-            self._store.when_room(partial(self._tell_end, active))
+            self._store.when_room(partial(self._release, active))
         else:
-            self._tell_end(active)
+            self._release(active)
 
     def _cancel_awaited(self, family: Family) -> None:
         for child_id in family.awaited:
@@ -317,7 +317,7 @@ class Runner:
             if child is not None:
                 self.cancel(child, "its parent ended while it waited for it")
 
-    def _tell_end(self, active: ActiveExecution) -> None:
+    def _release(self, active: ActiveExecution) -> None:
         self._forget(active)
         active.release_waiters()
 
@@ -380,7 +380,7 @@ class Runner:
             if active.cancel_task is not None:
                 active.cancel_task()
             active.execution.message = message
-            active.execution.apply(Event.CANCEL, now_ms=now_ms())
+            active.execution.apply(ExecutionEvent.CANCEL, now_ms=now_ms())
             self._ended(active)
 
     # ---- claims ------------------------------------------------------------------------------------------------------
@@ -397,7 +397,7 @@ class Runner:
     def disown(self, execution_ids: Iterable[str]) -> None:
         """Other nodes have these by now: those that are async end here without a record; who waits hears how it stands.
 
-        Sync ones go on, since their callers wait for nobody else.
+        Sync ones go on, since their callers wait for nobody else. With one node nothing calls this (Queue.renew).
         """
         for execution_id in execution_ids:
             active = self._active.get(execution_id)
@@ -413,12 +413,12 @@ class Runner:
         """Ends an attempt of which nothing is kept."""
         if active.known_family is not None:
             self._cancel_awaited(active.known_family)
-        self._tell_end(active)
+        self._release(active)
 
     # ---- drain -------------------------------------------------------------------------------------------------------
 
     def begin_drain(self) -> None:
-        """Nothing new starts; async executions that wait for a place are left for the next start."""
+        """Nothing new starts; async executions that wait for a slot are left for the next start."""
         self.is_draining = True
         for job in self._pool.scheduler.waiting_jobs():
             active = self._jobs.get(job)
