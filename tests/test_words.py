@@ -15,6 +15,7 @@ PACKAGE = ROOT / "whd"
 
 # Types whose name stands on both sides of the sandbox's wall, for the two ends or two views of one thing.
 ON_BOTH_SIDES = {
+    "Child": "what a parent's process of the daemon knows of a child, and what its flow sees of it",
     "Client": "a record, and what a flow sees of it",
     "Execution": "a record, and what a flow sees of it",
     "Flow": "a record, and what a flow sees of it",
@@ -28,7 +29,7 @@ ON_BOTH_SIDES = {
     "Zygote": "the daemon's handle on a process, and the process",
 }
 # Types that still share their name with another, to be renamed; it only ever shrinks.
-LATER = {"Child", "Event", "Job", "Listener", "Respond"}
+LATER = {"Listener"}
 
 # Old words, as any part of a name, and what the thing is called now.
 OLD_WORDS = {
@@ -57,7 +58,7 @@ OLD_NAMES = {
     "shares": "partition",
 }
 # Rooms and modules that still have old words; it only ever shrinks.
-LATER_WORDS = {"model.snapshot", "pool", "settings.saved", "store"}
+LATER_WORDS = {"pool"}
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:

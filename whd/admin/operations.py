@@ -122,7 +122,7 @@ class Admin:
 async def list_executions(
     store: ExecutionStore, arguments: dict[str, Any], all_active: Callable[[], Awaitable[list[dict[str, Any]]]]
 ) -> list[dict[str, Any]]:
-    """{client, status, webhook, limit}: the store's rows, overlaid with what lives and is newer in memory.
+    """{client, status, webhook, limit}: the store's rows, overlaid with what is active and newer in memory.
 
     Raises WhdError.
     """

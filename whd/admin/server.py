@@ -1,4 +1,4 @@
-"""The daemon's end of the control socket (control.py has what travels over it)."""
+"""The daemon's end of the control socket (client.py says what travels over it)."""
 
 from __future__ import annotations
 

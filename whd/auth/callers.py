@@ -1,4 +1,4 @@
-"""The checks of a webhook's callers (CONTRACT 3, Key), and the one place where secrets are compared.
+"""The checks of a webhook's callers (CONTRACT 3, Key), and the only code that compares secrets.
 
 Pure; never raises with what was sent.
 """
@@ -40,7 +40,7 @@ class KeyCheck(CallerCheck):
         given, headers = keys_of_headers(head.headers)
         given += query.keys
         check_given(given, self.keys)
-        # Without a body there is no other place left for a key.
+        # Without a body a key can come nowhere else.
         if not given and head.content_length == 0:
             raise InvalidKey
         return HeadProof(headers, bool(given))

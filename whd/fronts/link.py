@@ -1,4 +1,5 @@
-"""What hub and front say to each other: frames of wire.py over a stream socket, in order, with questions and answers.
+"""What hub and front say to each other: frames of wire/frames.py over a stream socket, in order, with questions and
+answers.
 
 Both ends are ours and trusted; the length is bounded only against a defect. A head is {"op": …} with the op's members;
 "ask" in it numbers a question, whose answer is {"op": "answer", "ask": the number} with a value if there is one. What

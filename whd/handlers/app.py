@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..errors import HttpError
-from ..http.messages import Admission, Body, Head, Respond, Response
+from ..http.messages import Admission, Application, Body, Head, Respond, Response
 from ..model.snapshot import Snapshot
 from . import routes
 from .context import HandlerContext, problem_response
@@ -29,8 +29,8 @@ def handlers_of(context: HandlerContext) -> dict[routes.Route, object]:
     }
 
 
-class App:
-    """The Application that the server serves.
+class App(Application):
+    """What the server serves.
 
     Raises TypeError for a route without an access, or with a handler that is not made for it.
     """
@@ -44,7 +44,7 @@ class App:
         self._guards = {route.name: guard_of(context, route, handler) for route, handler in handlers.items()}
 
     def admit(self, head: Head) -> Admission:
-        """Of Application: route, then its guard's checks. Raises HttpError."""
+        """Finds the route, then has its guard check. Raises HttpError."""
         admission = self.readmit(head)
         if admission is None:
             snapshot = self._reloader.snapshot
@@ -56,7 +56,7 @@ class App:
         return admission
 
     def readmit(self, head: Head) -> Admission | None:
-        """Of Application. A client that keeps its connection often sends the same head again.
+        """A client that keeps its connection often sends the same head again.
 
         As long as the snapshot is the same, so is what came of it.
         """
@@ -66,11 +66,9 @@ class App:
         return None
 
     def handle(self, admission: Admission, body: Body, respond: Respond) -> Callable[[], None] | None:
-        """Of Application. Raises HttpError."""
         handle, plan = admission.call
         outcome: Callable[[], None] | None = handle(plan, body, respond)
         return outcome
 
     def problem(self, error: HttpError) -> Response:
-        """Of Application."""
         return problem_response(error)

@@ -64,7 +64,7 @@ class ServesAnybody(Protocol):
         """Answers. Raises HttpError."""
 
 
-class PublicGuard:
+class PublicGuard(Guard):
     """Access.PUBLIC: asks for nothing."""
 
     demands: ClassVar[type] = ServesAnybody
@@ -91,7 +91,7 @@ class ServesCallers(Protocol):
         """Goes on with a call that the caller check let pass. Answers once, now or later. Raises HttpError."""
 
 
-class WebhookGuard:
+class WebhookGuard(Guard):
     """Access.WEBHOOK: the caller check of the webhook, over head, raw body and payload."""
 
     demands: ClassVar[type] = ServesCallers
@@ -105,7 +105,7 @@ class WebhookGuard:
     ) -> tuple[Admission, bool]:
         client_name, webhook_name = parameters
         webhook = find_webhook(snapshot, client_name, webhook_name)
-        # Its own, not the route's: a webhook narrows them, and one that does not exist is not told from one that does.
+        # Its own, not the route's: a webhook narrows them, and one that does not exist looks like one that does.
         check_method(head.method, webhook.methods)
         plan = plan_call(snapshot, webhook, head, path, query_text)
         check = webhook.caller_check
@@ -172,10 +172,10 @@ class ServesExecution(Protocol):
         """Answers a caller who may see and cancel this execution. Raises HttpError."""
 
 
-class ExecutionGuard:
+class ExecutionGuard(Guard):
     """Access.EXECUTION: the caller check, as it stands now, of the webhook that the execution's tree came through.
 
-    Without such a webhook there is nothing to be had, which is told no differently from an id that does not exist.
+    Without such a webhook there is nothing to be had: the answer is that to an id that does not exist.
     """
 
     demands: ClassVar[type] = ServesExecution

@@ -59,7 +59,7 @@ class WebhookHandler:
             self._reloader.flow_fault(flow, fault)
             raise Misconfigured("the webhook is misconfigured", log_detail=str(fault))
         if plan.head.method == "HEAD":
-            # As GET without the body, and nothing runs: there is no execution whose length could be told.
+            # As GET without the body, and nothing runs: there is no execution whose length could be given.
             respond(json_response(202 if plan.is_async else 200, {}))
             return
         runner = self._runner
