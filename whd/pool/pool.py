@@ -274,6 +274,8 @@ class Pool:
     def _run(self, job: Job, code: Code, worker: Worker) -> None:
         if job.isolation == "execution":
             worker.retire()
+        # What is prefetched behind it has the same limits.
+        worker.expect(frames.frame_limit_bytes(job.limits))
         line = worker.line or Line(worker)
         line.start(job, code)
         self.begin(job, line)
@@ -284,10 +286,6 @@ class Pool:
 
     def begin(self, job: Job, line: Line) -> None:
         """The current job of a process, which holds a slot, runs from now on."""
-        limits = job.limits
-        if limits is not line.limits:
-            line.note_limits(limits)
-        line.worker.expect(line.frame_limit_bytes)
         job.begin(self._loop.time())
         self._started[job] = None
         if is_short(job):
@@ -351,11 +349,7 @@ class Pool:
             self._on_log_frame(job, value)
         elif op == "call":
             line = job.line
-            if (
-                line is not None
-                and (worker := line.worker)
-                and (worker.has_unsent or worker.frames_left or worker.reader.pending_bytes)
-            ):
+            if line is not None and not line.worker.is_between_frames:
                 # Who asks waits for the answer: nothing may follow, and nothing may be left unread.
                 raise FrameError("a request that does not wait for its answer, or for the one before")
             call, name, arguments, raw = frames.read_call(head, value, job.limits)

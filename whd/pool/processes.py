@@ -272,7 +272,7 @@ class Processes:
         worker.jobs_done += 1
         # Long jobs are measured while they run; a look now and then is enough for the sum of many short ones.
         is_old = worker.jobs_done % 1_000 == 0 and worker.cpu_s() > CPU_LIFE_S
-        is_speaking = worker.reader.pending_bytes > 0
+        is_speaking = worker.pending_bytes > 0
         if worker.is_retired or is_old or is_speaking or worker.jobs_done >= JOBS_PER_LIFE or worker.binding is None:
             self.discard(worker)
             return
