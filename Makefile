@@ -44,7 +44,7 @@ pytest-others:
 	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(SLOW_TESTS))
 
 fuzz: $(VENV)/.installed-test
-	$(BIN)/python -m tests.fuzz_http --count 200000
+	$(BIN)/python -m tests.http.fuzz --count 200000
 
 bench: $(VENV)/.installed
 	mkdir -p bench/results

@@ -200,7 +200,7 @@ class ForkPerCall:
         os.close(reading)
         done(answer[8:])
         # After the answer, and without waiting: whichever children have ended by now. SIG_IGN for SIGCHLD would spare
-        # this, but then the children's CPU time would be lost to whoever measures.
+        # this, but then the children's CPU time would be lost to the measurement.
         while self._children and os.waitpid(-1, os.WNOHANG)[0]:
             self._children -= 1
 

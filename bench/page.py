@@ -70,7 +70,7 @@ def page(report: dict[str, Any], reference: str) -> str:
         items = "".join(f"<li>{html.escape(goal)}</li>" for goal in report["goals"])
         parts.append(f"<h2>Goals</h2><ul>{items}</ul>")
     parts.append(f"<p>{html.escape(reports.FOOTNOTE)}</p>")
-    # For whoever wants the numbers behind the page. "</" would end the script element.
+    # The numbers behind the page, for programs. "</" would end the script element.
     embedded = json.dumps(report).replace("</", "<\\/")
     parts.append(f'<script type="application/json" id="report">{embedded}</script>')
     return "\n".join(parts) + "</body></html>\n"

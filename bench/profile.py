@@ -103,7 +103,7 @@ def _ticks(pid: int) -> dict[str, int]:
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
             who = "daemon" if member == pid else "workers"
-            # Of its own and, for whoever has ended meanwhile, of those that it waited for.
+            # Its own time, and that of its children which have ended and were waited for.
             result[f"{who} user"] += int(fields[11]) + int(fields[13])
             result[f"{who} system"] += int(fields[12]) + int(fields[14])
     return result
@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = parser()
     options = command.parse_args(arguments)
     try:
-        quick = {"rounds": 1, "seconds": 1.0, "warm": 0.3}
+        quick: dict[str, Any] = {"rounds": 1, "seconds": 1.0, "warm": 0.3}
         common = runs.common_of(options, **(quick if options.quick else {"rounds": 3, "seconds": 3.0, "warm": 1.0}))
         if not 1 <= options.connections <= 10_000:
             raise ValueError("--connections: 1 to 10000")

@@ -40,7 +40,7 @@ DAEMON = (
     Step("connection: any other head, and body", "whd.http.connection:Connection.next_event"),
     Step("app: route, webhook, key in headers", "whd.handlers.app:App.admit"),
     Step("app: the same head as before", "whd.handlers.app:App.readmit"),
-    Step("handler: permission, input, record", "whd.handlers.webhook:WebhookHandler.handle"),
+    Step("handler: permission, input, record", "whd.handlers.guards:WebhookGuard.handle"),
     Step("payload: JSON read, key taken out", "whd.wire.payload:parse"),
     Step("runner: id and time", "whd.executions.runner:Runner.prepare"),
     Step("runner: room, waiter, job made", "whd.executions.runner:Runner.start"),

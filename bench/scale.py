@@ -22,6 +22,7 @@ import argparse
 import os
 import sys
 from types import ModuleType
+from typing import Any
 
 if not __package__:
     # As a script: siblings are found from the project's root, and no file of bench/ hides a standard module.
@@ -97,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name in names:
             if name not in SECTIONS:
                 raise ValueError(f"there is no section {name!r}; there are: {', '.join(SECTIONS)}")
-        quick = {"rounds": 1, "seconds": 0.5, "warm": 0.2}
+        quick: dict[str, Any] = {"rounds": 1, "seconds": 0.5, "warm": 0.2}
         common = runs.common_of(options, **(quick if options.quick else {"rounds": 5, "seconds": 2.0, "warm": 0.5}))
     except ValueError as error:
         command.error(str(error))

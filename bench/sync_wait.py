@@ -169,7 +169,7 @@ def load(
     return runs.load(server, plan)
 
 
-# Told of the servers of each round once they all run.
+# Called with the servers of each round once they all run.
 Started = Callable[[list[targets.Running]], None]
 
 

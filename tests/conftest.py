@@ -10,6 +10,8 @@ import pytest
 
 from .running import Project, RunningDaemon, running, simple_project
 
+pytest_plugins = ["tests.processes"]
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from whd import errors
 from whd.cli import build_parser
-from whd.model.options import LIMIT_NAMES, OPTION_NAMES, Options, option_fields
+from whd.model.options import LIMIT_NAMES, Options, option_fields
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,5 +66,18 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_every_test_that_is_named_exists() -> None:
+    """Promises are named with what proves them: `tests/folder/test_it.py`, or `…::test_name`, or a whole folder."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for path, name in re.findall(r"\b(tests/[\w/.]*\w/?)(?:::([\w:]+))?", page.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+            if name:
+                text = (ROOT / path).read_text(encoding="utf-8")
+                assert all(
+                    re.search(rf"^\s*(?:async )?(?:def|class) {each}\b", text, re.MULTILINE)
+                    for each in name.split("::")
+                ), f"{page.name}: {path}::{name}"
+
+
 def test_the_schema_is_complete() -> None:
-    assert {field.name for field in option_fields()} == set(OPTION_NAMES)
+    assert {field.name for field in option_fields()} == {field.name for field in fields(Options)}

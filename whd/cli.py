@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One whose epilog is made only when somebody asks for help."""
+    """A parser whose epilog is made only when help is wanted."""
 
     make_epilog: Callable[[], str] | None = None
 
@@ -122,7 +122,7 @@ def _address(text: str) -> str:
 
 def options_help() -> str:
     """Every option of whd.yaml with its default and meaning, one a line."""
-    from .model.options import LIMIT_NAMES, Options, option_fields  # only for who asks
+    from .model.options import LIMIT_NAMES, Options, option_fields  # needed for the help alone
 
     lines = ["options of config/whd.yaml, with their defaults (* a webhook may tighten it for itself):", ""]
     for option in option_fields():

@@ -12,7 +12,7 @@ MORE_PROCESSES = "raise the limit of processes (ulimit -u, TasksMax=)"
 
 
 def way_out(error: OSError) -> str:
-    """For an error of fork(2): "; " and the way out, where it is a limit of processes; "" else."""
+    """For an error of fork(2): "; " and what to do about it if it is a limit of processes, else ""."""
     return f"; {MORE_PROCESSES}" if error.errno == errno.EAGAIN else ""
 
 
@@ -38,7 +38,7 @@ class StateError(WhdError):
 
 
 class SaveRefused(WhdError):
-    """What a flow, or an operator by command, wanted saved is not: `kind` names the flow_api error that it becomes."""
+    """Something that a flow, or an operator by command, may not save: `kind` names the flow_api error it becomes."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
@@ -118,7 +118,7 @@ class Forbidden(HttpError):
 
 
 class NotFound(HttpError):
-    """No such client, webhook, execution or path; the four are not told apart."""
+    """No such client, webhook, execution or path: the same answer for all four."""
 
     status, code, title = 404, "not_found", TITLES[404]
 

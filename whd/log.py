@@ -1,8 +1,7 @@
 """The daemon's log: one line per event on standard error, as text, JSON or for the journal.
 
-What never gets here needs no redaction: whoever logs names clients, webhooks, flows, users and ids, never a request's
-query, header or body, and an exception's text only where whd itself made it. There is no filter that would hide a
-slip of that rule.
+What never gets here needs no redaction: a line may name clients, webhooks, flows, users and ids, never a request's
+query, header or body, and an exception's text only where whd itself made it. No filter would hide a slip of that rule.
 
 For the journal a line starts with its level, `<6>` (sd-daemon(3)), in place of the native protocol
 (systemd.journal-fields(7)): the same line then also works behind a pipe, through `systemd-cat` and in a container; it
@@ -26,14 +25,6 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from typing import IO, Any
-
-FORMATS = ("auto", "text", "json", "journal")
-
-# Requests are not logged by default: at several thousand a second, a line each costs a tenth of the CPU and buries
-# what matters. At log_level debug they are. The hot path asks `if access.isEnabledFor(DEBUG)`, 0.05 µs (the answer is
-# cached), before it builds anything.
-access = logging.getLogger("whd.access")
-DEBUG = logging.DEBUG
 
 # Lines that a stream which takes nothing may leave in memory.
 MAX_WAITING = 10_000
@@ -156,7 +147,7 @@ class StreamHandler(logging.Handler):
                 return
 
     def _count_dropped(self, count: int) -> int:
-        """What was dropped so far; it starts over at `count`."""
+        """How many lines were dropped so far; sets the number to `count`."""
         self.acquire()  # the lock under which `emit` counts
         try:
             dropped, self.dropped = self.dropped, count
@@ -189,7 +180,7 @@ class Log:
         self._environ = environ
 
     def reconfigure(self, *, level: str, format: str) -> None:
-        """Level (debug, info, warning, error) and format (FORMATS) from now on."""
+        """Level (debug, info, warning, error) and format (auto, text, json, journal) from now on."""
         name = chosen_format(format, self._descriptor, self._environ)
         formatter: logging.Formatter
         if name == "json":
@@ -219,7 +210,7 @@ class Log:
 def configure(
     *, level: str = "info", format: str = "auto", stream: IO[str] | None = None, environ: Mapping[str, str] = os.environ
 ) -> Log:
-    """Sends everything that Python's logging gets to `stream` (standard error). Whoever calls it closes the Log."""
+    """Sends everything that Python's logging gets to `stream` (standard error). The caller closes the Log."""
     descriptor = (stream or sys.stderr).fileno()
     handler = StreamHandler(descriptor)
     log = Log(handler, descriptor, environ)
@@ -289,7 +280,7 @@ def _value(value: object) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """What was given as `extra=`: an event's own fields."""
+    """An event's own fields: those that were given as `extra=`."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 

@@ -1,4 +1,4 @@
-"""How small objects that nobody changes are made where each call makes some."""
+"""How objects that nobody changes are made cheaply where every call makes some."""
 
 from __future__ import annotations
 

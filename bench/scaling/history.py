@@ -15,7 +15,8 @@ from bench.scaling.context import Caller, Context, caller, folder, middle, ratio
 from bench.sheet import Chart, Goal, Section
 from whd.model.execution import Execution, Status, new_id
 from whd.model.options import Options
-from whd.store.sqlite_store import FILE_NAME, SqliteStore
+from whd.store import open_store
+from whd.store.opening import FILE_NAME
 
 CONNECTIONS = 16
 LISTS = 5
@@ -31,8 +32,7 @@ def counts(context: Context) -> tuple[int, ...]:
 
 
 async def _fill(place: Path, count: int, sample: int) -> list[str]:
-    store = SqliteStore(place / "state" / FILE_NAME, asyncio.get_running_loop(), Options)
-    store.open()
+    store = await open_store(place / "state", asyncio.get_running_loop(), Options)
     now_ms = time.time_ns() // 1_000_000
     ids = []
     exchange = answers.exchange("127.0.0.1", targets.PATH, 0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def encoded(value: object, separators: tuple[str, str] = COMPACT) -> bytes:
     return json.dumps(value, separators=separators).encode()
 
 
-def test_a_request_carries_its_length_the_key_and_numbers_of_its_own():
+def test_a_request_carries_its_length_the_key_and_numbers_of_its_own() -> None:
     head, _, body = exchange(3, 1).request.partition(b"\r\n\r\n")
     assert head.startswith(b"POST /job HTTP/1.1\r\nHost: 127.0.0.1:1\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
@@ -49,14 +50,14 @@ def test_a_request_carries_its_length_the_key_and_numbers_of_its_own():
     assert exchange(3, 1).greeting == "Hello " + sent["name"]
 
 
-def test_consecutive_requests_of_one_connection_expect_different_answers():
+def test_consecutive_requests_of_one_connection_expect_different_answers() -> None:
     """So that an answer that belongs to another request shows."""
     turns = answers.exchanges("127.0.0.1:1", "/job", 0)
     assert len({turn.total for turn in turns}) == len({turn.greeting for turn in turns}) == answers.VARIANTS
 
 
 @pytest.mark.parametrize("separators", [COMPACT, (", ", ": ")])
-def test_right_answers_pass_and_most_are_checked_cheaply(separators):
+def test_right_answers_pass_and_most_are_checked_cheaply(separators: tuple[str, str]) -> None:
     judge = Judge("execution", SCRIPT)
     for number in range(250):
         expected = exchange(number % 5, number % 4)
@@ -65,7 +66,7 @@ def test_right_answers_pass_and_most_are_checked_cheaply(separators):
     assert judge.checked_in_full == 3
 
 
-def test_a_right_answer_in_another_spelling_is_still_right():
+def test_a_right_answer_in_another_spelling_is_still_right() -> None:
     """The cheap check does not know it; the full one decides."""
     judge = Judge("job")
     expected = exchange()
@@ -88,7 +89,7 @@ def test_a_right_answer_in_another_spelling_is_still_right():
         ({"message": answers.KEY}, "the key"),
     ],
 )
-def test_a_wrong_first_answer_is_named(changes, reason):
+def test_a_wrong_first_answer_is_named(changes: dict[str, Any], reason: str) -> None:
     judge = Judge("execution", SCRIPT)
     expected = exchange()
     assert judged(judge, encoded(document(expected, **changes)), expected) == "wrong answer"
@@ -105,7 +106,7 @@ def test_a_wrong_first_answer_is_named(changes, reason):
         {"id": ""},
     ],
 )
-def test_the_cheap_check_sees_what_matters_too(changes):
+def test_the_cheap_check_sees_what_matters_too(changes: dict[str, Any]) -> None:
     judge = Judge("execution", SCRIPT)
     expected = exchange()
     assert judged(judge, encoded(document(expected)), expected) is None
@@ -119,7 +120,7 @@ def delivered(expected: Exchange, delivery: bytes) -> bytes:
     return encoded(document(expected, input_value={"headers": shown, "json": expected.payload}))
 
 
-def test_a_head_with_the_fields_of_a_delivery_is_the_plain_one_and_these():
+def test_a_head_with_the_fields_of_a_delivery_is_the_plain_one_and_these() -> None:
     plain = exchange()
     head, _, body = answers.with_delivery(plain, answers.delivery_id(7)).request.partition(b"\r\n\r\n")
     fields = answers.delivery_fields(answers.delivery_id(7)).rstrip()
@@ -127,7 +128,7 @@ def test_a_head_with_the_fields_of_a_delivery_is_the_plain_one_and_these():
     assert re.search(rb"sha256=[0-9a-f]{64}$", head)
 
 
-def test_no_two_deliveries_are_alike():
+def test_no_two_deliveries_are_alike() -> None:
     numbers = [*range(5_000), *range(2**64 - 5_000, 2**64)]
     texts = {answers.delivery_id(number) for number in numbers}
     assert len(texts) == len(numbers)
@@ -135,7 +136,7 @@ def test_no_two_deliveries_are_alike():
     assert all(str(uuid.UUID(text.decode())).encode() == text for text in texts)
 
 
-def test_an_answer_that_shows_its_own_delivery_is_right_and_most_are_checked_cheaply():
+def test_an_answer_that_shows_its_own_delivery_is_right_and_most_are_checked_cheaply() -> None:
     judge = Judge("execution", SCRIPT)
     for number in range(250):
         expected, delivery = exchange(number % 5, number % 4), answers.delivery_id(number)
@@ -144,7 +145,7 @@ def test_an_answer_that_shows_its_own_delivery_is_right_and_most_are_checked_che
 
 
 @pytest.mark.parametrize("before", [0, 1])
-def test_an_answer_that_shows_the_delivery_of_another_request_is_wrong(before):
+def test_an_answer_that_shows_the_delivery_of_another_request_is_wrong(before: int) -> None:
     """Of one whose head the server remembered, say: whether it is checked in full or cheaply."""
     judge = Judge("execution", SCRIPT)
     expected = exchange()
@@ -156,14 +157,14 @@ def test_an_answer_that_shows_the_delivery_of_another_request_is_wrong(before):
     assert "x-request-id" in judge.example
 
 
-def test_the_answer_to_another_request_is_wrong():
+def test_the_answer_to_another_request_is_wrong() -> None:
     judge = Judge("job")
     first, second = answers.exchanges("127.0.0.1:1", "/job", 0)[:2]
     assert judged(judge, encoded(document(first)), first) is None
     assert judged(judge, encoded(document(first)), second) == "wrong answer"
 
 
-def test_an_id_seen_twice_is_an_error_whether_checked_in_full_or_not():
+def test_an_id_seen_twice_is_an_error_whether_checked_in_full_or_not() -> None:
     judge = Judge("execution", SCRIPT)
     expected = exchange()
     body = encoded(document(expected))
@@ -171,18 +172,18 @@ def test_an_id_seen_twice_is_an_error_whether_checked_in_full_or_not():
 
 
 @pytest.mark.parametrize("status", ["202 Accepted", "500 Internal Server Error", "503 Service Unavailable"])
-def test_any_status_but_200_is_an_error_of_its_own_kind(status):
+def test_any_status_but_200_is_an_error_of_its_own_kind(status: str) -> None:
     judge = Judge("job")
     expected = exchange()
     assert judged(judge, encoded(document(expected)), expected, status) == f"status {status[:3]}"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
-def test_what_is_not_the_json_object_is_wrong(body):
+def test_what_is_not_the_json_object_is_wrong(body: bytes) -> None:
     assert judged(Judge("job"), body, exchange()) == "wrong answer"
 
 
-def test_a_fixed_answer_must_stay_the_same():
+def test_a_fixed_answer_must_stay_the_same() -> None:
     judge = Judge("fixed")
     body = b'{"status":"ENDED_SUCCESS"}'
     assert [judged(judge, body, exchange()) for _ in range(2)] == [None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -26,28 +27,30 @@ LESS = check.Ratio("p50", 1, "p50", False)
         (LESS, [0.7, 0.7, 0.7, 0.7, 0.7], "better"),
     ],
 )
-def test_a_verdict(ratio, rounds, word):
+def test_a_verdict(ratio: check.Ratio, rounds: list[float], word: str) -> None:
     assert check.verdict(ratio, rounds, 1.0, 0.15) == word
 
 
-def test_a_regression_fails_and_names_what_is_slower(capsys):
+def test_a_regression_fails_and_names_what_is_slower(capsys: pytest.CaptureFixture[str]) -> None:
     assert check.conclude([(MORE, "worse"), (LESS, "ok")]) == 1
     assert "slower than the committed baseline: throughput" in capsys.readouterr().err
 
 
-def test_noise_is_said_and_does_not_fail(capsys):
+def test_noise_is_said_and_does_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
     assert check.conclude([(MORE, "too noisy to tell"), (LESS, "ok")]) == 0
     assert "too noisy to tell: throughput" in capsys.readouterr().err
 
 
-def test_the_committed_baseline_has_every_ratio():
+def test_the_committed_baseline_has_every_ratio() -> None:
     baseline = json.loads(check.BASELINE.read_text())
     assert set(baseline["ratios"]) == {ratio.name for ratio in check.RATIOS}
     assert all(value > 0 for value in baseline["ratios"].values())
     assert baseline["commit"]
 
 
-def test_an_update_writes_a_baseline_that_the_next_run_is_compared_with(tmp_path, capsys):
+def test_an_update_writes_a_baseline_that_the_next_run_is_compared_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "b.json"
     options = ["--rounds", "1", "--seconds", "0.3", "--warm", "0.1", "--baseline", str(file)]
     assert check.main([*options, "--update"]) == 0

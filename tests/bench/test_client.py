@@ -24,7 +24,7 @@ def obedient(number: int, body: dict[str, object]) -> bytes:
     return answer(right(body))
 
 
-def test_the_closed_loop_counts_each_answer_once():
+def test_the_closed_loop_counts_each_answer_once() -> None:
     with server(obedient) as port:
         result = run(port)
     assert result["loop"] == "closed"
@@ -36,7 +36,7 @@ def test_the_closed_loop_counts_each_answer_once():
 
 
 @pytest.mark.parametrize("poll", [False, True])
-def test_the_open_loop_sends_what_was_scheduled_and_no_more(poll):
+def test_the_open_loop_sends_what_was_scheduled_and_no_more(poll: bool) -> None:
     with server(obedient) as port:
         result = run(port, rate=200, poll=poll)
     assert result["loop"] == "open"
@@ -56,34 +56,34 @@ def heads_of(kind: str) -> list[bytes]:
     return [re.sub(rb"127\.0\.0\.1:\d+", b"HOST", head) for head in heads]
 
 
-def test_a_plain_head_has_what_the_job_needs_and_nothing_else():
+def test_a_plain_head_has_what_the_job_needs_and_nothing_else() -> None:
     assert set(heads_of("plain")) == {
         b"POST /job HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: 119"
     }
 
 
-def test_new_heads_differ_in_each_request_and_from_repeated_ones_in_nothing_but_the_values():
+def test_new_heads_differ_in_each_request_and_from_repeated_ones_in_nothing_but_the_values() -> None:
     [repeated] = set(heads_of("repeated"))
     new = heads_of("new")
     for name in (b"X-Request-Id", b"X-GitHub-Delivery", b"X-Hub-Signature-256"):
-        values = {re.search(rb"\r\n%b: (\S+)" % name, head)[1] for head in new}
+        values = {value for head in new for value in re.findall(rb"\r\n%b: (\S+)" % name, head)}
         assert len(values) == len(new), name
     assert {len(head) for head in new} == {len(repeated)}
     assert {re.sub(rb"[0-9a-f]{8,}", b"?", head) for head in new} == {re.sub(rb"[0-9a-f]{8,}", b"?", repeated)}
 
 
-def test_two_runs_name_no_delivery_twice():
+def test_two_runs_name_no_delivery_twice() -> None:
     assert set(heads_of("new")).isdisjoint(heads_of("new"))
 
 
-def test_what_warms_up_is_checked_but_not_measured():
+def test_what_warms_up_is_checked_but_not_measured() -> None:
     with server(obedient) as port:
         result = run(port, rate=200, warm_s=0.2)
     assert result["checked"] == 100
     assert result["measured"] == pytest.approx(60, abs=1)
 
 
-def test_a_stall_is_charged_to_every_request_that_it_held_up():
+def test_a_stall_is_charged_to_every_request_that_it_held_up() -> None:
     """No coordinated omission: the server stalls once, for 0.2 s; at 200/s that is some 40 requests, not one."""
     stall = threading.Event()
 
@@ -101,7 +101,7 @@ def test_a_stall_is_charged_to_every_request_that_it_held_up():
     assert result["latency_ms"]["p90"] >= 50
 
 
-def test_the_closed_loop_would_hide_the_same_stall():
+def test_the_closed_loop_would_hide_the_same_stall() -> None:
     """Which is why it measures throughput and not latency under load: of a stall it sees one request."""
     stall = threading.Event()
     begun = time.monotonic()
@@ -119,7 +119,7 @@ def test_the_closed_loop_would_hide_the_same_stall():
     assert result["latency_ms"]["p90"] < 50
 
 
-def test_a_server_that_cannot_keep_up_is_saturated_and_its_backlog_is_latency():
+def test_a_server_that_cannot_keep_up_is_saturated_and_its_backlog_is_latency() -> None:
     slow = threading.Event()
 
     def slowly(number: int, body: dict[str, object]) -> bytes:
@@ -137,13 +137,13 @@ def test_a_server_that_cannot_keep_up_is_saturated_and_its_backlog_is_latency():
 
 
 @pytest.mark.parametrize("status", [202, 401, 500, 503])
-def test_an_unexpected_status_is_an_error(status):
+def test_an_unexpected_status_is_an_error(status: int) -> None:
     with server(lambda number, body: answer({}, f"{status} Whatever")) as port:
         result = run(port, rate=50)
     assert result["errors"] == {f"status {status}": 15}
 
 
-def test_one_wrong_answer_among_right_ones_is_found():
+def test_one_wrong_answer_among_right_ones_is_found() -> None:
     def once_wrong(number: int, body: dict[str, object]) -> bytes:
         document = right(body)
         if number == 33:
@@ -156,7 +156,7 @@ def test_one_wrong_answer_among_right_ones_is_found():
     assert "output_value" in result["error_example"]
 
 
-def test_a_connection_that_closes_in_a_call_is_an_error_and_is_replaced():
+def test_a_connection_that_closes_in_a_call_is_an_error_and_is_replaced() -> None:
     with server(lambda number, body: None if number == 5 else obedient(number, body)) as port:
         result = run(port, rate=200)
     assert result["errors"] == {"connection closed before the answer": 1}
@@ -171,13 +171,13 @@ def test_a_connection_that_closes_in_a_call_is_an_error_and_is_replaced():
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}", "bytes past the answer"),
     ],
 )
-def test_an_answer_that_cannot_be_delimited_is_an_error(reply, kind):
+def test_an_answer_that_cannot_be_delimited_is_an_error(reply: bytes, kind: str) -> None:
     with server(lambda number, body: reply if number == 5 else obedient(number, body)) as port:
         result = run(port, rate=200)
     assert result["errors"] == {kind: 1}
 
 
-def test_an_answer_that_never_comes_is_an_error_and_does_not_hold_up_the_end():
+def test_an_answer_that_never_comes_is_an_error_and_does_not_hold_up_the_end() -> None:
     never = threading.Event()
 
     def silent(number: int, body: dict[str, object]) -> bytes | None:
@@ -192,7 +192,7 @@ def test_an_answer_that_never_comes_is_an_error_and_does_not_hold_up_the_end():
     assert result["errors"] == {"no answer": 1}
 
 
-def test_an_answer_in_pieces_is_put_together():
+def test_an_answer_in_pieces_is_put_together() -> None:
     def parts(number: int, body: dict[str, object]) -> bytes:
         return answer({**right(body), "padding": "x" * 1_000_000})
 
@@ -202,7 +202,7 @@ def test_an_answer_in_pieces_is_put_together():
     assert result["checked"] == 6
 
 
-def test_without_a_server_there_is_no_result():
+def test_without_a_server_there_is_no_result() -> None:
     with server(obedient) as port:
         pass
     with pytest.raises(OSError):

@@ -49,12 +49,12 @@ def cells(base: list[report.Cell], this: list[report.Cell]) -> dict[int, dict[st
         (0.5, 0.9, None),
     ],
 )
-def test_slower_is_what_answers_less_and_costs_more(throughput, cpu, met):
+def test_slower_is_what_answers_less_and_costs_more(throughput: float, cpu: float, met: bool | None) -> None:
     """1 / 0.98 is 1.0204: what CPU per call must have grown beyond."""
     assert compare.verdict(throughput, cpu, 0.98) is met
 
 
-def test_a_ratio_is_the_median_of_each_pairs_own():
+def test_a_ratio_is_the_median_of_each_pairs_own() -> None:
     """The second pair was slow for both sides."""
     [throughput, cpu, p50] = compare.rows_of(
         cells([cell(1000), cell(500), cell(1000)], [cell(900, 110, 2), cell(450, 120, 3), cell(1100, 90, 4)])
@@ -66,7 +66,7 @@ def test_a_ratio_is_the_median_of_each_pairs_own():
     assert p50.ratio == pytest.approx(3)
 
 
-def test_the_verdict_is_on_the_median_over_the_connections():
+def test_the_verdict_is_on_the_median_over_the_connections() -> None:
     by_count = {
         count: {"base": [cell(1000)], "this": [cell(1000 * ratio, 100 / ratio)]}
         for count, ratio in ((1, 0.9), (16, 0.95), (64, 1.2))
@@ -76,7 +76,7 @@ def test_the_verdict_is_on_the_median_over_the_connections():
     assert len(section.table[1]) == 9
 
 
-def test_a_base_that_varies_too_much_is_said_to_be_noise():
+def test_a_base_that_varies_too_much_is_said_to_be_noise() -> None:
     quiet = compare.rows_of(cells([cell(1000), cell(1010)], [cell(1000), cell(1000)]))
     wild = compare.rows_of(cells([cell(1000), cell(1300)], [cell(1000), cell(1000)]))
     assert "vary by at most 0.7%" in compare.noise_text(quiet)
@@ -84,16 +84,16 @@ def test_a_base_that_varies_too_much_is_said_to_be_noise():
     assert compare.noise_text(wild).endswith("The machine was too noisy to tell: answered/s at 16.")
 
 
-def test_one_pair_cannot_say_how_noisy_the_machine_was():
+def test_one_pair_cannot_say_how_noisy_the_machine_was() -> None:
     assert "One pair" in compare.noise_text(compare.rows_of(cells([cell(1000)], [cell(1000)])))
 
 
-def test_a_figure_without_enough_calls_is_not_reported():
+def test_a_figure_without_enough_calls_is_not_reported() -> None:
     with pytest.raises(runs.BenchError, match=r"p50 ms, 16 connections: too few calls"):
         compare.rows_of(cells([cell(1000)], [cell(1000, latency_ms={"p50": None})]))
 
 
-def test_where_the_generator_was_the_limit_is_said():
+def test_where_the_generator_was_the_limit_is_said() -> None:
     assert compare.bound_text(cells([cell(1)], [cell(1)])) == ""
     assert "at 16 connections" in compare.bound_text(cells([cell(1)], [cell(1, generator_cpu=0.95)]))
 
@@ -106,14 +106,18 @@ def test_where_the_generator_was_the_limit_is_said():
         (0.9, 100, 0, "heads new: cannot be told: fewer answers per second, yet no more CPU per call"),
     ],
 )
-def test_what_came_of_it_is_said_and_is_the_exit_status(ratio, cpu_us, status, said, capsys):
+def test_what_came_of_it_is_said_and_is_the_exit_status(
+    ratio: float, cpu_us: int, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     section = compare.section_of("new", cells([cell(1000)], [cell(1000 * ratio, cpu_us)]), 0.98)
     assert compare.conclude("v1", [section]) == status
     assert said in capsys.readouterr().err
 
 
 @needs_git
-def test_a_commit_against_itself_prints_both_tables(tmp_path, capsys, monkeypatch):
+def test_a_commit_against_itself_prints_both_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     out = tmp_path / "r.json"
@@ -146,7 +150,7 @@ class Recorder(Context):
         return {}
 
 
-def test_the_sides_take_turns_and_the_first_one_changes_from_pair_to_pair(monkeypatch):
+def test_the_sides_take_turns_and_the_first_one_changes_from_pair_to_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that neither of them always has the warmer machine."""
     monkeypatch.setattr(
         compare, "started", lambda side, common: contextlib.nullcontext(targets.Running(side.target, 0, 0, None))
@@ -163,7 +167,7 @@ def test_the_sides_take_turns_and_the_first_one_changes_from_pair_to_pair(monkey
 
 
 @needs_git
-def test_the_base_is_its_own_whd_and_nothing_else():
+def test_the_base_is_its_own_whd_and_nothing_else() -> None:
     with compare.exported(compare.commit_of("HEAD")) as folder:
         assert [entry.name for entry in folder.iterdir()] == ["whd"]
         side = compare.Side(targets.Target("base", "the base", "execution"), folder)
@@ -172,7 +176,7 @@ def test_the_base_is_its_own_whd_and_nothing_else():
     assert not folder.exists()
 
 
-def test_a_daemon_that_runs_another_whd_than_its_own_is_not_measured(tmp_path):
+def test_a_daemon_that_runs_another_whd_than_its_own_is_not_measured(tmp_path: Path) -> None:
     """As it would with nothing but an editable whd to be found."""
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.path.append({str(targets.ROOT)!r})\n")
     side = compare.Side(targets.Target("base", "the base", "execution"), tmp_path.resolve())
@@ -195,7 +199,9 @@ def test_a_daemon_that_runs_another_whd_than_its_own_is_not_measured(tmp_path):
         (["--base", "HEAD", "--at-least", "0"], "--at-least: above 0"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(arguments, named, capsys):
+def test_what_cannot_be_compared_is_refused(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         compare.main(arguments)
     assert ended.value.code == 2

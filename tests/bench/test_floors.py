@@ -21,27 +21,27 @@ def floor(request: pytest.FixtureRequest) -> Iterator[targets.Running]:
         yield running
 
 
-def test_a_floor_answers_the_load_generator_without_an_error(floor):
+def test_a_floor_answers_the_load_generator_without_an_error(floor: targets.Running) -> None:
     plan = Plan("127.0.0.1", floor.port, targets.PATH, 4, seconds=0.2, warm_s=0.0, check=floor.target.check)
     result = uvloop.run(Run(plan).go())
     assert result["errors"] == {}
     assert result["answered_per_s"] > 20
 
 
-def test_a_floor_answers_in_the_open_loop_too(floor):
+def test_a_floor_answers_in_the_open_loop_too(floor: targets.Running) -> None:
     plan = Plan("127.0.0.1", floor.port, targets.PATH, 4, 0.2, 0.0, rate=50, check=floor.target.check)
     assert uvloop.run(Run(plan).go())["errors"] == {}
 
 
 @pytest.mark.parametrize("target", [target for target in targets.FLOORS if target.check == "job"])
-def test_floors_that_do_the_job_refuse_what_is_not_json(target):
+def test_floors_that_do_the_job_refuse_what_is_not_json(target: targets.Target) -> None:
     with targets.running(target, None) as floor:
         status, body = targets.ask(floor.port, targets.PATH, b"{")
     assert status == 400
     assert json.loads(body)["code"] == "bad_payload"
 
 
-def test_the_fixed_answer_is_about_as_long_as_the_jobs():
+def test_the_fixed_answer_is_about_as_long_as_the_jobs() -> None:
     """So that the floors differ in what they do, not in what they send."""
     expected = answers.exchange("127.0.0.1:8080", targets.PATH, 1, 1)
     body = expected.request.partition(b"\r\n\r\n")[2]
@@ -52,14 +52,14 @@ def test_the_fixed_answer_is_about_as_long_as_the_jobs():
     assert len(floors.FIXED_BODY) == pytest.approx(len(done), rel=0.1)
 
 
-def test_the_job_takes_the_key_out_of_what_it_gives_back():
+def test_the_job_takes_the_key_out_of_what_it_gives_back() -> None:
     expected = answers.exchange("127.0.0.1", targets.PATH, 0, 0)
     done = floors.job(b"content-type: application/json\n\n" + expected.request.partition(b"\r\n\r\n")[2])
     assert answers.KEY.encode() not in done
 
 
 @pytest.mark.parametrize("kind", floors.KINDS)
-def test_a_floor_ends_with_its_standard_input_and_leaves_nothing_behind(kind):
+def test_a_floor_ends_with_its_standard_input_and_leaves_nothing_behind(kind: str) -> None:
     process = subprocess.Popen(
         [sys.executable, str(targets.ROOT / "bench" / "floors.py"), kind],
         stdin=subprocess.PIPE,

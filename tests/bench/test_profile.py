@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,12 @@ from bench import profile, profiled, runs, targets
 from bench.progress import Progress
 
 
-def test_a_step_that_is_gone_is_named():
+def test_a_step_that_is_gone_is_named() -> None:
     with pytest.raises(LookupError, match=r"step 'a dream': there is no whd\.wire:dream any more"):
         profiled.install((profiled.Step("a dream", "whd.wire:dream"),), profiled.Clock())
 
 
-def test_a_steps_time_is_its_own():
+def test_a_steps_time_is_its_own() -> None:
     clock = profiled.Clock()
     inner = clock.wrap("inner", lambda: sum(range(200_000)))
     outer = clock.wrap("outer", lambda: inner() and None)
@@ -28,14 +29,14 @@ def test_a_steps_time_is_its_own():
     assert own["outer"]["own_us"] < own["inner"]["own_us"], "what inner took is not outer's"
 
 
-def test_an_exception_passes_through_and_is_timed():
+def test_an_exception_passes_through_and_is_timed() -> None:
     clock = profiled.Clock()
     with pytest.raises(ZeroDivisionError):
         clock.wrap("fails", lambda: 1 // 0)()
     assert clock.own()["fails"]["calls"] == 1
 
 
-def test_a_workers_executions_pass_every_step(tmp_path):
+def test_a_workers_executions_pass_every_step(tmp_path: Path) -> None:
     out = tmp_path / "steps.json"
     command = [sys.executable, str(targets.ROOT / "bench" / "profiled.py"), str(out), "--worker", "50"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -44,7 +45,7 @@ def test_a_workers_executions_pass_every_step(tmp_path):
     assert {step.where: steps[step.where]["calls"] >= 50 for step in profiled.WORKER} == dict.fromkeys(steps, True)
 
 
-def test_a_short_run_gives_all_tables():
+def test_a_short_run_gives_all_tables() -> None:
     common = runs.Common(rounds=1, seconds=0.5, warm_s=0.2, pin=False, options=(), quick=True)
     document = profile.measure(common, 4, Progress(1, io.StringIO()))
     by_name = {section["name"]: section for section in document["sections"]}
@@ -55,7 +56,7 @@ def test_a_short_run_gives_all_tables():
     assert by_name["cpu"]["figures"]["daemon user"] > 0
 
 
-def test_the_table_of_strace_is_read_per_call():
+def test_the_table_of_strace_is_read_per_call() -> None:
     text = """\
 % time     seconds  usecs/call     calls    errors syscall
 ------ ----------- ----------- --------- --------- ----------------

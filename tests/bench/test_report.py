@@ -83,7 +83,7 @@ def row(built: dict[str, Any], loop: str, target: str) -> dict[str, Any]:
     return next(row for row in built[loop] if row["target"] == target)
 
 
-def test_figures_are_medians_over_the_rounds(built):
+def test_figures_are_medians_over_the_rounds(built: dict[str, Any]) -> None:
     whd = row(built, "closed", "whd")
     assert whd["answered_per_s"] == 1000
     assert whd["latency_ms"]["p50"] == 2.2
@@ -91,7 +91,7 @@ def test_figures_are_medians_over_the_rounds(built):
     assert built["maximum_per_s"]["whd"] == 1000
 
 
-def test_a_ratio_is_the_median_of_the_rounds_own_ratios(built):
+def test_a_ratio_is_the_median_of_the_rounds_own_ratios(built: dict[str, Any]) -> None:
     """The third round was slow for both sides: its ratio, 0.6, is one of three, and not 600 / 2000."""
     whd = row(built, "closed", "whd")
     assert whd["ratio"]["worker"]["answered_per_s"] == pytest.approx(0.55)
@@ -99,18 +99,18 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios(built):
     assert "worker" not in row(built, "closed", "worker")["ratio"]
 
 
-def test_the_maximum_is_that_of_the_connections_that_the_open_loop_uses():
+def test_the_maximum_is_that_of_the_connections_that_the_open_loop_uses() -> None:
     assert report.maximum_per_s({"16": [cell(900)], "64": [cell(700)], "1": [cell(100)]}) == 700
 
 
-def test_the_markdown_says_where_and_on_what(built):
+def test_the_markdown_says_where_and_on_what(built: dict[str, Any]) -> None:
     text = report.markdown(built, "worker")
     for part in ("abc123 with uncommitted changes", "A CPU", "uvloop 0.23.0", "3 interleaved rounds", "CPU 0"):
         assert part in text
     assert "PyYAML" not in text
 
 
-def test_the_markdown_has_the_figures_and_the_ratios(built):
+def test_the_markdown_has_the_figures_and_the_ratios(built: dict[str, Any]) -> None:
     lines = report.markdown(built, "worker").splitlines()
     throughput = next(line for line in lines if line.startswith("| whd | 1,000 "))
     assert "| 0.55 |" in throughput
@@ -121,13 +121,13 @@ def test_the_markdown_has_the_figures_and_the_ratios(built):
     assert against
 
 
-def test_a_figure_that_the_load_generator_bounded_is_marked(built):
+def test_a_figure_that_the_load_generator_bounded_is_marked(built: dict[str, Any]) -> None:
     lines = report.markdown(built, "worker").splitlines()
     assert any(line.startswith("| floor: raw uvloop | 90,000* ") for line in lines)
     assert any(line.endswith("| generator-bound |") for line in lines)
 
 
-def test_every_table_has_the_same_number_of_columns_in_each_line(built):
+def test_every_table_has_the_same_number_of_columns_in_each_line(built: dict[str, Any]) -> None:
     for heading, _, (head, lines) in report.tables(built, "worker"):
         assert lines, heading
         assert {len(line) for line in lines} == {len(head)}, heading
@@ -145,7 +145,7 @@ def test_every_table_has_the_same_number_of_columns_in_each_line(built):
         ({}, 0.30, "noisy"),
     ],
 )
-def test_noise_is_said_in_a_word(changes, spread, word):
+def test_noise_is_said_in_a_word(changes: dict[str, Any], spread: float | None, word: str) -> None:
     assert report.noise([cell(1, **changes)], [{"spread": spread}])["word"] == word
 
 
@@ -153,7 +153,7 @@ def test_noise_is_said_in_a_word(changes, spread, word):
     ("value", "text"),
     [(None, "-"), (0.0456, "0.046"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1,234")],
 )
-def test_milliseconds_have_three_digits_that_mean_something(value, text):
+def test_milliseconds_have_three_digits_that_mean_something(value: float | None, text: str) -> None:
     assert report.ms(value) == text
 
 
@@ -181,7 +181,7 @@ class Outline(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_needs_nothing_else_and_carries_the_report(built):
+def test_the_page_is_whole_needs_nothing_else_and_carries_the_report(built: dict[str, Any]) -> None:
     text = page.page(built, "worker")
     outline = Outline()
     outline.feed(text)
@@ -197,13 +197,13 @@ def test_the_page_is_whole_needs_nothing_else_and_carries_the_report(built):
     assert json.loads(embedded) == json.loads(json.dumps(built))
 
 
-def test_a_percentile_that_no_target_has_leaves_a_note_instead_of_a_chart(built):
+def test_a_percentile_that_no_target_has_leaves_a_note_instead_of_a_chart(built: dict[str, Any]) -> None:
     for opened in built["open"]:
         opened["latency_ms"]["p99.9"] = None
     assert "Too few requests" in page.curves(built, dict.fromkeys(built["titles"], "red"), "p99.9")
 
 
-def test_ticks_surround_the_values():
+def test_ticks_surround_the_values() -> None:
     assert page.linear_ticks(93_000) == [0, 20_000, 40_000, 60_000, 80_000, 100_000]
     assert page.linear_ticks(0) == [0, 1]
     assert page.log_ticks(0.03, 250) == [0.01, 0.1, 1, 10, 100, 1000]

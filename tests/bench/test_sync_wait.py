@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
     )
 
 
-def test_by_default_all_is_measured_in_three_rounds():
+def test_by_default_all_is_measured_in_three_rounds() -> None:
     default = settings()
     assert [target.name for target in default.targets] == ["whd", "raw", "h11", "worker", "fork"]
     assert (default.rounds, default.connections) == (3, (1, 16, 64))
@@ -33,11 +34,11 @@ def test_by_default_all_is_measured_in_three_rounds():
     assert default.cells == 3 * 5 * 8
 
 
-def test_quick_takes_under_a_minute():
+def test_quick_takes_under_a_minute() -> None:
     assert settings("--quick").estimate_s < 60
 
 
-def test_quick_can_be_made_quicker():
+def test_quick_can_be_made_quicker() -> None:
     chosen = settings("--quick", "--rates", "", "--connections", "4")
     assert (chosen.rates, chosen.connections, chosen.rounds) == ((), (4,), 1)
 
@@ -59,7 +60,7 @@ def test_quick_can_be_made_quicker():
         ("--rounds", "50", "--seconds", "3600"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_naming_the_option(arguments):
+def test_what_cannot_be_measured_is_refused_naming_the_option(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match=f"{arguments[0]}|more than this measures"):
         settings(*arguments)
 
@@ -67,12 +68,12 @@ def test_what_cannot_be_measured_is_refused_naming_the_option(arguments):
 @pytest.mark.parametrize(
     "arguments", [("--rate", "0"), ("--rate", "1e9"), ("--connections", "0"), ("--seconds", "0"), ("--seconds", "4000")]
 )
-def test_the_load_generator_is_bounded_too(arguments):
+def test_the_load_generator_is_bounded_too(arguments: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match=arguments[0]):
         load.plan_of(load.parser().parse_args(["http://127.0.0.1:1/x", *arguments]))
 
 
-def test_a_short_run_prints_a_table_and_writes_json_and_a_page(tmp_path):
+def test_a_short_run_prints_a_table_and_writes_json_and_a_page(tmp_path: Path) -> None:
     """From another folder than the checkout's, so nothing depends on where it is called."""
     options = (
         "--only h11,worker --rounds 1 --seconds 0.3 --warm 0.1 --connections 2 --rates 50 --json r.json --html r.html"
@@ -92,7 +93,9 @@ def test_a_short_run_prints_a_table_and_writes_json_and_a_page(tmp_path):
     assert "<svg" in (tmp_path / "r.html").read_text()
 
 
-def test_a_run_with_errors_is_not_reported(monkeypatch, capsys, tmp_path):
+def test_a_run_with_errors_is_not_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """The fixed answer is no execution: each is an error, and no table may come of it."""
     unfit = targets.Target("raw", "raw as if it were whd", "execution")
     monkeypatch.setattr(targets, "verify", lambda server: None)
@@ -109,13 +112,13 @@ def test_a_run_with_errors_is_not_reported(monkeypatch, capsys, tmp_path):
     assert not page.exists()
 
 
-def test_usage_is_told_apart_from_failure():
+def test_usage_is_told_apart_from_failure() -> None:
     done = command("--only", "nothing")
     assert done.returncode == 2
     assert "--only" in done.stderr
 
 
-def test_help_names_every_target_and_option():
+def test_help_names_every_target_and_option() -> None:
     done = command("--help")
     assert done.returncode == 0
     for word in ("whd", "raw", "h11", "worker", "fork", "--pin", "--quick", "--json", "--html", "--rates"):

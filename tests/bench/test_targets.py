@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,12 +24,12 @@ def keyed(number: int, body: dict[str, object]) -> bytes:
     return answer(right(body))
 
 
-def test_a_server_that_does_the_job_and_refuses_a_wrong_key_is_fit_to_be_measured():
+def test_a_server_that_does_the_job_and_refuses_a_wrong_key_is_fit_to_be_measured() -> None:
     with server(keyed) as port:
         asked(port)
 
 
-def test_a_server_that_takes_any_key_is_not():
+def test_a_server_that_takes_any_key_is_not() -> None:
     with (
         server(lambda number, body: answer(right(body))) as port,
         pytest.raises(targets.TargetError, match="wrong key"),
@@ -45,17 +46,17 @@ def test_a_server_that_takes_any_key_is_not():
         (None, "no proper answer"),
     ],
 )
-def test_a_server_that_answers_wrongly_is_not(reply, reason):
+def test_a_server_that_answers_wrongly_is_not(reply: bytes | None, reason: str) -> None:
     with server(lambda number, body: reply) as port, pytest.raises(targets.TargetError, match=reason):
         asked(port)
 
 
-def test_an_execution_needs_an_id():
+def test_an_execution_needs_an_id() -> None:
     with server(keyed) as port, pytest.raises(targets.TargetError, match="id is None"):
         asked(port, "execution")
 
 
-def test_a_floor_that_does_not_start_says_why():
+def test_a_floor_that_does_not_start_says_why() -> None:
     with (
         pytest.raises(targets.TargetError, match="invalid choice"),
         targets.running(targets.Target("none", "no floor", "job"), None),
@@ -63,7 +64,7 @@ def test_a_floor_that_does_not_start_says_why():
         pass
 
 
-def test_the_daemons_files_are_those_of_the_contract(tmp_path):
+def test_the_daemons_files_are_those_of_the_contract(tmp_path: Path) -> None:
     flow = targets.write_config(tmp_path, ("processes: 1",))
     setting = tmp_path / "config" / "acme" / "settings" / "client.webhook.order.yaml"
     assert setting.read_text() == f"flow_name: order\nuser_name: kevin\nkey: {answers.KEY}\n"
@@ -74,7 +75,7 @@ def test_the_daemons_files_are_those_of_the_contract(tmp_path):
     compile(flow.read_text(), "order.py", "exec")
 
 
-def test_what_is_started_on_a_cpu_stays_there_and_we_do_not():
+def test_what_is_started_on_a_cpu_stays_there_and_we_do_not() -> None:
     allowed = os.sched_getaffinity(0)
     one = {min(allowed)}
     with machine.affinity(one):
@@ -82,7 +83,7 @@ def test_what_is_started_on_a_cpu_stays_there_and_we_do_not():
     assert os.sched_getaffinity(0) == allowed
 
 
-def test_the_cpu_time_of_a_process_includes_the_children_that_it_waited_for():
+def test_the_cpu_time_of_a_process_includes_the_children_that_it_waited_for() -> None:
     before = machine.cpu_s(os.getpid())
     code = "import time\nwhile time.process_time() < 0.15: pass"
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0

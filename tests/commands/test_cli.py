@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from tests.running import ROOT, Project, RunningDaemon, running, wait_for
 from whd.cli import build_parser, main
 from whd.commands import load
 from whd.errors import MORE_PROCESSES
-from whd.model.options import OPTION_NAMES
+from whd.model.options import Options
+
+from .typed import document, whd
 
 COMMANDS = (
     ["serve"], ["run", "c", "f", "--user", "u"], ["check"], ["webhooks"], ["status"], ["doctor"], ["units"],
@@ -30,28 +33,6 @@ def handler(system, this, inputs):
     this.set_output('double', inputs['n'] * 2)
     return this.success('doubled')
 """
-
-
-def whd(project: Project, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs a command on a project; a traceback of whd's own is never all right (a flow's stands in its record)."""
-    command = list(arguments)
-    folders = [f"--{name}={getattr(project, name)}" for name in ("config", "flows", "state")]
-    result = subprocess.run(
-        [sys.executable, "-m", "whd", *command, *folders],
-        cwd=ROOT,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in result.stderr
-    return result
-
-
-def document(result: subprocess.CompletedProcess[str]) -> Any:
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 @pytest.fixture
@@ -308,8 +289,8 @@ def test_serve_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     text = capsys.readouterr().out
-    for name in OPTION_NAMES:
-        assert f" {name}: " in text
+    for option in fields(Options):
+        assert f" {option.name}: " in text
 
 
 def test_every_command_takes_the_folders() -> None:

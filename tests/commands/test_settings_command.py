@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.commands.test_cli import document, whd
 from tests.running import ECHO_FLOW, Project, running
-from whd.settings.saved import MASK
+from whd.settings.webhooks import MASK
+
+from .typed import document, whd
 
 SECRET = "s3cr3t-of-the-file"
 NEW_SECRET = "s3cr3t-that-was-set"

@@ -23,7 +23,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(200, {"a": [1]}, content_type="")
         elif self.path == "/elsewhere":
             self.send_response(302)
-            self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/joke")
+            self.send_header("Location", f"http://localhost:{self.connection.getsockname()[1]}/joke")
             self.end_headers()
         else:
             self._answer(404, {"error": "nothing here"})

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def handler(system, this):
     return this.success('slept')
 """
 LOOP_FLOW = "def handler(system, this):\n    while True:\n        pass\n"
+
+
+def says(daemon: RunningDaemon, path: str, message: str) -> bool:
+    return bool(daemon.get(path).json["message"] == message)
+
+
+def has(accepted: list[str], count: int) -> bool:
+    return len(accepted) >= count
 
 
 # ---- reload ----------------------------------------------------------------------------------------------------------
@@ -64,7 +73,7 @@ def test_an_edit_is_live_within_a_second_without_a_failed_call(project: Project)
                 name = "edited" if number % 2 else f"edited-{number}"
                 project.flow("acme", name, OK_FLOW.format(message))
                 project.webhook("acme", "edited", flow_name=name)
-                wait_for(lambda message=message: daemon.get(path).json["message"] == message, message)
+                wait_for(partial(says, daemon, path, message), message)
                 slowest = max(slowest, since_written.elapsed_s())
         finally:
             stop.set()
@@ -183,7 +192,7 @@ def test_after_drain_s_sync_callers_get_a_202_and_their_flow_runs_at_the_next_st
     project.options(drain_s=0.5)
     path = project.endpoint("slow", SLEEP_FLOW)
     with running(project) as daemon, ThreadPoolExecutor() as pool:
-        answer = pool.submit(daemon.get, path + "?s=3")
+        answer = pool.submit(daemon.get, path + "?s=1.5")
         wait_for(lambda: daemon.ask("status")["executions"]["live"], "the call")
         assert daemon.stop() == 0
         assert answer.result().status == 202
@@ -253,7 +262,7 @@ def test_every_accepted_async_execution_survives_kill_9(project: Project) -> Non
         callers = [threading.Thread(target=call) for _ in range(8)]
         for caller in callers:
             caller.start()
-        wait_for(lambda seen=seen: len(accepted) >= seen + 40, "the burst")
+        wait_for(partial(has, accepted, seen + 40), "the burst")
         daemon.kill()
         stop.set()
         for caller in callers:

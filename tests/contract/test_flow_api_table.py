@@ -84,5 +84,5 @@ def test_every_field_of_an_execution_is_read_by_its_row() -> None:
 
 def test_the_collector_sees_functions_and_methods() -> None:
     assert "test_the_page_has_a_table" in names_in("tests/contract/test_flow_api_table.py")
-    assert "TestLists::test_no_caller_loses_an_item" in names_in("tests/saved/test_saved_settings.py")
+    assert "TestLists::test_no_caller_loses_an_item" in names_in("tests/saved/test_settings.py")
     assert "names_in" not in names_in("tests/contract/test_flow_api_table.py")

@@ -16,8 +16,8 @@ import pytest
 
 from tests.running import Project, RunningDaemon, running, simple_project, wait_for
 
-TIME = {"timeout_s": 0.4}
-CPU = {"cpu_s": 0.3}
+TIME: dict[str, Any] = {"timeout_s": 0.4}
+CPU: dict[str, Any] = {"cpu_s": 0.3}
 SPARE_WORKERS = 2
 
 # Each works without an end until the daemon's clock ends it: lines of a handler.

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,14 +50,15 @@ class TestNotify:
         environ = {"NOTIFY_SOCKET": name, "OTHER": "stays"}
         notifier = Notifier.from_environ(environ)
         assert environ == {"OTHER": "stays"}, "what the daemon starts must not speak for it"
-        for send, expected in (
+        sent: tuple[tuple[Callable[[], bool], str], ...] = (
             (lambda: notifier.ready(), "READY=1"),
             (lambda: notifier.ready("serving 3 webhooks"), "READY=1\nSTATUS=serving 3 webhooks"),
             (lambda: notifier.stopping("draining"), "STOPPING=1\nSTATUS=draining"),
             (lambda: notifier.status("two\nREADY=1\r lines"), "STATUS=two READY=1 lines"),
             (lambda: notifier.watchdog(), "WATCHDOG=1"),
             (lambda: notifier.extend_timeout(2.5), "EXTEND_TIMEOUT_USEC=2500000"),
-        ):
+        )
+        for send, expected in sent:
             assert send()
             assert receiver.recv(4096).decode() == expected
         notifier.close()

@@ -11,16 +11,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fronts.shapes import shape, shape_of_one_process
 from tests.running import Project, RunningDaemon, is_alive, running, wait_for
 from whd.store import queries
+from whd.store.opening import FILE_NAME
 from whd.store.rows import to_bytes
 from whd.store.schema import open_reader
-from whd.store.sqlite_store import FILE_NAME
 
 OK_FLOW = "def handler(system, this):\n    return this.success('{}')\n"
 SLEEP_FLOW = """
@@ -106,6 +108,30 @@ def status_path(answer: Any) -> str:
     return f"/api/execution/acme/{answer.json['id']}"
 
 
+def is_running(fronts: Fronts, place: int, path: str) -> bool:
+    return bool(fronts.get(place, path).json["status"] == "RUNNING")
+
+
+def all_run(fronts: Fronts, ids: list[str]) -> bool:
+    return all(fronts.daemon.ask("executions.show", id=one)["status"] == "RUNNING" for one in ids)
+
+
+def says(fronts: Fronts, place: int, path: str, message: str) -> bool:
+    return bool(fronts.get(place, path).json["message"] == message)
+
+
+def is_gone(fronts: Fronts, place: int, path: str) -> bool:
+    return bool(fronts.get(place, path).status == 404)
+
+
+def has_a_fault(fronts: Fronts, place: int) -> bool:
+    return bool(fronts.get(place, "/readyz").json.get("faults") == 1)
+
+
+def has(accepted: list[str], count: int) -> bool:
+    return len(accepted) >= count
+
+
 # ---- any front answers -----------------------------------------------------------------------------------------------
 
 
@@ -116,7 +142,7 @@ def test_status_wait_and_cancel_answer_from_either_front(project: Project) -> No
             started = fronts.get(own, path + "?async&s=600")
             assert started.status == 202
             place = status_path(started)
-            wait_for(lambda place=place, other=other: fronts.get(other, place).json["status"] == "RUNNING", "its start")
+            wait_for(partial(is_running, fronts, other, place), "its start")
             assert fronts.get(own, place).json["status"] == "RUNNING"
             assert fronts.get(other, place + "?wait=0.1").json["status"] == "RUNNING"
             assert fronts.daemon.ask("executions.show", id=started.json["id"])["status"] == "RUNNING"
@@ -152,6 +178,7 @@ def test_the_commands_speak_for_all_fronts(project: Project) -> None:
         assert (status["executions"]["started"], status["executions"]["live"]) == (4, 4)
         assert [row["state"] for row in status["fronts"]] == ["serving", "serving"]
         assert status["processes"] == 2
+        assert shape(status) == shape_of_one_process()
         for execution_id in ids:
             assert daemon.ask("executions.cancel", id=execution_id)["status"] == "ENDED_CANCELLED"
         replays = [daemon.ask("executions.replay", id=execution_id)["id"] for execution_id in ids]
@@ -229,13 +256,13 @@ def test_a_reload_and_what_is_removed_reach_both_fronts(project: Project) -> Non
         assert [fronts.get(place, path).json["message"] for place in (0, 1)] == ["old", "old"]
         project.flow("acme", "edit", OK_FLOW.format("new"))
         for place in (0, 1):
-            wait_for(lambda place=place: fronts.get(place, path).json["message"] == "new", "the edit")
+            wait_for(partial(says, fronts, place, path, "new"), "the edit")
         fronts.daemon.signal(signal.SIGHUP)
         fronts.daemon.wait_message("RELOADING", "1")
         fronts.daemon.wait_message("READY", "1")
         (project.config / "acme/settings/client.webhook.edit.yaml").unlink()
         for place in (0, 1):
-            wait_for(lambda place=place: fronts.get(place, path).status == 404, "the end of the webhook")
+            wait_for(partial(is_gone, fronts, place, path), "the end of the webhook")
 
 
 def test_faults_show_from_both_fronts(project: Project) -> None:
@@ -243,7 +270,7 @@ def test_faults_show_from_both_fronts(project: Project) -> None:
     with fronts_of(project) as fronts:
         project.write("config/acme/settings/client.webhook.fine.yaml", "flow_name: [")
         for place in (0, 1):
-            wait_for(lambda place=place: fronts.get(place, "/readyz").json.get("faults") == 1, "the fault")
+            wait_for(partial(has_a_fault, fronts, place), "the fault")
             assert fronts.get(place, path).status == 200
         assert len(fronts.daemon.ask("status")["faults"]) == 1
 
@@ -351,12 +378,7 @@ def test_an_idle_worker_of_one_front_makes_room_for_the_other(project: Project) 
                 connection.close()
         for place in (0, 1):
             started = [fronts.get(place, path + "?async&s=600").json["id"] for _ in range(5)]
-            wait_for(
-                lambda started=started: all(
-                    fronts.daemon.ask("executions.show", id=one)["status"] == "RUNNING" for one in started
-                ),
-                "five to run",
-            )
+            wait_for(partial(all_run, fronts, started), "five to run")
             for one in started:
                 fronts.daemon.ask("executions.cancel", id=one)
 
@@ -369,7 +391,7 @@ sock.listen()
 if sock.fileno() != 3:
     os.dup2(sock.fileno(), 3)
 os.set_inheritable(3, True)
-os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="whd", LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
@@ -496,7 +518,7 @@ def test_every_accepted_async_execution_survives_kill_9_of_all(project: Project)
         callers = [threading.Thread(target=call) for _ in range(8)]
         for caller in callers:
             caller.start()
-        wait_for(lambda seen=seen: len(accepted) >= seen + 40, "the burst")
+        wait_for(partial(has, accepted, seen + 40), "the burst")
         pids = daemon.processes()
         daemon.kill()
         for pid in pids:

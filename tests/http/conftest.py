@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 import uvloop
-from http_client import PATIENCE_S, Client
-from http_fakes import App
 
 from whd.budget import BufferBudget
+from whd.http.listeners import PUBLIC, ListenAddress
+from whd.http.messages import Application
 from whd.http.server import Server
 from whd.model.options import Options
+
+from .client import PATIENCE_S, Client
+from .fakes import App
 
 
 class Running:
@@ -30,7 +33,10 @@ class Running:
         self._loop_factory = loop_factory
         self._clients: list[Client] = []
 
-    def start(self, *addresses: str | socket.socket, **arguments: Any) -> Running:
+    def start(
+        self, *addresses: str | socket.socket | ListenAddress, admin: Application | None = None, **arguments: Any
+    ) -> Running:
+        """`admin`: what is served on listeners of that name, if anything of their own."""
         started = threading.Event()
 
         async def main() -> None:
@@ -48,8 +54,14 @@ class Running:
         self._thread.start()
         assert started.wait(PATIENCE_S)
         try:
-            self.server = Server(self.app, lambda: self.options, self.budget, **arguments)
-            self.wait_for(self.server.start(addresses or ("127.0.0.1:0",)))
+            applications: dict[str, Application] = {PUBLIC: self.app}
+            if admin is not None:
+                applications["admin"] = admin
+            self.server = Server(applications, lambda: self.options, self.budget, **arguments)
+            wanted = addresses or ("127.0.0.1:0",)
+            self.wait_for(
+                self.server.start([at if isinstance(at, ListenAddress) else ListenAddress(at) for at in wanted])
+            )
         except BaseException:
             self._stop_loop()
             raise

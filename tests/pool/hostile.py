@@ -64,7 +64,7 @@ def serve_as_daemon(arguments: list[str]) -> None:
     from whd.pool import frames_in as frames
     from whd.pool import zygote
 
-    zygote.start_zygote = start_hostile_zygote
+    vars(zygote)["start_zygote"] = start_hostile_zygote
     vars(frames).update(json.loads(os.environ.pop(BOUNDS)))
     sys.argv = ["whd", *arguments[arguments.index("whd") + 1 :]]
     sys.exit(main())
@@ -125,11 +125,11 @@ def serve_as_worker(stream: socket.socket) -> None:
     from whd.wire.frames import RUN, FrameReader, frame, read_run, split
 
     reader = FrameReader(1 << 30)
-    waiting: list[bytes] = []
+    waiting: list[bytes | bytearray] = []
     sources: dict[tuple[str, str], str] = {}
     contexts: dict[int, tuple[str, str]] = {}
 
-    def receive() -> tuple[dict[str, Any], bytes | None]:
+    def receive() -> tuple[dict[str, Any], bytes | bytearray | None]:
         while not waiting:
             data = stream.recv(1 << 20)
             if not data:
@@ -144,7 +144,7 @@ def serve_as_worker(stream: socket.socket) -> None:
     def send(head: dict[str, Any], value: bytes | None = None) -> None:
         stream.sendall(frame(head, value))
 
-    def run(head: dict[str, Any], value: bytes | None) -> None:
+    def run(head: dict[str, Any], value: bytes | bytearray | None) -> None:
         job = head["job"]
 
         def end(output: bytes = b"{}", body: bytes = b"", **members: Any) -> None:

@@ -299,7 +299,8 @@ def test_whatever_a_worker_sends_its_caller_is_answered(own_project: Project) ->
     with hostile_daemon(own_project) as daemon, bystander(daemon) as longest_wait_s:
 
         def call(seed: int) -> int:
-            return daemon.post(path, {"seed": seed}).status
+            status: int = daemon.post(path, {"seed": seed}).status
+            return status
 
         with ThreadPoolExecutor(4) as callers:
             statuses = list(callers.map(call, range(SEEDS)))
@@ -339,7 +340,8 @@ def test_what_a_process_that_broke_the_protocol_says_of_others_does_not_count(ow
     with hostile_daemon(own_project) as daemon, ThreadPoolExecutor() as pool:
 
         def call(body: dict[str, bool]) -> Answer:
-            return daemon.post("/api/webhook/acme/behind", body)
+            answer: Answer = daemon.post("/api/webhook/acme/behind", body)
+            return answer
 
         def taken_back() -> int:
             count: int = daemon.ask("status")["workers"]["taken_back"]

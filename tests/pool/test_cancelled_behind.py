@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from tests.running import simple_project
-from whd.engine.engine import Engine
+from whd.engine.engine import Engine, open_engine
 from whd.engine.state import Paths
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Execution
@@ -34,11 +34,9 @@ async def scene(folder: Path, size_bytes: int) -> list[tuple[Any, ...]]:
     project = simple_project(folder)
     project.options(workers=1, timeout_s=PATIENCE_S * 2)
     project.flow("acme", "quick", FLOW)
-    engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-    faults: list[dict[str, Any]] = []
-    engine.loop.set_exception_handler(lambda _loop, context: faults.append(context))
-    await engine.start()
-    try:
+    async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
+        faults: list[dict[str, Any]] = []
+        engine.loop.set_exception_handler(lambda _loop, context: faults.append(context))
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, b"{}")[1], PATIENCE_S)
         calls = [run(engine, b'{"x":"%s"}' % (b"x" * size_bytes)), run(engine, b"{}"), run(engine, b"{}")]
@@ -51,8 +49,6 @@ async def scene(folder: Path, size_bytes: int) -> list[tuple[Any, ...]]:
         assert (engine.pool.scheduler.running, engine.pool.scheduler.waiting) == (0, 0)
         assert not faults
         return [(live.execution.status, len(live.execution.log)) for live in lives]
-    finally:
-        await engine.close()
 
 
 @pytest.mark.parametrize("size_bytes", [3_000_000, 8_000_000])

@@ -138,7 +138,7 @@ def test_frames_survive_any_cut() -> None:
     sent = [frame({"job": n}, json.dumps("x" * choose.randrange(50)).encode()) for n in range(200)]
     stream = b"".join(sent)
     reader = FrameReader(1000)
-    received: list[bytes] = []
+    received: list[bytes | bytearray] = []
     position = 0
     while position < len(stream):
         size = choose.randrange(1, 40)
@@ -158,7 +158,7 @@ def test_large_frames_are_read_as_small_ones_are(size: int, after: bytes) -> Non
     value = random.Random(size).randbytes(size)
     stream = frame({"job": 1}, value) + after
     reader = FrameReader(10 * LARGE_BYTES)
-    received: list[bytes] = []
+    received: list[bytes | bytearray] = []
     for position in range(0, len(stream), 50_000):
         received += reader.feed(stream[position : position + 50_000])
     heads = [({"job": 1}, value), ({"job": 2}, None)]
@@ -173,7 +173,7 @@ def test_a_large_frame_may_be_read_into_its_place(size: int, first: int) -> None
     value = random.Random(size).randbytes(size)
     stream = io.BytesIO(frame({"job": 1}, value) + frame({"job": 2}))
     reader = FrameReader(10 * LARGE_BYTES)
-    received: list[bytes] = reader.feed(stream.read(first))
+    received: list[bytes | bytearray] = reader.feed(stream.read(first))
     while not received or stream.tell() < len(stream.getvalue()):
         room = reader.room()
         if room is None:

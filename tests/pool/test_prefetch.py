@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from tests.running import simple_project
-from whd.engine.engine import Engine
+from whd.engine.engine import Engine, open_engine
 from whd.engine.state import Paths
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Execution
@@ -79,9 +79,7 @@ def test_jobs_that_come_together(tmp_path: Path, took_us: int, count: int, proce
         project = simple_project(tmp_path)
         project.options(workers=SLOTS)
         project.flow("acme", "quick", FLOW)
-        engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-        await engine.start()
-        try:
+        async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
             here = Scene(engine)
             for _ in range(prefetch.SHORT_RUNS + 1):
                 await asyncio.wait_for(here.run(), PATIENCE_S)
@@ -94,8 +92,6 @@ def test_jobs_that_come_together(tmp_path: Path, took_us: int, count: int, proce
             assert [(live.execution.status, len(live.execution.log)) for live in lives] == [
                 ("ENDED_SUCCESS", 1)
             ] * count
-        finally:
-            await engine.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scene())
@@ -106,16 +102,12 @@ def test_a_long_one_is_nobodys_predecessor(tmp_path: Path) -> None:
         project = simple_project(tmp_path)
         project.options(workers=1)
         project.flow("acme", "quick", FLOW)
-        engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-        await engine.start()
-        try:
+        async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
             here = Scene(engine)
             await asyncio.wait_for(here.run(), PATIENCE_S)
             here.code.short_runs = 0
             await here.together(3)
             assert engine.pool.prefetch.prefetched_total == 0
-        finally:
-            await engine.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scene())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import uvloop
 
 from tests.running import simple_project
-from whd.engine.engine import Engine
+from whd.engine.engine import Engine, open_engine
 from whd.engine.state import Paths
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Execution
@@ -34,19 +35,16 @@ def run(engine: Engine, stays: str) -> tuple[ActiveExecution, asyncio.Future[Act
     return live, ended
 
 
-async def start(folder: Path) -> Engine:
+def stay_engine(folder: Path) -> AbstractAsyncContextManager[Engine]:
     project = simple_project(folder)
     project.options(workers=2, spare_workers=3, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
     project.flow("acme", "stay", FLOW)
-    engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-    await engine.start()
-    return engine
+    return open_engine(Paths(project.config, project.flows, project.state), serves=True)
 
 
 async def scene(folder: Path) -> None:
-    engine = await start(folder)
-    processes = engine.pool.processes
-    try:
+    async with stay_engine(folder) as engine:
+        processes = engine.pool.processes
         running = [run(engine, "true") for _ in range(2)]
         async with asyncio.timeout(PATIENCE_S):
             while not (processes.counts()["spare"] == 3 and all(live.execution.log for live, _ended in running)):
@@ -61,8 +59,6 @@ async def scene(folder: Path) -> None:
         assert ends == [("ENDED_ERROR", 1)] * 2 + [("ENDED_SUCCESS", 1)] * 4
         assert (engine.pool.scheduler.running, engine.pool.scheduler.waiting) == (0, 0)
         assert not processes._dying
-    finally:
-        await engine.close()
 
 
 def test_what_only_waited_runs_when_there_is_another(tmp_path: Path) -> None:
@@ -71,8 +67,7 @@ def test_what_only_waited_runs_when_there_is_another(tmp_path: Path) -> None:
 
 
 async def crash(folder: Path) -> None:
-    engine = await start(folder)
-    try:
+    async with stay_engine(folder) as engine:
         live, ended = run(engine, "true")
         async with asyncio.timeout(PATIENCE_S):
             while not live.execution.log:
@@ -83,8 +78,6 @@ async def crash(folder: Path) -> None:
         await asyncio.wait_for(ended, PATIENCE_S)
         assert live.execution.status == "ENDED_ERROR"
         assert not engine.pool.processes._dying
-    finally:
-        await engine.close()
 
 
 def test_nothing_is_kept_of_a_process_that_died(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from tests.running import simple_project
-from whd.engine.engine import Engine
+from whd.engine.engine import Engine, open_engine
 from whd.engine.state import Paths
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Execution
@@ -56,14 +56,12 @@ async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = simple_project(folder)
     project.options(workers=1)
     project.flow("acme", "spin", FLOW)
-    engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-    await engine.start()
-    prefetch_whatever_it_takes(engine, monkeypatch)
-    try:
+    async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         read_last = Worker.read_last
-        raced = []
+        raced: list[int] = []
 
         def read_late(worker: Worker) -> None:
             # Between the revocation and the look at what has come, the process ends the job that it runs: it then
@@ -89,8 +87,6 @@ async def scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # The process goes on, or another does.
         assert (await asyncio.wait_for(run(engine, 0), PATIENCE_S)).execution.status == "ENDED_SUCCESS"
         assert (engine.pool.scheduler.running, engine.pool.scheduler.waiting) == (0, 0)
-    finally:
-        await engine.close()
 
 
 def test_a_job_that_the_process_dropped_at_the_last_moment_waits_again(
@@ -104,10 +100,8 @@ async def stay_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = simple_project(folder)
     project.options(workers=2, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
     project.flow("acme", "spin", FLOW)
-    engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-    await engine.start()
-    prefetch_whatever_it_takes(engine, monkeypatch)
-    try:
+    async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         long = run(engine, 5 * PATIENCE_S)
@@ -117,8 +111,6 @@ async def stay_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         assert engine.pool.prefetch.prefetched_total == 1
         assert not long.done()
-    finally:
-        await engine.close()
 
 
 def test_nothing_is_prefetched_again_behind_what_turned_out_long(
@@ -135,10 +127,8 @@ async def be_narrow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = simple_project(folder)
     project.options(workers=2, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
     project.flow("acme", "spin", FLOW)
-    engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-    await engine.start()
-    prefetch_whatever_it_takes(engine, monkeypatch)
-    try:
+    async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         long = run(engine, 5 * PATIENCE_S)
@@ -147,8 +137,6 @@ async def be_narrow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         )
         assert engine.pool.prefetch.revoked_total
         assert not long.done()
-    finally:
-        await engine.close()
 
 
 def test_what_waits_in_a_process_is_revoked_through_a_small_socket_buffer(
@@ -163,10 +151,8 @@ async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = simple_project(folder)
     project.options(workers=1)
     project.flow("acme", "spin", FLOW)
-    engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-    await engine.start()
-    prefetch_whatever_it_takes(engine, monkeypatch)
-    try:
+    async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         first, second = run(engine, 0), run(engine, PATIENCE_S)
@@ -184,8 +170,6 @@ async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "it takes back what it has begun" in execution.message
         assert execution.attempts == 1
         assert (engine.pool.scheduler.running, engine.pool.scheduler.waiting) == (0, 0)
-    finally:
-        await engine.close()
 
 
 def test_a_process_cannot_take_back_what_it_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,10 +183,8 @@ async def speak_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = simple_project(folder)
     project.options(workers=1, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
     project.flow("acme", "spin", FLOW)
-    engine = Engine(asyncio.get_running_loop(), Paths(project.config, project.flows, project.state), serves=True)
-    await engine.start()
-    prefetch_whatever_it_takes(engine, monkeypatch)
-    try:
+    async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
+        prefetch_whatever_it_takes(engine, monkeypatch)
         for _ in range(prefetch.SHORT_RUNS + 1):
             await asyncio.wait_for(run(engine, 0), PATIENCE_S)
         long, behind = run(engine, 5 * PATIENCE_S), run(engine, 0)
@@ -223,8 +205,6 @@ async def speak_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (execution.status, calls) == ("ENDED_ERROR", [])
         assert (await asyncio.wait_for(behind, PATIENCE_S)).execution.status == "ENDED_SUCCESS"
         assert (engine.pool.scheduler.running, engine.pool.scheduler.waiting) == (0, 0)
-    finally:
-        await engine.close()
 
 
 def test_a_call_that_something_follows_is_not_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

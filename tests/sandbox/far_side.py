@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import socket
-import time
+import subprocess
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -36,11 +36,11 @@ class Ended:
 
     @property
     def status(self) -> str:
-        return self.head["status"]
+        return str(self.head["status"])
 
     @property
     def message(self) -> str:
-        return self.head["message"]
+        return str(self.head["message"])
 
 
 class WorkerDied(Exception):
@@ -92,13 +92,12 @@ class TestZygote:
 
     def close(self) -> None:
         self.control.close()
-        deadline = time.monotonic() + PATIENCE_S
-        while self.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        if self.process.poll() is None:
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError("the zygote did not end with its daemon")
+            raise AssertionError("the zygote did not end with its daemon") from None
         for _message, descriptors in self._pending:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -117,7 +116,7 @@ class TestWorker:
         self.zygote, self.number, self.socket, self.pidfd = zygote, number, ours, pidfd
         self.socket.settimeout(PATIENCE_S)
         self._reader = FrameReader(1 << 30)
-        self._frames: list[bytes] = []
+        self._frames: list[bytes | bytearray] = []
         self._jobs = 0
         self._known: set[tuple[str, str]] = set()
         self._contexts: list[dict[str, Any]] = []
@@ -125,7 +124,7 @@ class TestWorker:
     def send(self, head: dict[str, Any] | RunHead, value: bytes | None = None) -> None:
         self.socket.sendall(run_frame(head, value or b"") if isinstance(head, RunHead) else frame(head, value))
 
-    def receive(self) -> tuple[dict[str, Any], bytes | None]:
+    def receive(self) -> tuple[dict[str, Any], bytes | bytearray | None]:
         while not self._frames:
             data = self.socket.recv(1 << 20)
             if not data:
@@ -136,7 +135,7 @@ class TestWorker:
     def bind(self, memory_bytes: int = 268_435_456) -> None:
         self.send({"op": "bind", "client": "acme", "user": "kevin", "memory_bytes": memory_bytes, "cpu_s": 600})
 
-    def compile(self, source: str, name: str = "signup") -> tuple[dict[str, Any], bytes | None]:
+    def compile(self, source: str, name: str = "signup") -> tuple[dict[str, Any], bytes | bytearray | None]:
         digest = sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
         self.send({"op": "compile", "hash": digest, "flow": name, "path": f"flows/acme/{name}.py", "source": source})
         return self.receive()
@@ -179,7 +178,7 @@ class TestWorker:
             name="",
         )
 
-    def start(self, digest: str, inputs: Any = None, **limits: int) -> int:
+    def start(self, digest: str, inputs: Any = None, **limits: Any) -> int:
         """Sends one run; answers its job number."""
         head = self.run_head(digest, **limits)
         self.send(head, json.dumps(inputs).encode())
@@ -231,7 +230,7 @@ class TestWorker:
         readable, _, _ = select.select([self.pidfd], [], [], PATIENCE_S)
         assert readable, "the worker did not end"
         message, _ = self.zygote.wait_for("exited", worker=self.number)
-        return message["status"]
+        return int(message["status"])
 
     def close(self) -> None:
         self.socket.close()
@@ -248,7 +247,7 @@ class Content:
     is_text: bool
 
 
-def _arguments(head: dict[str, Any], value: bytes) -> Any:
+def _arguments(head: dict[str, Any], value: bytes | bytearray) -> Any:
     """A call's arguments, with what it carried as it is where one looks for it."""
     text, raw = split_raw(head, value)
     arguments = json.loads(text)

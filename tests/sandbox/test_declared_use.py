@@ -1,4 +1,4 @@
-"""What `whd check` can see in a source of what a flow asks of its user."""
+"""What `whd check` can see in a source of what a flow uses."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from textwrap import dedent
 
 import pytest
 
-from whd.sandbox.declared_use import plain_asks
+from whd.sandbox.declared_use import find_declared_uses
 from whd.wire.frames import MAX_DECLARED_USES
 
 
 def declared_uses(body: str) -> list[tuple[str, str]]:
-    return [(ask.action, ask.name) for ask in plain_asks(ast.parse(dedent(body)))]
+    return [(use.action, use.name) for use in find_declared_uses(ast.parse(dedent(body)))]
 
 
 @pytest.mark.parametrize(
@@ -63,5 +63,5 @@ def test_what_is_seen(body: str, found: list[tuple[str, str]]) -> None:
 
 def test_places_are_told_in_order_and_without_end_they_are_not() -> None:
     body = "\n".join(f"system.setting('s{number}').get()" for number in range(MAX_DECLARED_USES + 5))
-    found = plain_asks(ast.parse(body))
-    assert [ask.line for ask in found] == list(range(1, MAX_DECLARED_USES + 1))
+    found = find_declared_uses(ast.parse(body))
+    assert [use.line for use in found] == list(range(1, MAX_DECLARED_USES + 1))

@@ -70,7 +70,7 @@ CALLS: list[tuple[str, str, list[tuple[str, Any]]]] = [
 
 @pytest.mark.parametrize(("body", "calls"), [case[1:] for case in CALLS], ids=[case[0] for case in CALLS])
 def test_what_is_asked_of_the_daemon(run_flow: Callable[..., Ended], body: str, calls: list[tuple[str, Any]]) -> None:
-    lists = {"file.list": [], "setting.list": [], "flow.list": []}
+    lists: dict[str, list[Any]] = {"file.list": [], "setting.list": [], "flow.list": []}
     ended = run_flow(flow(body), answers=lists)
     assert ended.status == "ENDED_SUCCESS", ended.message
     assert ended.calls == calls

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from whd.sandbox.outputs import NotJson, to_json, to_log_json
+from whd.sandbox.outputs import NoJsonForm, to_json, to_log_json
 
 
 class Color(enum.Enum):
@@ -134,7 +134,7 @@ FAULTS: list[tuple[Callable[[], Any], str]] = [
     (lambda: {"a": object()}, "output_value['a'] is an object, which has no JSON form"),
     (lambda: {"a": {object()}}, "output_value['a'][0] is an object"),
     (lambda: {"a": lambda: 0}, "is a function"),
-    (lambda: {"a": (n for n in [])}, "is a generator"),
+    (lambda: {"a": (n for n in "")}, "is a generator"),
     (lambda: {"a": 1j}, "is a complex"),
     (lambda: {"a": range(3)}, "is a range"),
     (lambda: {"a": Exception("x")}, "is an Exception"),
@@ -154,7 +154,7 @@ FAULTS: list[tuple[Callable[[], Any], str]] = [
 
 @pytest.mark.parametrize(("make", "words"), FAULTS, ids=[fault[1][:50] for fault in FAULTS])
 def test_what_is_no_json_is_named_by_its_path(make: Callable[[], Any], words: str) -> None:
-    with pytest.raises(NotJson) as caught:
+    with pytest.raises(NoJsonForm) as caught:
         to_json(make(), "output_value")
     assert words in str(caught.value)
     assert to_json([1], "x") == b"[1]"  # nothing of the failure stays behind

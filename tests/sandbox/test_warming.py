@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zoneinfo
 from pathlib import Path
+from typing import Any
 
 from whd.sandbox.modules import text, times
 from whd.sandbox.warming import warm_ways
@@ -35,7 +36,8 @@ def test_nothing_is_loaded_for_what_no_flow_is_offered() -> None:
 
 
 def test_leaving_out_leaves_modules_as_they_were() -> None:
-    assert text.text_facades()["xml.sax.saxutils"].unescape("&lt;a&gt;") == "<a>"
+    saxutils: Any = text.text_facades()["xml.sax.saxutils"]
+    assert saxutils.unescape("&lt;a&gt;") == "<a>"
     import urllib.request
 
     assert callable(urllib.request.urlopen)

@@ -145,7 +145,7 @@ def test_warnings_come_with_the_code(compile_flow: Callable[[str], dict[str, Any
 # ---- payloads and outputs --------------------------------------------------------------------------------------------
 
 
-def ask(worker: TestWorker, head: dict[str, Any], value: bytes) -> tuple[dict[str, Any], bytes | None]:
+def ask(worker: TestWorker, head: dict[str, Any], value: bytes) -> tuple[dict[str, Any], bytes | bytearray | None]:
     worker.send(head, value)
     return worker.receive()
 

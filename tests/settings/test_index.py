@@ -6,10 +6,12 @@ import gc
 import os
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from whd.auth.callers import KeyCheck
 from whd.errors import ConfigError
 from whd.model.options import Options
 from whd.model.snapshot import BrokenWebhook, Fault, Snapshot, Webhook
@@ -60,7 +62,7 @@ class TestReading:
         assert client.settings["app.greeting"].value == {"text": "hello"}
         webhook = client.webhooks["signup"]
         assert isinstance(webhook, Webhook)
-        assert (webhook.keys, webhook.limits.timeout_s) == ((b"s3cret",), 20.0)
+        assert (webhook.caller_check, webhook.limits.timeout_s) == (KeyCheck((b"s3cret",)), 20.0)
 
     def test_a_webhook_is_a_setting_too(self, tree: Tree) -> None:
         """For flows whose user may read `client.webhook.…`."""
@@ -230,6 +232,7 @@ class TestReferences:
         tree.write("config/acme/settings/client.webhook.y.yaml", "flow_name: signup\nuser_name: kevin\n", mode=0o644)
         (fault,) = load(tree).faults
         assert (fault.is_warning, fault.line, fault.field) == (True, 3, "key")
+        assert "the file holds a key, and every user of this machine can read it" in str(fault)
         assert "chmod o-r" in str(fault)
 
     def test_references_follow_what_they_name(self, tree: Tree) -> None:
@@ -276,7 +279,7 @@ class TestLastGoodVersion:
         tree.webhook("x", key="new")
         webhook = update(index, path).clients["acme"].webhooks["x"]
         assert isinstance(webhook, Webhook)
-        assert webhook.keys == (b"new",)
+        assert webhook.caller_check == KeyCheck((b"new",))
 
     def test_a_webhook_that_never_was_good_is_broken(self, tree: Tree) -> None:
         path = tree.write("config/acme/settings/client.webhook.x.yaml", "flow_name: signup\n")
@@ -467,7 +470,7 @@ class TestSharing:
         assert other.users is one.users
         assert other.webhooks["y"] is one.webhooks["y"]
         assert isinstance(one.webhooks["x"], Webhook)
-        assert one.webhooks["x"].keys == (b"k",)
+        assert one.webhooks["x"].caller_check == KeyCheck((b"k",))
 
     def test_nobody_can_change_a_snapshot(self, tree: Tree) -> None:
         client = load(tree).clients["acme"]
@@ -475,7 +478,7 @@ class TestSharing:
             with pytest.raises(TypeError):
                 mapping["x"] = None  # type: ignore[index]
 
-    def test_ten_thousand_webhooks(self, tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+    def test_ten_thousand_webhooks(self, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
         """They load in well under 2 s, take under 4 KiB each, and one change among them costs well under 100 ms."""
         tree = Tree(tmp_path / "many", bare=True)
         for client in range(100):

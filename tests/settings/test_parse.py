@@ -8,11 +8,13 @@ from dataclasses import fields, replace
 
 import pytest
 
+from whd.auth.callers import OPEN, KeyCheck
 from whd.model.options import LIMIT_NAMES, SANDBOX_LAYERS, Limits, Options, option_fields
 from whd.model.snapshot import Fault, User, Webhook
 from whd.sandbox.isolation import REQUIRABLE
 from whd.settings.document import load
-from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users, parse_webhook
+from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users
+from whd.settings.webhooks import parse_webhook
 
 OPTIONS = Options()
 MINIMAL = "flow_name: signup\nuser_name: kevin\n"
@@ -121,7 +123,7 @@ class TestWebhook:
             name="hook",
             flow_name="signup",
             user_name="kevin",
-            keys=(),
+            caller_check=OPEN,
             enabled=True,
             methods=("GET", "POST"),
             show_script=True,
@@ -131,8 +133,8 @@ class TestWebhook:
         )
 
     def test_a_key_is_a_text_or_a_list_of_them(self) -> None:
-        assert webhook_of(MINIMAL + "key: schlüssel\n")[0].keys == ("schlüssel".encode(),)
-        assert webhook_of(MINIMAL + "key: [new, old]\n")[0].keys == (b"new", b"old")
+        assert webhook_of(MINIMAL + "key: schlüssel\n")[0].caller_check == KeyCheck(("schlüssel".encode(),))
+        assert webhook_of(MINIMAL + "key: [new, old]\n")[0].caller_check == KeyCheck((b"new", b"old"))
 
     @pytest.mark.parametrize(
         "key", ["", "''", "[]", "[a, '']", "~", "1234", "yes", "2026-11-23", "{a: b}", "[[a]]", "[a, 5]"]

@@ -13,7 +13,8 @@ import pytest
 
 from whd.model.options import Options
 from whd.model.snapshot import Fault
-from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users, parse_webhook
+from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users
+from whd.settings.webhooks import parse_webhook
 
 OPTIONS = Options()
 ROUNDS_S = float(os.environ.get("FUZZ_S", "0.8"))

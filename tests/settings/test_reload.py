@@ -11,11 +11,13 @@ import errno
 import functools
 import inspect
 import logging
+import operator
 import os
 import random
 import shutil
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import pytest
 from tests.running import Stopwatch
 from whd.errors import ConfigError
 from whd.model.snapshot import BrokenWebhook, Fault, Flow, Snapshot, Webhook
-from whd.settings import files, inotify, reload
+from whd.settings import files, inotify, reload, watch, watch_polling
 from whd.settings.reload import Reloader
 
 from .trees import FLOW, PATIENCE_S, WEBHOOK, Tree, Watched, keys_of, watching
@@ -55,20 +57,39 @@ def _open_descriptors() -> set[str]:
     return links
 
 
+def all_have(key: str, count: int, snapshot: Snapshot) -> bool:
+    return all(keys_of(snapshot, f"w{i}") == (key.encode(),) for i in range(count))
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
 @pytest.fixture(params=["inotify", "polling"])
-def polls(request: pytest.FixtureRequest) -> bool:
+def polls_in_time(request: pytest.FixtureRequest) -> bool:
+    """Which of the two, for tests of how long it takes."""
     return bool(request.param == "polling")
+
+
+@pytest.fixture
+def polls(polls_in_time: bool, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Which of the two, for all others: polling looks four times as often, and rests of files are as much shorter."""
+    if polls_in_time:
+        monkeypatch.setattr(watch_polling, "INTERVAL_S", watch_polling.INTERVAL_S / 4)
+        monkeypatch.setattr(watch_polling, "_TICK_S", watch_polling._TICK_S / 4)
+        quiet_s = watch.QUIET_S / 4
+        for module in (watch, watch_polling):
+            monkeypatch.setattr(module, "QUIET_S", quiet_s)
+    return polls_in_time
 
 
 class TestFiles:
     @on_loop
-    async def test_new_changed_and_removed_files_are_live_within_a_second(self, tree: Tree, polls: bool) -> None:
-        async with watching(tree, polls=polls) as watched:
+    async def test_new_changed_and_removed_files_are_live_within_a_second(
+        self, tree: Tree, polls_in_time: bool
+    ) -> None:
+        async with watching(tree, polls=polls_in_time) as watched:
             for change in (
                 lambda: tree.webhook("x", key="one"),
                 lambda: tree.webhook("x", key="two"),
@@ -82,7 +103,7 @@ class TestFiles:
                 before = watched.snapshot
                 since_change = Stopwatch()
                 change()
-                await watched.until(lambda snapshot, before=before: snapshot is not before)
+                await watched.until(partial(operator.is_not, before))
                 assert since_change.elapsed_s() < LIVE_S
         keys = [keys_of(snapshot, "x") for snapshot in watched.snapshots]
         assert keys == [None, (b"one",), (b"two",), *[None] * 6]
@@ -182,9 +203,9 @@ class TestFiles:
             assert watched.snapshot.faults == ()
 
     @on_loop
-    async def test_a_thousand_webhooks_at_once(self, tree: Tree, polls: bool) -> None:
+    async def test_a_thousand_webhooks_at_once(self, tree: Tree, polls_in_time: bool) -> None:
         tree.webhook_path("x").parent.mkdir()
-        async with watching(tree, polls=polls) as watched:
+        async with watching(tree, polls=polls_in_time) as watched:
             started = time.monotonic()
             for i in range(1000):
                 tree.webhook(f"w{i}", key=f"k{i}")
@@ -210,6 +231,7 @@ class TestFiles:
         loop = asyncio.get_running_loop()
         async with watching(tree, polls=polls) as watched:
             count = 0
+            timer: asyncio.TimerHandle
 
             def write() -> None:
                 nonlocal count, timer
@@ -405,18 +427,16 @@ class TestLinks:
             shutil.rmtree(old)
 
     @on_loop
-    async def test_a_kubernetes_volume_is_swapped(self, tree: Tree, polls: bool) -> None:
+    async def test_a_kubernetes_volume_is_swapped(self, tree: Tree, polls_in_time: bool) -> None:
         settings = tree.path("config/acme/settings")
         names = [f"client.webhook.w{i}.yaml" for i in range(20)]
         self.mount(settings, dict.fromkeys(names, WEBHOOK.format(key="one")), "2026_11_23")
-        async with watching(tree, polls=polls) as watched:
+        async with watching(tree, polls=polls_in_time) as watched:
             assert keys_of(watched.snapshot, "w7") == (b"one",)
             for key in ("two", "three"):
                 since_change = Stopwatch()
                 self.mount(settings, dict.fromkeys(names, WEBHOOK.format(key=key)), f"2026_11_23_{key}")
-                await watched.until(
-                    lambda snapshot, key=key: all(keys_of(snapshot, f"w{i}") == (key.encode(),) for i in range(20))
-                )
+                await watched.until(partial(all_have, key, 20))
                 assert since_change.elapsed_s() < LIVE_S
             # Nothing was ever missing, and whoever looked saw one version or the other.
             for snapshot in watched.snapshots:
@@ -567,6 +587,7 @@ class TestReloader:
         async with watching(tree) as watched:
             longest = 0.0
             begun = last = loop.time()
+            timer: asyncio.TimerHandle
 
             def beat() -> None:
                 nonlocal longest, last, timer
@@ -751,9 +772,9 @@ def _target(fd: str) -> str:
 
 class TestChaos:
     @on_loop
-    async def test_after_any_storm_the_snapshot_is_what_is_on_disk(self, tree: Tree, polls: bool) -> None:
+    async def test_after_any_storm_the_snapshot_is_what_is_on_disk(self, tree: Tree, polls_in_time: bool) -> None:
         chance = random.Random(1)
-        async with watching(tree, polls=polls) as watched:
+        async with watching(tree, polls=polls_in_time) as watched:
             end = time.monotonic() + 1.0
             while time.monotonic() < end:
                 with contextlib.suppress(

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from whd.auth.callers import KeyCheck
 from whd.auth.permissions import Action, PermissionDenied
 from whd.errors import SaveRefused
 from whd.model.snapshot import OPERATOR, BrokenWebhook, SavedSetting, Snapshot, User, Webhook
 from whd.settings.index import Index
-from whd.settings.saved import MASK, masked, out_of_bounds
+from whd.settings.saved import out_of_bounds
 from whd.settings.watch import Changes
+from whd.settings.webhooks import MASK, masked
 
 from .trees import FLOW, Tree
 
@@ -101,14 +103,15 @@ class TestWithinTheBounds:
         world.save(VALUE)
         webhook = world.webhook()
         assert isinstance(webhook, Webhook)
-        assert (webhook.flow_name, webhook.user_name, webhook.keys) == ("signup", "kevin", (b"s3cr3t",))
+        assert (webhook.flow_name, webhook.user_name) == ("signup", "kevin")
+        assert webhook.caller_check == KeyCheck((b"s3cr3t",))
         assert world.faults == []
         setting = world.snapshot.clients["acme"].settings[NAME]
         assert (setting.value, setting.path) == (VALUE, "saved by kevin")
         world.save({**VALUE, "key": "other", "enabled": False})
         webhook = world.webhook()
         assert isinstance(webhook, Webhook)
-        assert (webhook.keys, webhook.enabled) == ((b"other",), False)
+        assert (webhook.caller_check, webhook.enabled) == (KeyCheck((b"other",)), False)
         world.delete()
         assert world.webhook() is None
         assert NAME not in world.snapshot.clients["acme"].settings

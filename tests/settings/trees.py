@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from whd.auth.callers import KeyCheck
 from whd.model.snapshot import Client, Snapshot, Webhook
 from whd.settings.reload import Reloader, VetFlows
 
@@ -99,7 +100,8 @@ def keys_of(snapshot: Snapshot, name: str, client: str = "acme") -> tuple[bytes,
     """The keys of a webhook that serves; None if there is none."""
     found = snapshot.clients.get(client)
     webhook = None if found is None else found.webhooks.get(name)
-    return webhook.keys if isinstance(webhook, Webhook) else None
+    check = webhook.caller_check if isinstance(webhook, Webhook) else None
+    return check.keys if isinstance(check, KeyCheck) else None
 
 
 @asynccontextmanager

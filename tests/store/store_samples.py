@@ -9,6 +9,7 @@ from typing import Any
 
 from whd.model.execution import Cause, Execution, Status, new_id
 from whd.model.options import Options
+from whd.store.interface import ExecutionStore
 from whd.store.sqlite_store import SqliteStore
 
 SOURCE = "def handler(system, this):\n    return this.success('ä')\n"
@@ -38,7 +39,7 @@ def make(**fields: Any) -> Execution:
 
 @contextlib.asynccontextmanager
 async def opened(path: Path, options: Callable[[], Options] = Options) -> AsyncIterator[SqliteStore]:
-    """A store, open for the block."""
+    """A store on the SQLite file, open for the block."""
     store = SqliteStore(path, asyncio.get_running_loop(), options)
     store.open()
     try:
@@ -48,7 +49,7 @@ async def opened(path: Path, options: Callable[[], Options] = Options) -> AsyncI
 
 
 def accepted(
-    store: SqliteStore, execution: Execution, script: str | None = SOURCE
+    store: ExecutionStore, execution: Execution, script: str | None = SOURCE
 ) -> "asyncio.Future[Exception | None]":
     """What `accept` answers, to be awaited."""
     future: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
@@ -81,6 +82,9 @@ FULL = make(
     parent_id=new_id(),
     root_id=new_id(),
     replay_of=new_id(),
+    created_ms=1_700_000_000_001,
+    started_ms=1_700_000_000_002,
+    ended_ms=1_700_000_000_003,
     log=LOG,
 )
 SPARSE = make(input_json=b"", output_json=b"", webhook_name="", key_webhook_name="", started_ms=0, ended_ms=0)

@@ -217,16 +217,17 @@ def test_memory_is_bounded_while_nothing_can_be_written(
 
     async def main() -> None:
         async with opened(tmp_path / "store") as store:
-            assert not store.is_full
+            fullness = [store.is_full]
             for _ in range(12):
                 store.save_nowait(make(input_json=b"1" * 1000), SOURCE)
-            assert store.is_full
+            fullness.append(store.is_full)
             for _ in range(12):
                 store.save_nowait(make(input_json=b"1" * 1000), SOURCE)
             lost = store.counters().lost
             assert 0 < lost < 13
             await store.flush()
-            assert not store.is_full
+            fullness.append(store.is_full)
+            assert fullness == [False, True, False]
             assert len(await store.list()) == 24 - lost
             assert "is not kept" in caplog.text
 

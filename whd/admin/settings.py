@@ -1,7 +1,7 @@
 """The operations of `whd settings`: what each setting is, where its value comes from, and an operator's own changes.
 
 What an operator sets here is saved in state/ as what flows save is, and stands before the file of that name; his files
-themselves are his alone to write. Keys of webhooks leave this module masked.
+themselves are his alone to write. Secrets of webhooks leave this module masked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..engine.engine import Engine
 from ..errors import WhdError
 from ..futures import done_of
 from ..model.snapshot import OPERATOR, Client, Setting
-from ..settings.saved import masked
+from ..settings.webhooks import masked
 from ..wire.timestamps import timestamp
 
 

@@ -11,7 +11,7 @@ import ipaddress
 from functools import lru_cache
 
 _IPV4 = (
-    # A /32 stands before the block that it lies in: the first match tells most.
+    # A /32 stands before the block that it lies in: the first match says most.
     ("169.254.169.254/32", "cloud metadata"),  # AWS, Google, Azure, OpenStack and others
     ("169.254.170.2/32", "cloud metadata"),  # AWS, containers
     ("168.63.129.16/32", "cloud metadata"),  # Azure's wire server, a public address by its block
@@ -69,7 +69,7 @@ _TEREDO = ipaddress.IPv6Network("2001::/32")
 def kind_of(address: str) -> str:
     """What an address that is not public is for, as in "loopback"; "" if it is public.
 
-    An IPv6 address that carries an IPv4 one is what the inner one is. What is no address is "unreadable".
+    An IPv6 address that carries an IPv4 one is judged by the inner one. What is no address is "unreadable".
     """
     try:
         parsed = ipaddress.ip_address(address)

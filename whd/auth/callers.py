@@ -1,14 +1,81 @@
-"""The one place where a webhook's key is checked (CONTRACT 3, Key). Pure; never raises with what was sent."""
+"""The checks of a webhook's callers (CONTRACT 3, Key), and the one place where secrets are compared.
+
+Pure; never raises with what was sent.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from hmac import compare_digest
+from typing import Final
 
 from ..errors import InvalidKey
 from ..http.messages import Headers
+from ..model.caller_check import CallerCheck, HeadProof, Query, RequestHead
+from ..wire.payload import Parsed
 
 KEY_HEADER = b"x-webhook-key"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCheck(CallerCheck):
+    """A key, in header, query or payload. Any one of `keys` opens; every one that a caller gives must be right."""
+
+    keys: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def is_repeatable(self) -> bool:
+        return True
+
+    @property
+    def takes_key(self) -> bool:
+        return True
+
+    @property
+    def key_required(self) -> bool:
+        return True
+
+    def check_head(self, head: RequestHead, query: Query) -> HeadProof:
+        given, headers = keys_of_headers(head.headers)
+        given += query.keys
+        check_given(given, self.keys)
+        # Without a body there is no other place left for a key.
+        if not given and head.content_length == 0:
+            raise InvalidKey
+        return HeadProof(headers, bool(given))
+
+    def check_payload(self, proof: HeadProof, parsed: Parsed) -> None:
+        if parsed.keys:
+            given = [None if key is None else key.encode("utf-8", "surrogatepass") for key in parsed.keys]
+            check_given(given, self.keys)
+        elif not proof.is_complete:
+            raise InvalidKey
+
+    def check_status(self, head: RequestHead, query: Query) -> None:
+        given, _headers = keys_of_headers(head.headers)
+        given += query.keys
+        check_given(given, self.keys)
+        if not given:
+            raise InvalidKey
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCheck(CallerCheck):
+    """No proof is asked for: everybody may call."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        return True
+
+    def check_head(self, head: RequestHead, query: Query) -> HeadProof:
+        return HeadProof(head.headers, True)
+
+    def check_status(self, head: RequestHead, query: Query) -> None:
+        return
+
+
+OPEN: Final = OpenCheck()
 
 
 def keys_of_headers(headers: Headers) -> tuple[list[bytes], Headers]:

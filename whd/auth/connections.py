@@ -47,7 +47,7 @@ class Target:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Whom credentials are for (RFC 6454, 4)."""
+        """Scheme, host and port: what credentials belong to (RFC 6454, 4)."""
         return self.scheme, self.host, self.port
 
     @property
@@ -110,7 +110,7 @@ def check_url(user: User, connector_type: str, url: str) -> Target:
 
 
 def is_address_allowed(address: str, literal_host: bool) -> bool:
-    """Whether an address that a host turned out to have may be connected to.
+    """Whether a connection may be made to an address that was found for a host.
 
     One that is not public, or an IPv6 address that carries such an IPv4 one, only if the host stands literally in a
     rule (`Target.literal_host`); `addresses.kind_of` tells what it is.
@@ -150,7 +150,7 @@ def _read_rule(text: str) -> _Rule:
 def _read_host_pattern(host: str) -> tuple[str, ...]:
     if "*" not in host:
         return (read_host(host)[0],)
-    # Label by label: the whole of it is not a name that IDNA could read.
+    # Label by label: with a `*` the whole is no name that IDNA could read.
     labels = tuple(label if label == "*" else ascii_host(label) for label in host.split("."))
     for label in labels:
         if label != "*":

@@ -62,7 +62,7 @@ _GLOBS: dict[Action, Callable[[User], tuple[str, ...]]] = {
     Action.READ_FILE: attrgetter("files_read"),
     Action.WRITE_FILE: attrgetter("files_write"),
     Action.ACT_AS: attrgetter("act_as"),
-    # A URL is more than a name: connections.check_url decides, and by name alone nobody may connect anywhere.
+    # A URL is more than a name: connections.check_url decides. By name alone nobody may connect anywhere.
     Action.CONNECT: lambda user: (),
 }
 
@@ -119,14 +119,14 @@ def _compiled(glob: str) -> Callable[[str], bool]:
 
 
 def _part(text: str) -> re.Pattern[str]:
-    # Without `*` there is nothing that could backtrack: each character of the part takes exactly one.
+    # Without `*` nothing can backtrack: each character of the part matches exactly one.
     return re.compile("".join("." if character == "?" else re.escape(character) for character in text), re.DOTALL)
 
 
 def _between(
     head: re.Pattern[str], inner: tuple[re.Pattern[str], ...], tail: re.Pattern[str], head_length: int, tail_length: int
 ) -> Callable[[str], bool]:
-    """A matcher for head*inner*…*tail: both ends are fixed; of each part between them the leftmost place is best."""
+    """A matcher for head*inner*…*tail: both ends are fixed; each part between is found as far left as it can be."""
 
     def match(name: str) -> bool:
         end = len(name) - tail_length

@@ -30,7 +30,7 @@ HELD_FROM_BYTES = 65_536
 # Of one execution; `whd status` counts them all.
 MAX_LOGGED_REFUSALS = 10
 
-# Gives the answer's value as JSON text, or None after it arranged for a later answer.
+# Returns the answer's value as JSON text, or None if the answer comes later.
 CallHandler = Callable[[FlowCall], bytes | None]
 
 
@@ -61,7 +61,7 @@ class Broker:
     def handle(self, execution: Execution, job: Job, number: int, name: str, arguments: Any, raw: bytes = b"") -> None:
         """One call of a running flow; answered now or later."""
         if self._held:
-            self._let_go(job)  # who asks has taken the answer before
+            self._let_go(job)  # its next call shows that the last answer was taken
         call = FlowCall(execution, job, number, name, arguments, raw)
         self.do(call, self._do)
 
@@ -73,7 +73,7 @@ class Broker:
         return handler(call)
 
     def do(self, call: FlowCall, handler: CallHandler) -> None:
-        """Has a call handled, and answered in any case."""
+        """Handles a call, and answers it whatever happens."""
         try:
             value = handler(call)
         except (CallError, PermissionDenied) as error:
@@ -124,7 +124,7 @@ class Broker:
             self.refuse(call, CallError(getattr(error, "kind", "CloudomationException"), error.detail))
 
     def when_done(self, call: FlowCall) -> Callable[[WhdError | None], None]:
-        """Answers a call once something is on disk, or with what kept it from there."""
+        """A callback that answers the call once something is on disk, or with the error that prevented it."""
 
         def done(error: WhdError | None) -> None:
             if error is None:
@@ -148,7 +148,7 @@ class Broker:
         client = self._snapshot().clients.get(call.execution.client_name)
         user = client.users.get(call.execution.user_name) if client is not None else None
         if client is None or user is None:
-            # Whatever it was: who does not exist may do nothing.
+            # Whatever the call is: a user that does not exist may do nothing.
             what = f"user {call.execution.user_name} does not exist any more, so {call.name} is refused"
             raise CallError("PermissionDenied", what)
         return client, user

@@ -1,4 +1,4 @@
-"""One call of a flow: who asks, with checked access to the arguments, and the two ways to answer it. Pure."""
+"""One call of a flow: its execution, checked access to its arguments, and the errors it may be answered with. Pure."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class CallError(Exception):
 
 
 def invalid(text: str) -> CallError:
-    """The arguments are wrong."""
+    """The error for wrong arguments."""
     return CallError("InvalidInputError", text)
 
 
 def not_found(what: str) -> CallError:
-    """There is no such record."""
+    """The error for a record that does not exist."""
     return CallError("ResourceNotFoundError", what)
 
 
 class FlowCall:
-    """A worker is hostile: nothing in the arguments is believed before one of the methods here has checked it.
+    """A call with its arguments. The worker is hostile: nothing is believed before a method here has checked it.
 
     `raw`: bytes that came along, bounded by the execution's limits and otherwise unchecked.
     """
@@ -50,7 +50,7 @@ class FlowCall:
         self._arguments = arguments
 
     def check(self) -> None:
-        """The arguments come as one object. Raises CallError."""
+        """Raises CallError unless the arguments are one object."""
         if type(self._arguments) is not dict:
             raise invalid(f"{self.name}: the arguments are not an object")
 
@@ -82,7 +82,7 @@ class FlowCall:
             return None
         if type(value) not in (int, float):
             raise invalid(f"{name} must be a number, not {type(value).__name__}")
-        # More than that and the clock's arithmetic would overflow; every execution's timeout_s is shorter.
+        # With more, the clock's arithmetic would overflow; every execution's timeout_s is shorter.
         return float(min(max(value, -1e9), 1e12))
 
     def flag(self, name: str) -> bool:
@@ -117,5 +117,5 @@ class FlowCall:
 
 
 def json_bytes(value: Any) -> bytes:
-    """An answer's value."""
+    """An answer's value as JSON text."""
     return _encode(value).encode("ascii")

@@ -1,4 +1,4 @@
-"""Calls on executions: the own one saved, children started, waited for, read, cancelled.
+"""Calls on executions: the calling one is saved; children are started, waited for, read, cancelled.
 
 A child runs as its parent's user, inherits its limits and counts against the limits of the whole tree.
 """
@@ -16,7 +16,8 @@ from ..auth.permissions import Action, authorize, may
 from ..budget import BufferBudget
 from ..errors import HttpError, StateError
 from ..executions.active import ActiveExecution
-from ..executions.family import Child, ReturnWhen, wait_result
+from ..executions.family import Child, ReturnWhen
+from ..executions.lookup import Lookup
 from ..executions.runner import Runner
 from ..model.execution import Execution, to_json
 from ..pool.frames_in import MAX_MESSAGE_CHARS, strict_json
@@ -40,11 +41,14 @@ FIELDS = frozenset(
 
 
 class ExecutionCalls:
-    """this.save, this.flow, wait_for, system.execution, and what hangs on a child."""
+    """this.save, this.flow, wait_for, system.execution, and the methods of a child."""
 
-    def __init__(self, broker: Broker, runner: Runner, payload_parser: PayloadParser, budget: BufferBudget) -> None:
+    def __init__(
+        self, broker: Broker, runner: Runner, lookup: Lookup, payload_parser: PayloadParser, budget: BufferBudget
+    ) -> None:
         self._broker = broker
         self._runner = runner
+        self._lookup = lookup
         self._payload_parser = payload_parser
         self._budget = budget
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,7 +72,7 @@ class ExecutionCalls:
             except FrameError as error:
                 raise invalid(str(error)) from None
             return self._start_checked(call)
-        # What may be done is decided when it is done, but what may not be is not worth reading.
+        # The right is checked again when the child starts; without it the input is not worth reading.
         authorize(self._broker.who(call)[1], Action.RUN_FLOW, call.text("flow"))
         if not self._budget.take(size):
             raise CallError("CloudomationException", TOO_MANY)
@@ -111,7 +115,7 @@ class ExecutionCalls:
 
     def active(self, call: FlowCall) -> ActiveExecution:
         """The execution that calls."""
-        active = self._runner.active(call.execution.id)
+        active = self._runner.find_active(call.execution.id)
         if active is None:
             raise CallError("CloudomationException", "the execution has ended")
         return active
@@ -128,18 +132,15 @@ class ExecutionCalls:
             return False
         execution = child.execution
         known = Child(execution.id, execution.name or execution.flow_name)
-        parent.family.children[execution.id] = known
+        parent.family.add(known)
         self._runner.start_child(child, parent, partial(self._on_ended, parent, known))
         return True
 
     def _on_ended(self, parent: ActiveExecution, known: Child, child: ActiveExecution) -> None:
-        known.status, known.message = child.execution.status, child.execution.message
-        check = parent.family.on_change
-        if check is not None:
-            check()
+        parent.family.end(known, child.execution.status, child.execution.message)
 
-    def _wait(self, call: FlowCall) -> bytes | None:
-        """{ids, return_when}: {id: {status, message}} of the children that decided it, once they have."""
+    def _wait(self, call: FlowCall) -> None:
+        """{ids, return_when}: {id: {status, message}} of the children that ended the wait, once they have."""
         parent = self.active(call)
         try:
             when = ReturnWhen(call.text("return_when"))
@@ -152,31 +153,14 @@ class ExecutionCalls:
             if child is None:
                 raise not_found(f"execution {child_id[:64]!r} is no child of this one")
             children.append(child)
-        result = wait_result(children, when)
-        if result is not None:
-            return _ended_json(result)
-        family = parent.family
-        family.awaited = frozenset(child.id for child in children if not child.status.is_ended)
-
-        def check() -> None:
-            result = wait_result(children, when)
-            if result is not None:
-                family.awaited, family.on_change = frozenset(), None
-                self._broker.answer(call, _ended_json(result))
-
-        family.on_change = check
-        return None
+        parent.family.wait(children, when, lambda ended: self._broker.answer(call, _ended_json(ended)))
 
     def _save(self, call: FlowCall) -> bytes:
-        """{message, name, output_value}, each optional: written to the own record while it runs."""
+        """{message, name, output_value}, each optional: written to the calling execution's record while it runs."""
         active = self.active(call)
         message, name = call.text_or_none("message", MAX_MESSAGE_CHARS), call.text_or_none("name")
-        execution = active.execution
-        execution.message = execution.message if message is None else message
-        execution.name = execution.name if name is None else name
-        if call.has("output_value"):
-            execution.output_json = call.json("output_value")
-        active.saved = None
+        output_json = call.json("output_value") if call.has("output_value") else None
+        self._runner.save_running(active, message, name, output_json)
         return b"null"
 
     def _get(self, call: FlowCall) -> None:
@@ -195,7 +179,7 @@ class ExecutionCalls:
         """{id}: ends a child, or another execution of the same client and user; harmless when it has ended."""
 
         async def found(stored: Stored) -> bytes:
-            await self._runner.cancel_found(stored, f"cancelled by execution {call.execution.id}")
+            await self._lookup.cancel(stored, f"cancelled by execution {call.execution.id}")
             return b"null"
 
         self._look_up(call, found)
@@ -210,11 +194,11 @@ class ExecutionCalls:
     ) -> None:
         own = call.execution
         try:
-            stored = await self._runner.get(execution_id)
+            stored = await self._lookup.get(execution_id)
         except StateError as error:
             self._broker.refuse(call, CallError("CloudomationException", error.detail))
             return
-        # Another user's executions are not told from ones that do not exist.
+        # Another user's executions look like ones that do not exist.
         if (
             stored is None
             or stored.execution.client_name != own.client_name
@@ -227,14 +211,14 @@ class ExecutionCalls:
         except StateError as error:
             self._broker.refuse(call, CallError("CloudomationException", error.detail))
         except Exception:
-            # A task has nobody above it; without an answer the flow would wait for ever.
+            # A task's errors go no further; without an answer the flow would wait for ever.
             log.exception("%s of execution %s", call.name, own.id)
             self._broker.refuse(call, CallError("CloudomationException", f"{call.name}: internal error"))
         else:
             self._broker.answer(call, answer)
 
     def _flow_exists(self, call: FlowCall) -> bytes:
-        """{name}: whether there is such a flow that the user may run."""
+        """{name}: whether the flow exists and the user may run it."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.RUN_FLOW, name)

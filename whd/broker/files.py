@@ -13,7 +13,7 @@ from .call import CallError, FlowCall, json_bytes, not_found
 
 
 class FileCalls:
-    """system.file(name), system.files(), and what hangs on them."""
+    """system.file(name), system.files(), and the methods of a file."""
 
     def __init__(self, broker: Broker, saved: SavedRecords) -> None:
         self._broker = broker
@@ -43,7 +43,7 @@ class FileCalls:
         self._saved.file_get(client.name, name, found)
 
     def _exists(self, call: FlowCall) -> None:
-        """{name}: whether there is such a file."""
+        """{name}: whether the file exists."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.READ_FILE, name)
@@ -73,9 +73,9 @@ class FileCalls:
         self._saved.file_list(client.name, found, prefix=prefix, is_wanted=is_wanted)
 
     def _save(self, call: FlowCall) -> None:
-        """{name, is_text} and the content, of text in UTF-8: answered when it is on disk.
+        """{name, is_text} and the content, text in UTF-8: answered when it is on disk.
 
-        Whether it is UTF-8 is not looked at: nobody but flows of the same client reads it.
+        Whether it is UTF-8 is not checked: only flows of the same client read it.
         """
         name = call.text("name")
         client, user = self._broker.who(call)
@@ -101,7 +101,7 @@ def _is_wanted(user: User, prefix: str, glob: str | None, like: str | None, exac
 
 
 def _fits(glob: str, prefix: str, name: str) -> bool:
-    """A glob is meant for the whole name or for what follows the folder, and `**/` for no folder at all, too."""
+    """Whether the glob fits the whole name or what follows the folder; `**/` also stands for no folder at all."""
     names = (name, name.removeprefix(prefix)) if prefix else (name,)
     globs = (glob, glob.removeprefix("**/")) if glob.startswith("**/") else (glob,)
     return any(matches(one, each) for one in globs for each in names)

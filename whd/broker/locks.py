@@ -16,7 +16,7 @@ from ..errors import WhdError
 # One execution that takes lock after lock must not fill the daemon's memory.
 MAX_HELD: Final = 1_000
 
-Key = tuple[str, str]
+LockKey = tuple[str, str]
 
 
 class LockError(WhdError):
@@ -41,16 +41,20 @@ CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
 class LockTable(Protocol):
-    """What flows' calls ask of the locks; the methods are those of Locks."""
+    """What flows' calls need of the locks. A holder is an execution's id, or anything that stands for it."""
 
     def acquire(self, client_name: str, name: str, holder: Any, timeout_s: float | None, callback: Acquired) -> None:
-        """See Locks."""
+        """Calls `callback(None)` once `holder` has the lock, before this returns if it can be had at once.
+
+        Else `callback(LockError)` after `timeout_s` (None: never; 0 or less: at once). A holder that ends before that
+        is not called any more.
+        """
 
     def release(self, client_name: str, name: str, holder: Any) -> object:
-        """See Locks."""
+        """Gives the lock to the holder that waited longest; does nothing if `holder` did not have it."""
 
     def release_all(self, holder: Any) -> None:
-        """See Locks."""
+        """The holder ended or died: gives back what it has, and takes it out of every queue without a call."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,14 +71,14 @@ class _Lock:
     waits: dict[_Wait, None] = field(default_factory=dict)
 
 
-class Locks:
-    """All locks. A holder is an execution's id, or anything that stands for it. `call_later`: the loop's."""
+class Locks(LockTable):
+    """All locks. `call_later`: the loop's."""
 
     def __init__(self, call_later: CallLater) -> None:
         self._call_later = call_later
-        self._locks: dict[Key, _Lock] = {}
-        # What a holder has, or waits for: its locks, in the order in which it came to them.
-        self._of: dict[Hashable, dict[Key, None]] = {}
+        self._locks: dict[LockKey, _Lock] = {}
+        # The locks that each holder has or waits for, in the order in which it asked.
+        self._of: dict[Hashable, dict[LockKey, None]] = {}
 
     @property
     def held(self) -> int:
@@ -94,11 +98,6 @@ class Locks:
     def acquire(
         self, client_name: str, name: str, holder: Hashable, timeout_s: float | None, callback: Acquired
     ) -> None:
-        """Calls `callback(None)` once `holder` has the lock, before this returns if it can be had at once.
-
-        Else `callback(LockError)` after `timeout_s` (None: never; 0 or less: at once). A holder that ends before that
-        is not called any more.
-        """
         key = (client_name, name)
         own = self._of.setdefault(holder, {})
         lock = self._locks.get(key)
@@ -122,7 +121,7 @@ class Locks:
             wait.timer = self._call_later(timeout_s, lambda: self._time_out(key, wait, timeout_s))
 
     def release(self, client_name: str, name: str, holder: Hashable) -> bool:
-        """Gives the lock to who waited longest. False if `holder` did not have it, and then nothing happens."""
+        """Returns False if `holder` did not have the lock."""
         key = (client_name, name)
         lock = self._locks.get(key)
         if lock is None or lock.holder != holder:
@@ -132,7 +131,6 @@ class Locks:
         return True
 
     def release_all(self, holder: Hashable) -> None:
-        """The holder ended or died: gives back what it has, and takes it out of every queue without a call."""
         for key in self._of.pop(holder, {}):
             lock = self._locks[key]
             for wait in [wait for wait in lock.waits if wait.holder == holder]:
@@ -140,19 +138,19 @@ class Locks:
             if lock.holder == holder:
                 self._hand_on(key, lock)
 
-    def _hand_on(self, key: Key, lock: _Lock) -> None:
+    def _hand_on(self, key: LockKey, lock: _Lock) -> None:
         if not lock.waits:
             del self._locks[key]
             return
         lock.holder = next(iter(lock.waits)).holder
-        # All that it asked before, it has now; were the rest left waiting, it would wait for itself.
+        # All its waits for this lock are granted: were some left, it would wait for itself.
         granted = [wait for wait in lock.waits if wait.holder == lock.holder]
         for wait in granted:
             self._drop(lock, wait)
         for wait in granted:
             wait.callback(None)
 
-    def _time_out(self, key: Key, wait: _Wait, timeout_s: float) -> None:
+    def _time_out(self, key: LockKey, wait: _Wait, timeout_s: float) -> None:
         lock = self._locks[key]
         wait.timer = None
         self._drop(lock, wait)
@@ -165,7 +163,7 @@ class Locks:
         if wait.timer is not None:
             wait.timer.cancel()
 
-    def _forget(self, holder: Hashable, key: Key) -> None:
+    def _forget(self, holder: Hashable, key: LockKey) -> None:
         own = self._of.get(holder, {})
         own.pop(key, None)
         self._tidy(holder)

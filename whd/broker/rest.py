@@ -9,8 +9,8 @@ from ..auth.connections import check_url
 from ..auth.permissions import Action, PermissionDenied
 from ..auth.urls import BadUrl
 from ..executions.active import ActiveExecution
-from ..executions.runner import Runner, now_ms
-from ..model.execution import Event, Execution, Status
+from ..executions.runner import Runner
+from ..model.execution import Execution, Status
 from ..pool.payload_parser import PayloadParser
 from ..rest import (
     InputError,
@@ -36,7 +36,7 @@ MAX_BODY_BYTES = 8_388_608
 
 
 class RestCalls:
-    """task.start."""
+    """The call task.start."""
 
     def __init__(
         self,
@@ -91,7 +91,6 @@ class RestCalls:
 
     def _run(self, call: FlowCall, active: ActiveExecution, connector: str, request: RestRequest) -> None:
         limits = active.limits
-        active.execution.apply(Event.START, now_ms=now_ms())
         rest_limits = RestLimits(
             timeout_s=limits.timeout_s, max_body_bytes=min(MAX_BODY_BYTES, limits.max_output_bytes)
         )
@@ -101,8 +100,8 @@ class RestCalls:
             _client, user = self._broker.who(call)
             return check_url(user, connector, url)
 
-        started = self._client.start(request, authorize, rest_limits, partial(self._on_outcome, active, call))
-        active.cancel_task = started.cancel
+        outcome = partial(self._on_outcome, active, call)
+        self._runner.run_task(active, lambda: self._client.start(request, authorize, rest_limits, outcome).cancel)
 
     def _on_outcome(self, active: ActiveExecution, call: FlowCall, outcome: Outcome) -> None:
         if isinstance(outcome, RestResult):
@@ -115,7 +114,7 @@ class RestCalls:
         self._runner.end_task(active, Status.ENDED_ERROR, self._why(call, outcome), b"{}")
 
     def _why(self, call: FlowCall, outcome: Outcome) -> str:
-        """The message of a call that came to nothing. A refusal is one by permission, whoever decided it."""
+        """The message of a failed call; notes a refusal. A refused address counts as a lack of permission."""
         message = str(outcome)
         if isinstance(outcome, RestError) and outcome.fault is RestFault.ADDRESS_REFUSED:
             # The URL was allowed, what its host stands for is not. The message begins with the method.

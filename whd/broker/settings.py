@@ -11,7 +11,7 @@ from .locks import LockError, LockTable
 
 
 class SettingCalls:
-    """system.setting(name), system.settings(), and what hangs on them."""
+    """system.setting(name), system.settings(), and the methods of a setting."""
 
     def __init__(self, broker: Broker, saved: SavedRecords, locks: LockTable) -> None:
         self._broker = broker
@@ -43,7 +43,7 @@ class SettingCalls:
         return json_bytes(setting.value)
 
     def _exists(self, call: FlowCall) -> bytes:
-        """{name}: whether there is such a setting."""
+        """{name}: whether the setting exists."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.READ_SETTING, name)
@@ -62,14 +62,14 @@ class SettingCalls:
         self._saved.setting_save(client.name, name, call.json("value"), user.name, self._when_done(call))
 
     def _delete(self, call: FlowCall) -> None:
-        """{name}: what was saved goes; answered when that is on disk."""
+        """{name}: deletes what was saved; answered when that is on disk."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.WRITE_SETTING, name)
         self._saved.setting_delete(client.name, name, self._when_done(call))
 
     def _list_append(self, call: FlowCall) -> None:
-        """{name, item}: answered when it is on disk. It neither gives nor asks for the right to read the list."""
+        """{name, item}: answered when it is on disk. It neither gives nor needs the right to read the list."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.WRITE_SETTING, name)
@@ -93,7 +93,7 @@ class SettingCalls:
         self._locks.acquire(client.name, name, call.job, call.number_or_none("timeout"), acquired)
 
     def _release(self, call: FlowCall) -> bytes:
-        """{name}: lets the next one have the lock; harmless for who does not hold it."""
+        """{name}: lets the next one have the lock; harmless if the execution does not hold it."""
         name = call.text("name")
         client, user = self._broker.who(call)
         authorize(user, Action.WRITE_SETTING, name)

@@ -1,7 +1,7 @@
-"""What each command of `whd` does, and how it prints it. What it understands is in cli.py.
+"""What each command of `whd` does, and how it prints it. What the command line understands is in cli.py.
 
-A command is a function of one of these modules. Nothing of them is imported before it is called for: the daemon's own
-modules take a third of a second to load, and whoever asks a running daemon needs none of them.
+A command is a function of one of these modules. None is imported before it is needed: the daemon's own modules take a
+third of a second to load, and a command that asks a running daemon needs none of them.
 """
 
 from __future__ import annotations

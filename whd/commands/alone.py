@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import uvloop
 
 from ..admin.operations import Admin
-from ..engine.engine import Engine
+from ..engine.engine import open_engine
 from ..engine.state import Paths
 
 
@@ -18,9 +17,5 @@ def operate_alone(paths: Paths, operation: str, arguments: dict[str, Any]) -> An
 
 
 async def _operate(paths: Paths, operation: str, arguments: dict[str, Any]) -> Any:
-    engine = Engine(asyncio.get_running_loop(), paths, serves=False)
-    try:
-        await engine.start()
+    async with open_engine(paths, serves=False) as engine:
         return await Admin(engine).dispatch(operation, arguments)
-    finally:
-        await engine.close()

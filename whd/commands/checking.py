@@ -13,6 +13,7 @@ from ..futures import value_of
 from ..model.snapshot import Fault, Flow, SavedSetting
 from ..pool.compiler import Code, refusal_faults
 from ..pool.pool import Pool
+from ..pool.quota import WholeQuota
 from ..saved import read_settings
 from ..settings.index import Index
 from . import explain
@@ -20,7 +21,7 @@ from . import explain
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """All faults and warnings, sorted by place, and what each webhook's user may do."""
+    """All faults and warnings, sorted by file and line, and what each webhook's user may do."""
 
     faults: list[Fault]
     webhooks: list[explain.Explanation]
@@ -42,7 +43,7 @@ async def check_everything(paths: Paths) -> Checked:
     flows = [flow for client in snapshot.clients.values() for flow in client.flows.values()]
     codes: dict[int, Code] = {}
     if flows:
-        pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options, budget)
+        pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options, budget, WholeQuota())
         try:
             await pool.start()
             for code, flow in zip(await asyncio.gather(*(_compile(pool, flow) for flow in flows)), flows, strict=True):

@@ -56,7 +56,7 @@ def _fault_document(fault: Any) -> dict[str, Any]:
 
 
 def webhooks(paths: Paths, given: argparse.Namespace) -> int:
-    """Lists the endpoints; the daemon, if one runs, only tells where it listens."""
+    """Lists the endpoints; the daemon, if one runs, is only asked where it listens."""
     snapshot = Index(str(paths.config), str(paths.flows), saved=read_settings(paths.state)).load()
     try:
         addresses = control.ask(paths.state, "status", {})["addresses"]
@@ -70,7 +70,7 @@ def webhooks(paths: Paths, given: argparse.Namespace) -> int:
             "url": f"{base}/api/webhook/{client.name}/{webhook.name}",
             "flow_name": webhook.flow_name if isinstance(webhook, Webhook) else None,
             "user_name": webhook.user_name if isinstance(webhook, Webhook) else None,
-            "key_required": bool(webhook.keys) if isinstance(webhook, Webhook) else None,
+            "key_required": webhook.caller_check.key_required if isinstance(webhook, Webhook) else None,
             "enabled": webhook.enabled if isinstance(webhook, Webhook) else False,
         }
         for _, client in sorted(snapshot.clients.items())

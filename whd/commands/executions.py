@@ -1,4 +1,4 @@
-"""`whd run` and `whd executions …`."""
+"""`whd run` and `whd executions …`: listed, shown, repeated, ended."""
 
 from __future__ import annotations
 

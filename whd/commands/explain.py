@@ -1,4 +1,4 @@
-"""What each webhook's user may do, in words, and where its flow plainly asks for more. For `whd check`. Pure."""
+"""What each webhook's user may do, in words, and where its flow plainly needs more. For `whd check`. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..wire.frames import DeclaredUse
 
 MAX_NAMED_WEBHOOKS = 5
 
-AsksOf = Callable[[Flow], Iterable[DeclaredUse]]
+UsesOf = Callable[[Flow], Iterable[DeclaredUse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Explanation:
     may: Mapping[str, tuple[str, ...]]
 
     def document(self) -> dict[str, Any]:
-        """For machines."""
+        """The JSON members that `--json` prints."""
         return {
             "client": self.client,
             "webhook": self.webhook,
@@ -42,7 +42,7 @@ class Explanation:
 
 
 def explanations(clients: Mapping[str, Client]) -> list[Explanation]:
-    """Of every webhook that has a good version."""
+    """An Explanation of every webhook that has a good version."""
     found = []
     for _, client in sorted(clients.items()):
         for _, webhook in sorted(client.webhooks.items()):
@@ -51,7 +51,12 @@ def explanations(clients: Mapping[str, Client]) -> list[Explanation]:
                 rights = {} if user is None else rights_of(user)
                 found.append(
                     Explanation(
-                        client.name, webhook.name, webhook.flow_name, webhook.user_name, bool(webhook.keys), rights
+                        client.name,
+                        webhook.name,
+                        webhook.flow_name,
+                        webhook.user_name,
+                        webhook.caller_check.key_required,
+                        rights,
                     )
                 )
     return found
@@ -93,33 +98,31 @@ def in_full(one: Explanation) -> list[str]:
     return [head, *(rights or ["    do nothing"])]
 
 
-# ---- where a flow asks for more --------------------------------------------------------------------------------------
+# ---- where a flow needs more -----------------------------------------------------------------------------------------
 
 
-def undeclared_rights(client: Client, asks_of: AsksOf) -> list[Fault]:
-    """Warnings, one for each place where the flow of a webhook, or a flow that it plainly calls, asks for more than the
-    webhook's user may do.
-    """
-    places: dict[tuple[Flow, DeclaredUse], dict[str, list[str]]] = {}
+def undeclared_rights(client: Client, uses_of: UsesOf) -> list[Fault]:
+    """A warning for each line where a webhook's flow, or one that it plainly calls, uses more than the user may."""
+    found: dict[tuple[Flow, DeclaredUse], dict[str, list[str]]] = {}
     for _, webhook in sorted(client.webhooks.items()):
         user = client.users.get(webhook.user_name) if isinstance(webhook, Webhook) else None
         if user is None or not isinstance(webhook, Webhook):
             continue
-        for flow in _reached(client, user, webhook.flow_name, asks_of):
-            for ask in asks_of(flow):
-                what = _too_much(client, user, ask)
+        for flow in _reached(client, user, webhook.flow_name, uses_of):
+            for use in uses_of(flow):
+                what = _too_much(client, user, use)
                 if what:
-                    places.setdefault((flow, ask), {}).setdefault(what, []).append(webhook.name)
+                    found.setdefault((flow, use), {}).setdefault(what, []).append(webhook.name)
     faults = []
-    for (flow, ask), whats in places.items():
+    for (flow, use), whats in found.items():
         for what, webhooks in whats.items():
             more = f" and {len(webhooks) - MAX_NAMED_WEBHOOKS} more" if len(webhooks) > MAX_NAMED_WEBHOOKS else ""
             names = ", ".join(webhooks[:MAX_NAMED_WEBHOOKS])
-            faults.append(Fault(flow.path, ask.line, "", f"{what} (called by webhook {names}{more})", is_warning=True))
+            faults.append(Fault(flow.path, use.line, "", f"{what} (called by webhook {names}{more})", is_warning=True))
     return faults
 
 
-def _reached(client: Client, user: User, flow_name: str, asks_of: AsksOf) -> list[Flow]:
+def _reached(client: Client, user: User, flow_name: str, uses_of: UsesOf) -> list[Flow]:
     """The flow and all that it plainly calls, as far as the user may run them."""
     reached: dict[str, Flow] = {}
     waiting = [flow_name]
@@ -128,35 +131,35 @@ def _reached(client: Client, user: User, flow_name: str, asks_of: AsksOf) -> lis
         flow = client.flows.get(name)
         if name not in reached and flow is not None and may(user, Action.RUN_FLOW, name):
             reached[name] = flow
-            waiting += [ask.name for ask in asks_of(flow) if ask.action == "run_flow"]
+            waiting += [use.name for use in uses_of(flow) if use.action == "run_flow"]
     return list(reached.values())
 
 
 _ACTIONS = {action.value: action for action in Action} | {"see_flow": Action.RUN_FLOW}
-# Nothing more is known than that there is a record: one of the two rights is enough.
+# The source does not show what is done with the record: one of the two rights is enough.
 _EITHER = {
     "setting": (Action.READ_SETTING, Action.WRITE_SETTING),
     "file": (Action.READ_FILE, Action.WRITE_FILE),
 }
 
 
-def _too_much(client: Client, user: User, ask: DeclaredUse) -> str:
-    """Why a user may not do what a flow asks for, or why it cannot be done; "" if it may and can."""
-    if ask.action == "task":
-        return f"there are no tasks of type {ask.name!r}, only REST"
-    if ask.action == "connect":
-        return _unreachable(user, ask.name)
-    if ask.action in _EITHER:
-        either = _EITHER[ask.action]
-        return "" if any(may(user, action, ask.name) for action in either) else _denied(user, either[0], ask.name)
-    action = _ACTIONS.get(ask.action)
+def _too_much(client: Client, user: User, use: DeclaredUse) -> str:
+    """Why a user may not use what a flow uses, or why nobody could; "" if it may and can."""
+    if use.action == "task":
+        return f"there are no tasks of type {use.name!r}, only REST"
+    if use.action == "connect":
+        return _unreachable(user, use.name)
+    if use.action in _EITHER:
+        either = _EITHER[use.action]
+        return "" if any(may(user, action, use.name) for action in either) else _denied(user, either[0], use.name)
+    action = _ACTIONS.get(use.action)
     if action is None:
         return ""
-    if not may(user, action, ask.name):
-        return _denied(user, action, ask.name)
-    if ask.action == "run_flow" and ask.name not in client.flows:
-        near = closest(ask.name, client.flows)
-        return f"there is no flow {ask.name!r}" + (f" - did you mean {near}?" if near else "")
+    if not may(user, action, use.name):
+        return _denied(user, action, use.name)
+    if use.action == "run_flow" and use.name not in client.flows:
+        near = closest(use.name, client.flows)
+        return f"there is no flow {use.name!r}" + (f" - did you mean {near}?" if near else "")
     return ""
 
 

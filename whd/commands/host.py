@@ -60,6 +60,6 @@ def units(paths: Paths, given: argparse.Namespace) -> int:
 
 
 def _own_command() -> str:
-    """The absolute path of the `whd` that runs now: another one may come first on PATH."""
+    """The absolute path of the `whd` that runs now: PATH may have another one first."""
     own = os.path.abspath(sys.argv[0])
     return own if os.path.basename(own) == "whd" else shutil.which("whd") or own

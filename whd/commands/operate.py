@@ -15,12 +15,12 @@ def operate(paths: Paths, operation: str, arguments: dict[str, Any], *, alone: d
 
     `alone`: arguments for the latter only. Raises WhdError.
     """
-    # os.path and not Path: a folder that is closed to us is told by StateLock, which knows what to do about it.
+    # os.path and not Path: of a folder that is closed to us, StateLock gives the better error.
     if os.path.exists(paths.state / control.SOCKET_NAME):
         try:
             return control.ask(paths.state, operation, arguments)
         except StateError:
-            pass  # left by a daemon that was killed: state/ is free, or the lock says by whom it is held
+            pass  # left by a daemon that was killed: state/ is free, or the lock says who holds it
     from .alone import operate_alone  # the daemon's own modules
 
     return operate_alone(paths, operation, {**arguments, **(alone or {})})

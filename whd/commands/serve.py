@@ -1,4 +1,4 @@
-"""`whd serve`."""
+"""`whd serve`: the daemon in the foreground."""
 
 from __future__ import annotations
 

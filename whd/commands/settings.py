@@ -1,4 +1,4 @@
-"""`whd settings …`."""
+"""`whd settings …`: listed, shown, saved, deleted."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ def settings_unset(paths: Paths, given: argparse.Namespace) -> int:
 def _read_setting(name: str, text: str) -> Any:
     """A setting's value from YAML or JSON, as a file would be read. Raises ConfigError with all that is wrong."""
     # The daemon's own modules, which only `settings set` needs.
-    from ..settings.parse import parse_setting, read_webhook
+    from ..settings.parse import parse_setting
     from ..settings.tree import WEBHOOK_PREFIX
+    from ..settings.webhooks import read_webhook
 
     path = "VALUE"
     try:

@@ -1,4 +1,4 @@
-"""`whd status`."""
+"""`whd status`: what the running daemon reports."""
 
 from __future__ import annotations
 

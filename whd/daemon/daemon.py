@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,11 +20,14 @@ from .. import __version__
 from .. import log as log_module
 from ..admin.operations import Admin
 from ..admin.server import ControlServer
-from ..engine.engine import Engine
-from ..engine.http_engine import EnginePhase, HttpEngine, raise_descriptor_limit
+from ..engine.engine import Engine, open_engine
+from ..engine.http_engine import Addresses, EnginePhase, HttpEngine, raise_descriptor_limit
+from ..engine.report import Report
 from ..engine.state import Paths
+from ..engine.status import service_line
 from ..fronts.hub import Hub
 from ..fronts.partition import front_count
+from ..http.listeners import PUBLIC, ListenAddress
 from ..model.options import Options
 from ..model.snapshot import Snapshot
 from ..pool.cores import core_count
@@ -36,11 +39,9 @@ log = logging.getLogger("whd.daemon")
 
 STATUS_INTERVAL_S = 10.0
 
-Addresses = Callable[[], Sequence[str | socket.socket]]
-
 
 class Serving(Protocol):
-    """What serves: Alone or Hub."""
+    """What serves, from the start to the end of what it was opened in: SingleProcess or Hub."""
 
     reloader: Reloader
     phase: EnginePhase
@@ -49,11 +50,8 @@ class Serving(Protocol):
     def addresses(self) -> list[str]:
         """Where it listens."""
 
-    async def start(self, addresses: Addresses) -> None:
-        """See HttpEngine. Raises ConfigError or StateError."""
-
     def move(self, phase: EnginePhase) -> None:
-        """See HttpEngine."""
+        """Changes the phase along ENGINE_PHASES."""
 
     async def reload(self) -> None:
         """Reads every file again."""
@@ -61,38 +59,37 @@ class Serving(Protocol):
     async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
         """An operation of the control socket. Raises WhdError."""
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """Executions that were started, run, wait, and have not ended."""
+    def report(self) -> Report:
+        """What can be said at once, without asking another process."""
 
     async def drain(self, stop_now: asyncio.Event) -> None:
-        """See HttpEngine."""
-
-    async def close(self) -> None:
-        """See HttpEngine."""
+        """CONTRACT 4: accepts no more and answers what is in flight, up to drain_s or until `stop_now`."""
 
 
 class SingleProcess(HttpEngine):
     """Serves in this process."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, when_lost: Callable[[], None] | None) -> None:
+        super().__init__(engine, when_lost)
         self.reloader = engine.reloader
         self._admin = Admin(engine, addresses=lambda: self.addresses)
         self.dispatch = self._admin.dispatch
 
     @property
     def addresses(self) -> list[str]:
-        """As Body."""
         return list(self.server.addresses)
 
     async def reload(self) -> None:
-        """As Body."""
         await self.reloader.reload(force=True)
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """As Body."""
-        runner, scheduler = self.engine.runner, self.engine.pool.scheduler
-        return runner.started_total, scheduler.running, scheduler.waiting, len(runner.all_active())
+    def report(self) -> Report:
+        return self.engine.report()
+
+
+@asynccontextmanager
+async def _open_single(paths: Paths, addresses: Addresses) -> AsyncIterator[Serving]:
+    async with open_engine(paths, serves=True) as engine, SingleProcess.open(engine, addresses) as single:
+        yield single
 
 
 def serve(paths: Paths, listen: tuple[str, ...] | None) -> int:
@@ -114,6 +111,8 @@ class Daemon:
         self._listen = listen
         self._notifier = notifier
         self._logs = logs
+        # From the moment that it listens; before that there is nothing that signals or timers could ask of it.
+        self._serving: Serving | None = None
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -125,36 +124,37 @@ class Daemon:
             loop.add_signal_handler(number, self._on_stop)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         raise_descriptor_limit()
-        fronts = front_count(_options(self._paths.config), core_count())
-        if fronts > 1:
-            self._serving: Serving = Hub(loop, self._paths, fronts)
-        else:
-            self._serving = SingleProcess(Engine(loop, self._paths, serves=True))
-        try:
-            await self._start()
-            await self._stop.wait()
-            await self._drain()
-        finally:
-            await self._serving.close()
+        async with self._open_serving() as serving:
+            self._serving = serving
+            serving.reloader.on_swap.append(self._on_swap)
+            control = ControlServer(self._paths.state, serving.dispatch)
+            await control.start()
+            try:
+                self._announce(serving)
+                await self._stop.wait()
+                await self._drain(serving)
+            finally:
+                await control.close()
         log.info("stopped")
         return 0
 
-    async def _start(self) -> None:
-        serving = self._serving
-        given: list[str | socket.socket] = [entry.socket for entry in take_listen_sockets()]
+    def _open_serving(self) -> AbstractAsyncContextManager[Serving]:
+        given = [ListenAddress(entry.socket, entry.name or PUBLIC) for entry in take_listen_sockets()]
 
-        def addresses() -> list[str | socket.socket]:
-            self._configure_log(serving.reloader.snapshot)
-            return given or list(self._listen or serving.reloader.snapshot.options.listen)
+        def addresses(snapshot: Snapshot) -> list[ListenAddress]:
+            self._configure_log(snapshot)
+            return given or [ListenAddress(address) for address in self._listen or snapshot.options.listen]
 
-        await serving.start(addresses)
-        serving.reloader.on_swap.append(self._on_swap)
-        self._control = ControlServer(self._paths.state, serving.dispatch)
-        await self._control.start()
+        fronts = front_count(_options(self._paths.config), core_count())
+        if fronts > 1:
+            return Hub.open(self._paths, fronts, addresses)
+        return _open_single(self._paths, addresses)
+
+    def _announce(self, serving: Serving) -> None:
         serving.move(EnginePhase.SERVING)
         log.info("whd %s listens on %s", __version__, ", ".join(serving.addresses))
-        self._notifier.ready(self._status_text())
-        self._tell_status()
+        self._notifier.ready(_status_text(serving))
+        self._tell_status(serving)
         self._feed_watchdog()
 
     # ---- signals and the service manager -----------------------------------------------------------------------------
@@ -165,15 +165,16 @@ class Daemon:
         self._stop.set()
 
     def _on_hangup(self) -> None:
-        if self._serving.phase is EnginePhase.SERVING:
-            task = asyncio.get_running_loop().create_task(self._reload())
+        serving = self._serving
+        if serving is not None and serving.phase is EnginePhase.SERVING:
+            task = asyncio.get_running_loop().create_task(self._reload(serving))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _reload(self) -> None:
+    async def _reload(self, serving: Serving) -> None:
         self._notifier.reloading()
-        await self._serving.reload()
-        self._notifier.ready(self._status_text())
+        await serving.reload()
+        self._notifier.ready(_status_text(serving))
 
     def _on_swap(self, old: Snapshot, new: Snapshot) -> None:
         self._configure_log(new)
@@ -182,34 +183,30 @@ class Daemon:
         self._logs.reconfigure(level=snapshot.options.log_level, format=snapshot.options.log_format)
 
     def _feed_watchdog(self) -> None:
-        if self._notifier.watchdog_s and self._serving.phase is not EnginePhase.STOPPED:
+        if self._notifier.watchdog_s:
             self._notifier.watchdog()
             asyncio.get_running_loop().call_later(self._notifier.watchdog_s / 2, self._feed_watchdog)
 
-    def _tell_status(self) -> None:
-        if self._serving.phase is EnginePhase.SERVING:
-            self._notifier.status(self._status_text())
-            asyncio.get_running_loop().call_later(STATUS_INTERVAL_S, self._tell_status)
-
-    def _status_text(self) -> str:
-        started, running, waiting, _active = self._serving.counts()
-        return (
-            f"serving on {', '.join(self._serving.addresses)}; {started} executions started, "
-            f"{running} running, {waiting} waiting"
-        )
+    def _tell_status(self, serving: Serving) -> None:
+        if serving.phase is EnginePhase.SERVING:
+            self._notifier.status(_status_text(serving))
+            asyncio.get_running_loop().call_later(STATUS_INTERVAL_S, self._tell_status, serving)
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
-    async def _drain(self) -> None:
-        drain_s = self._serving.reloader.snapshot.options.drain_s
+    async def _drain(self, serving: Serving) -> None:
+        drain_s = serving.reloader.snapshot.options.drain_s
         log.info("stopping; up to %g s for what is in flight", drain_s)
         self._notifier.stopping("draining")
         self._notifier.extend_timeout(drain_s + 12)
-        await self._serving.drain(self._stop_now)
-        await self._control.close()
-        _started, _running, _waiting, left = self._serving.counts()
+        await serving.drain(self._stop_now)
+        left = serving.report().executions.active
         if left:
             log.info("%d executions have not ended and run again at the next start", left)
+
+
+def _status_text(serving: Serving) -> str:
+    return service_line(serving.report(), serving.addresses)
 
 
 def _options(config: Path) -> Options:

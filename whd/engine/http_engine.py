@@ -7,14 +7,17 @@ import enum
 import gc
 import logging
 import resource
-import socket
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
 
 from ..handlers.app import App
 from ..handlers.context import HandlerContext
+from ..http.listeners import PUBLIC, ListenAddress
 from ..http.server import Server
+from ..model.snapshot import Snapshot
 from .engine import Engine
+from .status import readiness
 
 log = logging.getLogger("whd.daemon")
 
@@ -23,7 +26,7 @@ LAST_ANSWERS_S = 2.0
 
 
 class EnginePhase(enum.Enum):
-    """The life of a daemon, and of each front. PHASES says what may follow what."""
+    """The life of a daemon, and of each front. ENGINE_PHASES says what may follow what."""
 
     STARTING = "starting"
     SERVING = "serving"
@@ -39,43 +42,46 @@ ENGINE_PHASES: dict[EnginePhase, frozenset[EnginePhase]] = {
 }
 
 
-class HttpEngine:
-    """`start`, then `drain`, then `close`, which may also come alone. `when_lost`: called when a connection ended."""
+# The addresses to listen on, asked for with the settings at hand.
+Addresses = Callable[[Snapshot], Sequence[ListenAddress]]
 
-    def __init__(self, engine: Engine, *, when_lost: Callable[[], None] | None = None) -> None:
+
+class HttpEngine:
+    """Made by `open`; its owner moves it to SERVING and drains it. `when_lost`: called when a connection ended."""
+
+    def __init__(self, engine: Engine, when_lost: Callable[[], None] | None) -> None:
         self.engine = engine
         self.phase = EnginePhase.STARTING
-        self._when_lost = when_lost
+        context = HandlerContext(
+            engine.loop, engine.reloader, engine.runner, engine.lookup, engine.pool, self._readiness
+        )
+        self.server = Server({PUBLIC: App(context)}, lambda: engine.options, engine.budget, when_lost=when_lost)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, engine: Engine, addresses: Addresses, *, when_lost: Callable[[], None] | None = None
+    ) -> AsyncIterator[Self]:
+        """Listens on `addresses`; at the end ends what is left of the connections. Raises ConfigError."""
+        opened = cls(engine, when_lost)
+        try:
+            await opened.server.start(addresses(engine.snapshot))
+            _spare_the_collector()
+            yield opened
+        finally:
+            await opened.server.close()
+            opened.move(EnginePhase.STOPPED)
 
     def move(self, phase: EnginePhase) -> None:
-        """Changes the phase along PHASES; anything else is a defect."""
+        """Changes the phase along ENGINE_PHASES; anything else is a defect."""
         if phase not in ENGINE_PHASES[self.phase]:
             raise AssertionError(f"{self.phase.name} to {phase.name}")
         self.phase = phase
 
-    async def start(self, addresses: Callable[[], Sequence[str | socket.socket]]) -> None:
-        """Starts the service, then listens on `addresses`, asked once the options are read; whoever calls moves on.
-
-        Raises ConfigError or StateError; then `close` is still to be called.
-        """
-        engine = self.engine
-        await engine.start()
-        context = HandlerContext(engine.loop, engine.reloader, engine.runner, engine.pool, self._readiness)
-        self.server = Server(App(context), lambda: engine.options, engine.budget, when_lost=self._when_lost)
-        await self.server.start(addresses())
-        # What the start made lives as long as the daemon: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
-        # What a call makes is mostly gone when it has its answer and its record is written; the default of 700 objects
-        # has the collector look at much that will be.
-        gc.set_threshold(10_000, 20, 20)
-
     def _readiness(self) -> tuple[int, dict[str, Any]]:
         if self.phase is not EnginePhase.SERVING:
             return 503, {"status": self.phase.value}
-        faults = sum(not fault.is_warning for fault in self.engine.snapshot.faults)
-        faults += bool(self.engine.store.fault)
-        return (200, {"status": "degraded", "faults": faults}) if faults else (200, {"status": "ready"})
+        return readiness(self.engine.report())
 
     async def drain(self, stop_now: asyncio.Event) -> None:
         """CONTRACT 4: stop accepting, answer what is in flight up to drain_s, hand out 202s for the rest.
@@ -92,6 +98,7 @@ class HttpEngine:
         everything = loop.create_task(_all(drained, idle))
         await asyncio.wait([everything, urgent], timeout=engine.options.drain_s, return_when=asyncio.FIRST_COMPLETED)
         engine.runner.release_waiters()
+        engine.lookup.release_waiters()
         # The last answers are on their way; their readers get a moment.
         await asyncio.wait([drained], timeout=LAST_ANSWERS_S)
         urgent.cancel()
@@ -99,14 +106,18 @@ class HttpEngine:
         await asyncio.gather(everything, urgent, return_exceptions=True)
         await self.server.close()
 
-    async def close(self) -> None:
-        """Takes everything down."""
-        await self.engine.close()
-        self.move(EnginePhase.STOPPED)
-
 
 async def _all(*tasks: asyncio.Task[None]) -> None:
     await asyncio.gather(*tasks)
+
+
+def _spare_the_collector() -> None:
+    # What the start made lives as long as the daemon: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    # What a call makes is mostly gone when it has its answer and its record is written; the default of 700 objects has
+    # the collector look at much that will be.
+    gc.set_threshold(10_000, 20, 20)
 
 
 def raise_descriptor_limit() -> None:

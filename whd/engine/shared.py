@@ -1,124 +1,67 @@
-"""What is one for the whole daemon, however many processes serve: the stores, the locks, what is counted together.
+"""What is one for the whole daemon, however many processes serve: stores, queue, locks, what is counted together.
 
-With one process, and for a command that runs without a daemon, these are the objects themselves: LocalShared. A front
-among several has others of the same interface, which speak to the process that has the objects (fronts/remote.py).
+With one process, and for a command that runs without a daemon, these are the objects themselves: `open_local`. A front
+among several has others of the same interfaces, which speak to the process that has the objects (fronts/remote.py).
+What the pools of several processes share is apart: pool/quota.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from ..broker.locks import Locks, LockTable
 from ..budget import BufferBudget
-from ..executions.runner import RemoteExecutions
+from ..executions.lookup import RemoteExecutions
+from ..executions.queue import LocalQueue, Queue
 from ..model.options import Options
-from ..pool.scheduler import Scheduler
-from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved import Saved, SavedRecords
 from ..settings.reload import Reloader
-from ..store.interface import ExecutionStore, Stored
-from ..store.sqlite_store import FILE_NAME, SqliteStore
-from .state import Paths, StateLock
+from ..store import ExecutionStore, open_store
+from .state import Paths
 
 
-class Shared(Protocol):
-    """Made once, then `enter`, `open` once the settings are read, and `close` at the end."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """All of it, open.
 
-    @property
-    def store(self) -> ExecutionStore:
-        """All executions."""
+    `store`: all executions. `queue`: what this process is to run of those that nobody runs. `saved`: what flows saved.
+    `locks`: named ones; a holder is a Job. `budget`: counts against max_buffered_bytes. `remote_executions`: those of
+    other processes, None where there are none.
+    """
 
-    @property
-    def saved(self) -> SavedRecords:
-        """What flows saved."""
-
-    @property
-    def locks(self) -> LockTable:
-        """Named locks; a holder is a Job."""
-
-    @property
-    def budget(self) -> BufferBudget:
-        """Counts against max_buffered_bytes."""
-
-    @property
-    def remote_executions(self) -> RemoteExecutions | None:
-        """Other processes' executions, None where there are none."""
-
-    @property
-    def scheduler(self) -> Scheduler | None:
-        """The pool's scheduler, None for one that has all places."""
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this process tells what every one of them finds alike."""
-
-    def share_worker_count(self, count: int) -> int:
-        """Tells how many workers this process has; how many others have that count against max_workers too."""
-
-    def has_idle_elsewhere(self) -> bool:
-        """Whether other processes have idle workers, which they end where there is no room for children."""
-
-    def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
-        """The present options with this process's part of what the pool keeps ahead."""
-
-    def enter(self) -> None:
-        """Takes state/ for this daemon. Raises StateError, naming who has it."""
-
-    async def open(self) -> None:
-        """Opens what stands on the disk. Raises StateError."""
-
-    async def unfinished(self) -> list[Stored]:
-        """The executions that are this process's to run again after a start. Raises StateError."""
-
-    async def close(self) -> None:
-        """Writes what waits and lets go of everything."""
+    store: ExecutionStore
+    queue: Queue
+    saved: SavedRecords
+    locks: LockTable
+    budget: BufferBudget
+    remote_executions: RemoteExecutions | None
 
 
-class LocalShared:
-    """The objects themselves."""
+@asynccontextmanager
+async def open_local(paths: Paths, reloader: Reloader) -> AsyncIterator[Shared]:
+    """The objects themselves; state/ is locked already, the settings are read. At the end writes what waits.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, reloader: Reloader) -> None:
-        def options() -> Options:
-            return reloader.snapshot.options
+    Raises StateError, also at the end, if records were lost.
+    """
+    loop = asyncio.get_running_loop()
 
-        self._lock = StateLock(paths.state)
-        self.store = SqliteStore(paths.state / FILE_NAME, loop, options)
-        self.saved = Saved(paths.state / SAVED_FILE_NAME, loop, options, reloader)
-        self.locks = Locks(loop.call_later)
-        self.budget = BufferBudget(lambda: options().max_buffered_bytes)
-        self.remote_executions: RemoteExecutions | None = None
-        self.scheduler: Scheduler | None = None
-        self.is_first = True
+    def options() -> Options:
+        return reloader.snapshot.options
 
-    def share_worker_count(self, count: int) -> int:
-        """None."""
-        return 0
-
-    def has_idle_elsewhere(self) -> bool:
-        """No."""
-        return False
-
-    def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
-        """All of it."""
-        return options
-
-    def enter(self) -> None:
-        """As Shared."""
-        self._lock.acquire()
-
-    async def open(self) -> None:
-        """As Shared."""
-        self.store.open()
-        self.saved.open()
-
-    async def unfinished(self) -> list[Stored]:
-        """All that there are."""
-        return await self.store.unfinished()
-
-    async def close(self) -> None:
-        """As Shared."""
-        await self.saved.close()
-        await self.store.close()
-        self._lock.release()
+    async with AsyncExitStack() as stack:
+        store = await open_store(paths.state, loop, options)
+        stack.push_async_callback(store.close)
+        saved = Saved(paths.state, loop, options, reloader)
+        saved.open()
+        stack.push_async_callback(saved.close)
+        yield Shared(
+            store=store,
+            queue=LocalQueue(store.unfinished),
+            saved=saved,
+            locks=Locks(loop.call_later),
+            budget=BufferBudget(lambda: options().max_buffered_bytes),
+            remote_executions=None,
+        )

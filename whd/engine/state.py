@@ -51,7 +51,13 @@ class StateLock:
         os.pwrite(self._file, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def release(self) -> None:
-        """Gives it back."""
+        """Gives it back; harmless if it is not held."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()

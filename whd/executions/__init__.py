@@ -1,1 +1,1 @@
-"""Executions: their record, their life, their store."""
+"""Executions in memory: how they run (runner), run again (reruns), are found (lookup), which node runs them (queue)."""

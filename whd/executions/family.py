@@ -6,7 +6,7 @@ A tree is what came of one webhook call. What a parent waits for ends with it; w
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..model.execution import Status
@@ -39,11 +39,37 @@ class Child:
 
 @dataclass(slots=True)
 class Family:
-    """A running parent's children, which of them it waits for now, and what looks again when one of them ends."""
+    """A running parent's children by id. `awaited`: the ids of those that it waits for now; they end with it."""
 
     children: dict[str, Child] = field(default_factory=dict)
     awaited: frozenset[str] = frozenset()
     on_change: Callable[[], None] | None = None
+
+    def add(self, child: Child) -> None:
+        """One more child."""
+        self.children[child.id] = child
+
+    def end(self, child: Child, status: Status, message: str) -> None:
+        """A child ended; what waits for it looks again."""
+        child.status, child.message = status, message
+        if self.on_change is not None:
+            self.on_change()
+
+    def wait(self, children: Sequence[Child], when: ReturnWhen, decided: Callable[[list[Child]], None]) -> None:
+        """Calls `decided` with the children whose end decides the wait: at once, or when the last of them ends."""
+        result = wait_result(children, when)
+        if result is not None:
+            decided(result)
+            return
+
+        def look() -> None:
+            result = wait_result(children, when)
+            if result is not None:
+                self.awaited, self.on_change = frozenset(), None
+                decided(result)
+
+        self.awaited = frozenset(child.id for child in children if not child.status.is_ended)
+        self.on_change = look
 
 
 def wait_result(children: Iterable[Child], when: ReturnWhen) -> list[Child] | None:

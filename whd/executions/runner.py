@@ -1,7 +1,8 @@
-"""The life of executions: started, waited for, cancelled, replayed, resumed after a restart.
+"""The life of executions in this process: started, running, ended, cancelled, disowned, drained.
 
-What lives is here in memory, what ended is in the store; a look-up asks here first. The pool runs, the broker answers
-what flows ask for, the store keeps; this module joins them and knows nothing of HTTP.
+What is active is here in memory, what ended is in the store; lookup.py looks in both. The pool runs, the broker answers
+what flows ask for, the store keeps; this module joins them and knows nothing of HTTP. What runs again comes from
+reruns.py.
 """
 
 from __future__ import annotations
@@ -9,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
 from ..auth.permissions import Action, PermissionDenied, authorize
 from ..budget import BufferBudget
-from ..errors import Draining, Forbidden, Misconfigured, NotFound, Overloaded
-from ..futures import done_of
+from ..errors import Draining, Forbidden, Misconfigured, Overloaded
 from ..model.execution import Cause, Event, Execution, Status, new_id, shared_names_json
 from ..model.options import Limits
 from ..model.snapshot import Flow, Snapshot, User
 from ..pool.job import End, Job, JobState
 from ..pool.pool import Pool
-from ..store.interface import ExecutionStore, Stored
-from .active import ActiveExecution
+from ..store.interface import ExecutionStore
+from .active import DISOWNED, ActiveExecution
+from .family import Family
+from .queue import Queue
 from .sync_waiters import SyncWaiters
 
 log = logging.getLogger("whd.executions")
@@ -31,7 +33,6 @@ log = logging.getLogger("whd.executions")
 # A sync execution that ends sooner is written once, when it ended; a longer one also while it runs, so that a restart
 # finds it. Well below the second within which everything is to be in the store.
 SAVE_INTERVAL_S = 0.25
-MAX_ATTEMPTS = 3
 # A record of that size is a large one.
 LARGE_BYTES = 65_536
 
@@ -40,19 +41,6 @@ _EVENTS = {
     Status.ENDED_ERROR: Event.FAIL,
     Status.ENDED_CANCELLED: Event.CANCEL,
 }
-
-
-class RemoteExecutions(Protocol):
-    """The executions of other fronts. Both give the record as it then is; they raise StateError."""
-
-    async def wait(self, stored: Stored, wait_s: float) -> Stored:
-        """Waits for its end, at most so long."""
-
-    async def cancel(self, stored: Stored, message: str) -> Stored:
-        """Ends it."""
-
-    def release_waiters(self) -> None:
-        """Tells everybody who waits how it stands, now and from now on: the daemon stops."""
 
 
 class Calls(Protocol):
@@ -71,25 +59,23 @@ def now_ms() -> int:
 
 
 class Runner:
-    """All executions of one front; the pool's JobListener."""
+    """All executions of one process; the pool's JobListener."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Pool,
         store: ExecutionStore,
+        queue: Queue,
         calls: Calls,
-        snapshot: Callable[[], Snapshot],
         budget: BufferBudget,
-        remote_executions: RemoteExecutions | None = None,
     ) -> None:
         self._loop = loop
         self._pool = pool
         self._store = store
+        self._queue = queue
         self._calls = calls
-        self._snapshot = snapshot
         self._budget = budget
-        self._remote_executions = remote_executions
         self._active: dict[str, ActiveExecution] = {}
         self._jobs: dict[Job, ActiveExecution] = {}
         self._accepting: dict[str, int] = {}
@@ -98,6 +84,8 @@ class Runner:
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.is_draining = False
         self.started_total = 0
+        # Attempts whose end was dropped: overtaken or disowned.
+        self.fenced_total = 0
 
     # ---- starting ----------------------------------------------------------------------------------------------------
 
@@ -124,12 +112,18 @@ class Runner:
         execution.script_hash = flow.script_hash
         return ActiveExecution(execution, flow, limits, isolation)
 
-    def start(self, active: ActiveExecution, waiter: Callable[[ActiveExecution], None]) -> None:
+    def start(
+        self,
+        active: ActiveExecution,
+        waiter: Callable[[ActiveExecution], None],
+        stop_waiting: Callable[[ActiveExecution], None] | None = None,
+    ) -> None:
         """Starts a sync execution; `waiter` hears of its end. Raises Overloaded or Draining, then nothing started.
 
-        After wait_s, `live.stop_waiting` is called.
+        `stop_waiting` is called if it has not ended after wait_s, or when the daemon stops.
         """
         self._check_room(active)
+        active.stop_waiting = stop_waiting
         active.waiters.append(waiter)
         self._admit(active)
         self._sync_waiters.add(active)
@@ -155,9 +149,9 @@ class Runner:
                 self._forget(active)
                 done(error)
                 return
-            active.saved = Status.PENDING
+            active.saved_status = Status.PENDING
             done(None)
-            if execution.status.is_ended:
+            if execution.status.is_ended or active.epoch == DISOWNED:
                 return
             if self.is_draining:
                 # On disk, like what waits for a place when the drain begins: the next start runs it.
@@ -197,8 +191,7 @@ class Runner:
         execution.parent_id = parent.execution.id
         execution.root_id = parent.execution.root_id
         execution.key_webhook_name = parent.execution.key_webhook_name
-        active.known_tree, active.depth = parent.tree, parent.depth + 1
-        active.tree.children += 1
+        active.join(parent)
         active.waiters.append(waiter)
         self._admit(active)
 
@@ -214,6 +207,16 @@ class Runner:
         """Hands a started child that is a flow to the pool."""
         self._submit(active, is_first=True)
 
+    def run_claimed(self, active: ActiveExecution) -> None:
+        """Runs what was claimed from the queue and may run again."""
+        self._admit(active)
+        self._submit(active, is_first=True)
+
+    def run_task(self, active: ActiveExecution, start: Callable[[], Callable[[], None]]) -> None:
+        """A started child that is no flow begins: `start` begins it and gives what cancels it. See `end_task`."""
+        active.execution.apply(Event.START, now_ms=now_ms())
+        active.cancel_task = start()
+
     def end_task(self, active: ActiveExecution, status: Status, message: str, output_json: bytes) -> None:
         """An execution that is no flow ended. Harmless when it was cancelled meanwhile."""
         execution = active.execution
@@ -227,6 +230,16 @@ class Runner:
         """Ends a running flow that went past a limit which the daemon counts."""
         if active.job is not None:
             self._pool.cancel(active.job, End(Status.ENDED_ERROR, text, Cause.LIMIT))
+
+    def save_running(
+        self, active: ActiveExecution, message: str | None, name: str | None, output_json: bytes | None
+    ) -> None:
+        """A running flow writes to its own record; None leaves what is there."""
+        execution = active.execution
+        execution.message = execution.message if message is None else message
+        execution.name = execution.name if name is None else name
+        execution.output_json = execution.output_json if output_json is None else output_json
+        active.saved_status = None
 
     def _submit(self, active: ActiveExecution, *, is_first: bool) -> None:
         execution = active.execution
@@ -251,14 +264,12 @@ class Runner:
     # ---- JobListener -------------------------------------------------------------------------------------------------
 
     def on_start(self, job: Job) -> None:
-        """the flow is about to run."""
         active = self._jobs[job]
         self._uncount(active)
         execution = active.execution
         execution.apply(Event.START, now_ms=now_ms())
 
     def on_postponed(self, job: Job) -> None:
-        """the flow had not started after all."""
         active = self._jobs[job]
         self.count_input(active)
         execution = active.execution
@@ -266,19 +277,19 @@ class Runner:
         execution.attempts -= 1  # it was none
 
     def on_log(self, job: Job, lines_json: bytes) -> None:
-        """the flow logged."""
         self._jobs[job].execution.log.append(lines_json)
 
     def on_call(self, job: Job, call: int, name: str, arguments: Any, raw: bytes) -> None:
-        """the flow asks for something."""
         self._calls.handle(self._jobs[job].execution, job, call, name, arguments, raw)
 
     def on_end(self, job: Job, end: End) -> None:
-        """it is over."""
         active = self._jobs.pop(job)
         execution = active.execution
         if job.calls:
             self._calls.forget(job)
+        if active.epoch and not self.finish_claim(execution, active.epoch):
+            self._drop(active)
+            return
         execution.cause = end.cause
         execution.message = end.message
         if end.output_json is not None:
@@ -290,18 +301,21 @@ class Runner:
 
     def _ended(self, active: ActiveExecution) -> None:
         if active.known_family is not None:
-            for child_id in active.known_family.awaited:
-                child = self._active.get(child_id)
-                if child is not None:
-                    self.cancel(child, "its parent ended while it waited for it")
+            self._cancel_awaited(active.known_family)
         execution = active.execution
         self._store.save_nowait(execution, active.flow.source)
-        active.saved = execution.status
+        active.saved_status = execution.status
         if len(execution.input_json) + len(execution.output_json) > LARGE_BYTES:
             # Callers that send much are not answered faster than the disk takes it; else they would be refused soon.
             self._store.when_room(partial(self._tell_end, active))
         else:
             self._tell_end(active)
+
+    def _cancel_awaited(self, family: Family) -> None:
+        for child_id in family.awaited:
+            child = self._active.get(child_id)
+            if child is not None:
+                self.cancel(child, "its parent ended while it waited for it")
 
     def _tell_end(self, active: ActiveExecution) -> None:
         self._forget(active)
@@ -328,57 +342,25 @@ class Runner:
         old = now_ms() - int(SAVE_INTERVAL_S * 1000)
         for active in self._active.values():
             execution = active.execution
-            is_accepting = execution.is_async and active.saved is None
-            if active.saved is not execution.status and execution.created_ms <= old and not is_accepting:
-                active.saved = execution.status
+            is_accepting = execution.is_async and active.saved_status is None
+            if active.saved_status is not execution.status and execution.created_ms <= old and not is_accepting:
+                active.saved_status = execution.status
                 self._store.save_nowait(execution, active.flow.source)
 
-    # ---- looking up, waiting, cancelling -----------------------------------------------------------------------------
+    # ---- what is active, and ending it -------------------------------------------------------------------------------
 
-    def active(self, execution_id: str) -> ActiveExecution | None:
+    def find_active(self, execution_id: str) -> ActiveExecution | None:
         """An execution that has not ended."""
         return self._active.get(execution_id)
 
-    def active_executions(self) -> list[Execution]:
+    def list_active(self) -> list[ActiveExecution]:
         """All that have not ended."""
-        return [active.execution for active in self._active.values()]
+        return list(self._active.values())
 
-    async def get(self, execution_id: str) -> Stored | None:
-        """An execution with its script, ended or not."""
-        active = self._active.get(execution_id)
-        if active is not None:
-            return Stored(active.execution, active.flow.source)
-        return await self._store.get(execution_id)
-
-    async def wait(self, stored: Stored, wait_s: float) -> Stored:
-        """Waits for an execution's end, at most so long, wherever it runs; the record as it then is."""
-        active = self._active.get(stored.execution.id)
-        if active is None:
-            if self._remote_executions is None or stored.execution.status.is_ended:
-                return stored
-            return await self._remote_executions.wait(stored, wait_s)
-        future: asyncio.Future[None] = self._loop.create_future()
-
-        def ended(active: ActiveExecution) -> None:
-            if not future.done():
-                future.set_result(None)
-
-        active.waiters.append(ended)
-        try:
-            await asyncio.wait([future], timeout=wait_s)
-        finally:
-            active.remove_waiter(ended)
-        return Stored(active.execution, active.flow.source)
-
-    async def cancel_found(self, stored: Stored, message: str) -> Stored:
-        """Ends an execution that was looked up, wherever it runs; harmless when it has ended. Raises StateError."""
-        active = self._active.get(stored.execution.id)
-        if active is not None:
-            self.cancel(active, message)
-            return Stored(active.execution, active.flow.source)
-        if self._remote_executions is None or stored.execution.status.is_ended:
-            return stored
-        return await self._remote_executions.cancel(stored, message)
+    @property
+    def active_count(self) -> int:
+        """How many have not ended."""
+        return len(self._active)
 
     def accepting_of(self, client_name: str) -> int:
         """How many of a client's calls are being written down, and start then."""
@@ -387,7 +369,7 @@ class Runner:
     def make_async(self, active: ActiveExecution, done: Callable[[Exception | None], None]) -> None:
         """A sync caller waits no longer: from now on the execution survives a restart. `done` as in start_async."""
         active.execution.is_async = True
-        active.saved = active.execution.status
+        active.saved_status = active.execution.status
         self._store.accept(active.execution, active.flow.source, done)
 
     def cancel(self, active: ActiveExecution, message: str) -> None:
@@ -401,81 +383,39 @@ class Runner:
             active.execution.apply(Event.CANCEL, now_ms=now_ms())
             self._ended(active)
 
-    async def replay(
-        self, execution_id: str, limits_of: Callable[[Execution, Flow, User], tuple[Limits, str]]
-    ) -> ActiveExecution:
-        """Runs an ended execution's input again with the present flow, as a new async one of the same webhook.
+    # ---- claims ------------------------------------------------------------------------------------------------------
 
-        Raises NotFound, Misconfigured, Forbidden, Overloaded; StoreError if it cannot be written down.
+    def finish_claim(self, execution: Execution, epoch: int) -> bool:
+        """A claimed execution ends. False: its end is not this node's to write, which is counted and logged."""
+        if epoch != DISOWNED and self._queue.finish(execution.id, epoch):
+            return True
+        self.fenced_total += 1
+        why = "it was disowned" if epoch == DISOWNED else f"its claim (epoch {epoch}) was overtaken"
+        log.warning("%s: the end of execution %s is dropped: %s", execution.client_name, execution.id, why)
+        return False
+
+    def disown(self, execution_ids: Iterable[str]) -> None:
+        """Other nodes have these by now: those that are async end here without a record; who waits hears how it stands.
+
+        Sync ones go on, since their callers wait for nobody else.
         """
-        stored = await self.get(execution_id)
-        if stored is None:
-            raise NotFound(f"there is no execution {execution_id}")
-        old = stored.execution
-        flow, user = self.resolve(self._snapshot(), old.client_name, old.flow_name, old.user_name)
-        limits, isolation = limits_of(old, flow, user)
-        active = self.prepare(
-            Execution(
-                id="",
-                client_name=old.client_name,
-                flow_name=old.flow_name,
-                user_name=old.user_name,
-                script_hash="",
-                input_json=old.input_json,
-                webhook_name=old.webhook_name,
-                key_webhook_name=old.key_webhook_name,
-                show_script=old.show_script,
-                replay_of=old.id,
-            ),
-            flow,
-            limits,
-            isolation,
-        )
-        await done_of(partial(self.start_async, active))
-        return active
-
-    # ---- restart and drain -------------------------------------------------------------------------------------------
-
-    def resume_unfinished(
-        self, unfinished: list[Stored], limits_of: Callable[[Execution, Flow, User], tuple[Limits, str]]
-    ) -> int:
-        """After a start: async executions that had not ended run again, the others end. How many run again."""
-        count = 0
-        for stored in unfinished:
-            execution = stored.execution
-            reason = self._cannot_resume(execution)
-            if reason is None:
-                try:
-                    flow, user = self.resolve(
-                        self._snapshot(), execution.client_name, execution.flow_name, execution.user_name
-                    )
-                except (Misconfigured, Forbidden) as error:
-                    reason = f"it could not run again after a restart: {error.log_detail}"
-            if reason is not None:
-                event = Event.CANCEL if execution.parent_id else Event.FAIL
-                execution.message, execution.cause = reason, Cause.INTERRUPTED
-                execution.apply(event, now_ms=now_ms())
-                self._store.save_nowait(execution, stored.script)
+        for execution_id in execution_ids:
+            active = self._active.get(execution_id)
+            if active is None or active.execution.status.is_ended or not active.execution.is_async:
                 continue
-            execution.apply(Event.REQUEUE, now_ms=now_ms())
-            execution.log.clear()
-            execution.script_hash = flow.script_hash
-            limits, isolation = limits_of(execution, flow, user)
-            active = ActiveExecution(execution, flow, limits, isolation, saved=None)
-            self._admit(active)
-            self._submit(active, is_first=True)
-            count += 1
-        return count
+            active.epoch = DISOWNED
+            if active.job is not None:
+                self._pool.cancel(active.job, End(Status.ENDED_CANCELLED, ""))
+            else:
+                self._drop(active)
 
-    @staticmethod
-    def _cannot_resume(execution: Execution) -> str | None:
-        if execution.parent_id:
-            return "its parent was interrupted by a restart"
-        if not execution.is_async:
-            return "interrupted by a restart"
-        if execution.attempts >= MAX_ATTEMPTS:
-            return f"interrupted by a restart in each of {execution.attempts} attempts"
-        return None
+    def _drop(self, active: ActiveExecution) -> None:
+        """Ends an attempt of which nothing is kept."""
+        if active.known_family is not None:
+            self._cancel_awaited(active.known_family)
+        self._tell_end(active)
+
+    # ---- drain -------------------------------------------------------------------------------------------------------
 
     def begin_drain(self) -> None:
         """Nothing new starts; async executions that wait for a place are left for the next start."""
@@ -484,27 +424,23 @@ class Runner:
             active = self._jobs.get(job)
             if active is not None and job.state is JobState.QUEUED and active.execution.is_async and not active.waiters:
                 self._pool.scheduler.remove(job)
+                if active.epoch:
+                    self._queue.release(active.execution.id, active.epoch)
                 self._forget(active)
 
     async def wait_idle(self) -> None:
-        """Waits until nothing lives any more."""
+        """Waits until nothing is active any more."""
         if self._active:
             future: asyncio.Future[None] = self._loop.create_future()
             self._idle_waiters.append(future)
             await future
 
-    def all_active(self) -> list[ActiveExecution]:
-        """Everything that has not ended."""
-        return list(self._active.values())
-
     def release_waiters(self) -> None:
-        """The drain's end: sync callers get a 202, and whoever waits for an end, here or elsewhere, what there is."""
-        for active in self.all_active():
+        """The drain's end: sync callers get a 202, all others who wait for an end the record as it stands."""
+        for active in self.list_active():
             if active.stop_waiting is not None:
                 active.stop_waiting(active)
             active.release_waiters()
-        if self._remote_executions is not None:
-            self._remote_executions.release_waiters()
 
     def close(self) -> None:
         """Stops the timers; the pool and the store are closed by their owner."""

@@ -23,7 +23,7 @@ class SyncWaiters:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, active: ActiveExecution) -> None:
-        """A caller waits from now on; after wait_s, `live.stop_waiting` is called."""
+        """A caller waits from now on; after wait_s, `active.stop_waiting` is called."""
         deadline = self._loop.time() + active.limits.wait_s
         if not self.until or deadline < self._next_expiry:
             self._next_expiry = deadline

@@ -5,9 +5,9 @@
      └─ front 1           …
 
 With one process none of this exists: the daemon is hub and front in one. What a front shares with the others stands
-behind the interface engine.shared.Shared; remote.py is the front's side of it, sessions.py the hub's. Reading order:
-partition (who owns what), link (how they speak), records and counters (what they say), leases, remote and front, then
-process, sessions, operations (what commands ask) and hub.
+behind the interfaces of engine.shared.Shared and pool.quota.PoolQuota; remote.py and quota.py are the front's side of
+them, sessions.py the hub's. Reading order: partition (who owns what), link (how they speak), records and counters (what
+they say), leases, quota, remote and front, then process, sessions, operations (what commands ask) and hub.
 
 Rules: nothing on the way of a sync call waits for another process. An execution belongs to one front from its start to
 its end, and its id says to which. Whatever must be one is decided in the hub, which knows nothing of HTTP or flows.

@@ -1,5 +1,9 @@
 """What the fronts count together: numbers in memory that hub and fronts share, each written by one process alone.
 
+Here stands only what another process must know at once, without asking: a limit that is kept over all fronts, where a
+connection goes, what a front that is stuck or gone was doing. What is merely said (status, metrics) is a field of
+engine.report.Report instead: each front counts it for itself, and the hub asks for it when somebody wants to know.
+
 A total is a sum of the fronts' numbers, read without a lock: it is right but for what others count at the same instant.
 So a limit that is kept this way (max_buffered_bytes, max_queue, max_workers) can be passed by at most one step of each
 other front. memfd_create(2): the memory has no name, and is gone with the last process that has it.
@@ -11,9 +15,11 @@ import enum
 import mmap
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from ..budget import BufferBudget
+from ..engine.report import ExecutionsReport
 from ..model.options import Options
 
 # Clients beyond this number have their queues counted by each front for itself. Unused pages take no memory.
@@ -69,6 +75,16 @@ class Counters:
     def elsewhere(self, front: int, count: Count) -> int:
         """The other fronts' numbers together."""
         return self.total(count) - self.get(front, count)
+
+    def executions(self, front: int | None = None) -> ExecutionsReport:
+        """How many there are in one front or in all, known without asking; the slots are the hub's to say."""
+        read = self.total if front is None else partial(self.get, front)
+        return ExecutionsReport(
+            started=read(Count.STARTED),
+            active=read(Count.LIVE),
+            running=read(Count.RUNNING),
+            waiting=read(Count.WAITING),
+        )
 
     def set_calls(self, front: int, client: int, calls: int) -> None:
         """A client's waiting calls, by the client's number."""

@@ -11,25 +11,29 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
-from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, EnginePhase
+from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, Addresses, EnginePhase
+from ..engine.report import ExecutionsReport, Report, fault_texts, settings_report
 from ..engine.state import Paths, StateLock
 from ..errors import ConfigError, Overloaded, StateError
 from ..handlers.context import problem_response
 from ..http.listeners import Acceptor, open_listeners
 from ..http.server import REFUSED_AT_ONCE, refusal_bytes, refuse
+from ..model.options import Options
 from ..model.snapshot import Snapshot
 from ..pool.cores import slot_count
-from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved import Saved
 from ..settings.reload import Reloader
-from ..store.sqlite_store import FILE_NAME, SqliteStore
+from ..store import ExecutionStore, open_store
 from .counters import MAX_CLIENTS, Count, Counters
+from .handover import listener_names
 from .leases import SlotLeases
 from .operations import Operations
-from .process import REFUSE, SERVE, FrontProcess, FrontState
+from .process import FrontProcess, FrontState
 from .sessions import FrontSession, Supervisor
 
 log = logging.getLogger("whd.fronts")
@@ -54,10 +58,10 @@ END_PATIENCE_S: Final = 3.0
 
 
 class Hub:
-    """daemon.Body of several fronts."""
+    """daemon.Serving of several fronts; made by `open`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, fronts: int) -> None:
-        self._loop = loop
+    def __init__(self, paths: Paths, fronts: int) -> None:
+        self._loop = loop = asyncio.get_running_loop()
         self.paths = paths
         self.phase = EnginePhase.STARTING
         # The first front reads the same files, compiles their flows too, and tells what it finds.
@@ -68,17 +72,15 @@ class Hub:
         self.fronts = [FrontProcess(number, fronts, paths, self._counters) for number in range(fronts)]
         self.leases = SlotLeases(0)
         self.supervisor = Supervisor(loop, self.reloader, self.leases, self.fronts)
-        self.store = self.supervisor.store = SqliteStore(
-            paths.state / FILE_NAME, loop, lambda: self.reloader.snapshot.options
-        )
-        self._saved = self.supervisor.saved = Saved(
-            paths.state / SAVED_FILE_NAME, loop, lambda: self.reloader.snapshot.options, self.supervisor
-        )
+        self.store: ExecutionStore
+        # What `start` took of state/, to be let go of in reverse.
+        self._at_end = contextlib.AsyncExitStack()
         self._operations = Operations(self)
         self.dispatch = self._operations.dispatch
         self._acceptors: list[Acceptor] = []
         self._refusal = refusal_bytes(problem_response(Overloaded("too many connections")))
-        self._unhanded: deque[socket.socket] = deque()
+        self._unhanded: deque[tuple[socket.socket, int]] = deque()
+        self._listener_names: tuple[str, ...] = ()
         self._clients: dict[str, int] = {}
         self._supervisors: list[asyncio.Task[None]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -86,8 +88,21 @@ class Hub:
         self._left = 0
         self._stopping = asyncio.Event()
 
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, paths: Paths, fronts: int, addresses: Addresses) -> AsyncIterator[Hub]:
+        """Starts everything, at the end takes it down; also what is up when the start fails.
+
+        Raises ConfigError or StateError; at the end StateError if records were lost.
+        """
+        hub = cls(paths, fronts)
+        try:
+            await hub._start(addresses)
+            yield hub
+        finally:
+            await hub._close()
+
     def move(self, phase: EnginePhase) -> None:
-        """As Body."""
         if phase not in ENGINE_PHASES[self.phase]:
             raise AssertionError(f"{self.phase.name} to {phase.name}")
         self.phase = phase
@@ -97,25 +112,32 @@ class Hub:
 
     @property
     def addresses(self) -> list[str]:
-        """As Body."""
         return [acceptor.listener.address for acceptor in self._acceptors]
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """As Body."""
-        started, running, waiting, active = map(
-            self._counters.total, (Count.STARTED, Count.RUNNING, Count.WAITING, Count.LIVE)
+    def report(self) -> Report:
+        executions = self._counters.executions()
+        executions = replace(executions, active=executions.active + self._left, slots=self.leases.total)
+        return replace(self.own_report(), executions=executions)
+
+    def own_report(self) -> Report:
+        """What is one for all fronts; the rest each front says of itself."""
+        snapshot = self.reloader.snapshot
+        return Report(
+            settings=settings_report(snapshot),
+            executions=ExecutionsReport(slots=self.leases.total),
+            store=self.store.counters(),
+            faults=fault_texts(snapshot),
         )
-        return started, running, waiting, active + self._left
 
     # ---- the start ---------------------------------------------------------------------------------------------------
 
-    async def start(self, addresses: Callable[[], Sequence[str | socket.socket]]) -> None:
-        """As Body."""
+    async def _start(self, addresses: Addresses) -> None:
         self._lock.acquire()
+        self._at_end.callback(self._lock.release)
         await self.reloader.start()
-        wanted = addresses()
-        self.store.open()
-        self._saved.open()
+        wanted = addresses(self.reloader.snapshot)
+        names = self._listener_names = listener_names(wanted)
+        await self._open_state()
         self.leases.set_total(slot_count(self.reloader.snapshot.options))
         self._number_clients(self.reloader.snapshot)
         self.reloader.on_swap.append(self._on_swap)
@@ -127,14 +149,24 @@ class Hub:
         await asyncio.gather(*started)
         # Names are looked up on the loop: nothing is served yet.
         listeners = open_listeners(wanted, UNIX_MODE)
-        self._acceptors = [
-            Acceptor(self._loop, listener, self._hand_out, lambda sock: refuse(sock, self._refusal))
-            for listener in listeners
-        ]
+        for listener in listeners:
+            number = names.index(listener.name) if listener.name in names else 0
+            accepted = partial(self._hand_out, listener=number)
+            self._acceptors.append(Acceptor(self._loop, listener, accepted, lambda sock: refuse(sock, self._refusal)))
         self._ping()
         self._tell_store()
         self._rotate()
         log.info("%d front processes: pid %s", len(self.fronts), ", ".join(str(front.pid) for front in self.fronts))
+
+    async def _open_state(self) -> None:
+        def options() -> Options:
+            return self.reloader.snapshot.options
+
+        self.store = self.supervisor.store = await open_store(self.paths.state, self._loop, options)
+        self._at_end.push_async_callback(self.store.close)
+        saved = self.supervisor.saved = Saved(self.paths.state, self._loop, options, self.supervisor)
+        saved.open()
+        self._at_end.push_async_callback(saved.close)
 
     async def _supervise(self, front: FrontProcess, first: asyncio.Future[None]) -> None:
         """Runs a front, and after its end another one, until the daemon stops. `first`: the first one serves."""
@@ -179,6 +211,7 @@ class Hub:
 
     async def _run_once(self, front: FrontProcess, session: FrontSession, first: asyncio.Future[None]) -> None:
         link = await front.start(session.handlers)
+        link.tell("listeners", names=self._listener_names)
         link.tell("clients", numbers=self._clients)
         link.tell("store", **self._told_store)
         session.greet(link)
@@ -211,32 +244,32 @@ class Hub:
                 link.tell("clients", numbers=numbers)
 
     async def reload(self) -> None:
-        """As Body: done once every front has read all again."""
+        """Done once every front has read all again."""
         await self.reloader.reload(force=True)
         # One that starts reads them anyway.
         links = self.supervisor.serving_links()
         await asyncio.gather(*(link.fetch("reload") for link in links), return_exceptions=True)
 
-    def _hand_out(self, sock: socket.socket) -> None:
+    def _hand_out(self, sock: socket.socket, listener: int) -> None:
         """To the front that has the fewest; past max_connections to be refused there, with care, or here."""
         count = sum(front.connections for front in self.fronts) + len(self._unhanded)
         limit = self.reloader.snapshot.options.max_connections
         if count >= limit + REFUSED_AT_ONCE:
             refuse(sock, self._refusal)
-        elif not self._hand(sock, SERVE if count < limit else REFUSE):
+        elif not self._hand(sock, listener, is_refused=count >= limit):
             if len(self._unhanded) >= MAX_UNHANDED:
                 refuse(sock, self._refusal)
                 return
-            self._unhanded.append(sock)
+            self._unhanded.append((sock, listener))
             self._later("hand", OFFER_AGAIN_S, self._hand_waiting)
 
-    def _hand(self, sock: socket.socket, how: bytes) -> bool:
+    def _hand(self, sock: socket.socket, listener: int, *, is_refused: bool = False) -> bool:
         serving = [front for front in self.fronts if front.state is FrontState.SERVING]
         serving.sort(key=lambda front: (not front.answers, front.connections))
-        return any(front.hand(sock, how) for front in serving)
+        return any(front.hand(sock, listener, is_refused=is_refused) for front in serving)
 
     def _hand_waiting(self) -> None:
-        while self._unhanded and self._hand(self._unhanded[0], SERVE):
+        while self._unhanded and self._hand(*self._unhanded[0]):
             self._unhanded.popleft()
         if self._unhanded:
             self._later("hand", OFFER_AGAIN_S, self._hand_waiting)
@@ -246,8 +279,8 @@ class Hub:
         untaken = list(front.take_back())
         if is_gone:
             front.end_connections()
-        for sock in untaken:
-            self._hand_out(sock)
+        for sock, listener in untaken:
+            self._hand_out(sock, listener)
 
     def _later(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         timer = self._timers.get(name)
@@ -293,7 +326,7 @@ class Hub:
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     async def drain(self, stop_now: asyncio.Event) -> None:
-        """As Body: every front drains, and ends."""
+        """Every front drains, and ends."""
         self.move(EnginePhase.DRAINING)
         self._stopping.set()
         self._left = 0
@@ -319,13 +352,12 @@ class Hub:
             front.kill()
         await everything
 
-    async def close(self) -> None:
-        """As Body."""
+    async def _close(self) -> None:
         for acceptor in self._acceptors:
             acceptor.close()
         for timer in self._timers.values():
             timer.cancel()
-        for sock in self._unhanded:
+        for sock, _listener in self._unhanded:
             sock.close()
         for task in self._supervisors:
             task.cancel()
@@ -333,9 +365,7 @@ class Hub:
         for front in self.fronts:
             await front.reap()
         self.reloader.close()
-        await self._saved.close()
-        await self.store.close()
-        self._lock.release()
+        await self._at_end.aclose()
         self._counters.close()
         self.move(EnginePhase.STOPPED)
 

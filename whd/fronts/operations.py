@@ -1,4 +1,4 @@
-"""What commands ask of the hub (admin.py says what there is): most a front does, some are summed up over all."""
+"""What commands ask of the hub, which are admin/operations.py's: most a front does, some are summed up over all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import json
 import os
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import __version__
 from ..admin.operations import list_executions
+from ..engine.report import Report
+from ..engine.status import DaemonFacts, status_document
 from ..errors import WhdError
 from .link import Link, LinkLost
 from .partition import owner
@@ -74,47 +74,27 @@ class Operations:
 
     async def _status(self) -> Any:
         hub = self._hub
-        asked = await asyncio.gather(
-            *(asyncio.wait_for(self._ask_front(link, "status", {}), PART_S) for link in hub.supervisor.serving_links()),
+        facts = DaemonFacts(
+            pid=os.getpid(),
+            uptime_s=time.monotonic() - self._started,
+            state=hub.phase.value,
+            addresses=hub.addresses,
+            processes=len(hub.fronts),
+            paths=hub.paths,
+        )
+        report = sum(await self._front_reports(), Report()) + hub.own_report()
+        return status_document(report, facts, [front.row() for front in hub.fronts])
+
+    async def _front_reports(self) -> list[Report]:
+        """Of the fronts that answer, by number."""
+        answers = await asyncio.gather(
+            *(asyncio.wait_for(link.fetch("report"), PART_S) for link in self._hub.supervisor.serving_links()),
             return_exceptions=True,
         )
-        told: list[dict[str, Any]] = []
-        for answer in asked:
-            if isinstance(answer, dict):
-                told.append(answer)
+        reports = []
+        for answer in answers:
+            if not isinstance(answer, BaseException):
+                reports.append(Report.from_dict(answer[0]["report"]))
             elif not isinstance(answer, (LinkLost, TimeoutError)):
                 raise WhdError(f"a front process did not say how it is: {answer}")
-        snapshot = hub.reloader.snapshot
-        faults = [str(fault) for fault in snapshot.faults if not fault.is_warning]
-        first = told[0] if told else {"faults": faults, "sandbox": []}
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "uptime_s": round(time.monotonic() - self._started, 1),
-            "state": hub.phase.value,
-            "addresses": hub.addresses,
-            "processes": len(hub.fronts),
-            "config": str(hub.paths.config),
-            "flows": str(hub.paths.flows),
-            "state_folder": str(hub.paths.state),
-            "clients": len(snapshot.clients),
-            "webhooks": sum(len(client.webhooks) for client in snapshot.clients.values()),
-            "snapshot": snapshot.serial,
-            "faults": first["faults"],
-            "executions": {**_sum(told, "executions"), "places": hub.leases.total},
-            "workers": _sum(told, "workers"),
-            "refused_calls": sum(one["refused_calls"] for one in told),
-            "buffered_bytes": sum(one["buffered_bytes"] for one in told),
-            "store": asdict(hub.store.counters()),
-            "sandbox": first["sandbox"],
-            "fronts": [front.describe() for front in hub.fronts],
-        }
-
-
-# What is 0 while no front serves.
-_NAMES = {"executions": ("started", "live", "running", "waiting"), "workers": ("total", "idle", "spare", "forked")}
-
-
-def _sum(told: list[dict[str, Any]], name: str) -> dict[str, int]:
-    names = told[0][name] if told else _NAMES[name]
-    return {key: sum(one[name][key] for one in told) for key in names}
+        return reports

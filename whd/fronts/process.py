@@ -1,7 +1,7 @@
 """One front's process as the hub sees it: started, spoken to, given connections, ended, started again.
 
 A front is executed afresh, not forked: the hub has threads. It inherits its end of the link, its end of the socket over
-which connections are handed to it (a byte and a descriptor each: unix(7), SCM_RIGHTS), and the shared counters.
+which connections are handed to it (handover.py), and the shared counters.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.state import Paths
+from ..engine.status import executions_row
 from ..errors import ConfigError
 from .counters import Count, Counters
+from .handover import receive_connections, send_connection
 from .link import Handlers, Link, Message
 
 log = logging.getLogger("whd.fronts")
@@ -30,13 +32,9 @@ _CODE = "import sys; sys.path.insert(0, {root!r}); from whd.fronts.front import 
 START_TIMEOUT_S = 60.0
 # What a front does not take of the connections waits in the socket's queue, which is bounded.
 SEND_BUFFER_BYTES = 1_048_576
-# One is handed over as a byte of data, and this beside it.
-DESCRIPTOR_BYTES = 4
 
 # After so many pings in a row without an answer, one a second, a front counts as stuck: others go before it.
 STUCK_AFTER = 5
-
-SERVE, REFUSE = b"s", b"r"
 
 
 class FrontState(enum.Enum):
@@ -189,25 +187,30 @@ class FrontProcess:
             # Whoever waits hears of it; if nobody does, `lost` is enough.
             self._ready.exception()
 
-    def hand(self, sock: socket.socket, how: bytes) -> bool:
-        """Hands a connection over and closes it here. False if the front takes none now: it is still the caller's."""
+    def hand(self, sock: socket.socket, listener: int, *, is_refused: bool = False) -> bool:
+        """Hands a connection over and closes it here. False if the front takes none now: it is still the caller's.
+
+        `listener` is the number of its name (handover.listener_names).
+        """
         if self._connections is None:
             return False
         try:
-            socket.send_fds(self._connections, [how], [sock.fileno()])
+            send_connection(self._connections, sock, listener, is_refused=is_refused)
         except OSError:
             return False
         sock.close()
         self.handed += 1
         return True
 
-    def take_back(self) -> Iterator[socket.socket]:
-        """The connections that were handed over and have not been taken; they are the caller's again."""
+    def take_back(self) -> Iterator[tuple[socket.socket, int]]:
+        """The connections that were handed over and have not been taken, with their listeners; the caller's again."""
         if self._their_connections is not None:
-            for _how, sock in receive_connections(self._their_connections):
+            for handed in receive_connections(self._their_connections):
+                # Our end is open: there is no end of them.
+                assert handed is not None
                 self.handed -= 1
-                if sock is not None:
-                    yield sock
+                if handed.sock is not None:
+                    yield handed.sock, handed.listener
 
     def end_connections(self) -> None:
         """No more connections come: the front sees the end of them."""
@@ -240,8 +243,8 @@ class FrontProcess:
         self.handed = 0
         return f"by signal {-status}" if status < 0 else f"with status {status}"
 
-    def describe(self) -> dict[str, Any]:
-        """Of `whd status`."""
+    def row(self) -> dict[str, Any]:
+        """Of the status document."""
         return {
             "number": self.number,
             "pid": self.pid,
@@ -249,31 +252,5 @@ class FrontProcess:
             "answers": self.answers,
             "starts": self.life,
             "connections": self.connections,
-            "executions": {
-                "started": self._counters.get(self.number, Count.STARTED),
-                "live": self._counters.get(self.number, Count.LIVE),
-                "running": self.running,
-                "waiting": self._counters.get(self.number, Count.WAITING),
-            },
+            "executions": executions_row(self._counters.executions(self.number)),
         }
-
-
-def receive_connections(queue: socket.socket) -> Iterator[tuple[bytes, socket.socket | None]]:
-    """What has been handed over by now: how each is to be served, None for one that no descriptor was left for.
-
-    Ends with (b"", None) once the other end is closed.
-    """
-    while True:
-        try:
-            how, ancillary, _flags, _address = queue.recvmsg(
-                1, socket.CMSG_SPACE(DESCRIPTOR_BYTES), socket.MSG_CMSG_CLOEXEC
-            )
-        except BlockingIOError:
-            return
-        sock = None
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                sock = socket.socket(fileno=int.from_bytes(data[:DESCRIPTOR_BYTES], sys.byteorder))
-        yield how, sock
-        if not how:
-            return

@@ -1,13 +1,13 @@
 """Executions between hub and front: many rows (store/rows.py) in one frame, their JSON as the bytes it is. Pure.
 
-A head's member "rows" has a list for each: the row's short values in their order, then the sizes of input, output,
-response and of each piece of log. The frame's value is all of these one after the other.
+A head's member "rows" has a list for each: the row with the sizes of input, output, response and of each piece of log
+in the place of their bytes. The frame's value is all of these one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from ..auth.permissions import PermissionDenied
 from ..errors import Forbidden, SaveRefused, StateError, WhdError
@@ -15,8 +15,10 @@ from ..model.execution import Cause, Status
 from ..store.interface import Stored
 from ..store.rows import Row, from_row, to_row
 
-# In a Row: the status and its cause, the first of the three JSON texts, the log, the size.
-_STATUS, _CAUSE, _TEXTS, _LOG, _SIZE = 8, 9, 21, 24, 25
+# What stands before the first of the texts travels as JSON, by one slice; two of these values come back as their enums.
+_SHORT: Final = Row._fields.index("input_json")
+_STATUS: Final = Row._fields.index("status")
+_CAUSE: Final = Row._fields.index("cause")
 
 _STATUSES = {status.value: status for status in Status}
 _CAUSES = {cause.value: cause for cause in Cause}
@@ -27,10 +29,11 @@ def pack(rows: Iterable[Row]) -> tuple[list[list[Any]], bytes]:
     heads: list[list[Any]] = []
     texts: list[bytes] = []
     for row in rows:
-        input_json, output_json, response_json, log = row[_TEXTS:_SIZE]
-        texts += (input_json, output_json, response_json, *log)
-        sizes = (len(input_json), len(output_json), len(response_json), list(map(len, log)), row[_SIZE])
-        heads.append([*row[:_TEXTS], *sizes])
+        input_json, output_json, response_json, log = row.input_json, row.output_json, row.response_json, row.log
+        texts += (input_json, output_json, response_json)
+        texts += log
+        sizes = (len(input_json), len(output_json), len(response_json), list(map(len, log)))
+        heads.append([*row[:_SHORT], *sizes, row.size_bytes])
     return heads, b"".join(texts)
 
 
@@ -38,14 +41,21 @@ def unpack(heads: list[list[Any]], value: bytes | None) -> list[Row]:
     """The rows again."""
     rows: list[Row] = []
     texts = value or b""
-    position = 0
+    start = 0
     for head in heads:
-        pieces: list[bytes] = []
-        for size in (*head[_TEXTS:_LOG], *head[_LOG]):
-            pieces.append(texts[position : position + size])
+        input_bytes, output_bytes, response_bytes, log_bytes, size_bytes = head[_SHORT:]
+        output_start = start + input_bytes
+        response_start = output_start + output_bytes
+        position = response_start + response_bytes
+        texts_of_row = texts[start:output_start], texts[output_start:response_start], texts[response_start:position]
+        log: list[bytes] = []
+        for size in log_bytes:
+            log.append(texts[position : position + size])
             position += size
+        start = position
         head[_STATUS], head[_CAUSE] = _STATUSES[head[_STATUS]], _CAUSES[head[_CAUSE]]
-        rows.append((*head[:_TEXTS], *pieces[:3], tuple(pieces[3:]), head[_SIZE]))
+        # Neither Row(…) nor Row._make: to_row says why.
+        rows.append(tuple.__new__(Row, (*head[:_SHORT], *texts_of_row, tuple(log), size_bytes)))
     return rows
 
 

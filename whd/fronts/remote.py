@@ -1,39 +1,40 @@
 """What is common to all fronts as one of them sees it: engine.shared.Shared over its link to the hub.
 
-The disk is read here, on connections of our own (SQLite in WAL mode has any number of readers); whatever changes
-something goes through the hub. Records travel there behind the answer, many in one frame, and before every question
-about executions; so what the hub says of them always counts what happened here before.
+What is on disk is read here, by readers of our own; whatever changes something goes through the hub. Records travel
+there behind the answer, many in one frame, and before every question about executions; so what the hub says of them
+always counts what happened here before.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from functools import partial
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from ..broker.locks import Acquired, LockError
+from ..engine.shared import Shared
 from ..engine.state import Paths
 from ..errors import StateError, WhdError
-from ..futures import result_of
+from ..executions.queue import LocalQueue
 from ..model.execution import Execution, Status
-from ..model.options import Options
 from ..model.snapshot import SavedSetting
-from ..saved import FILE_NAME as SAVED_FILE_NAME
 from ..saved.reading import SavedReading
 from ..saved.saved import Done as SavedDone
 from ..saved.values import file_bytes
 from ..settings.reload import Reloader
-from ..store import queries, rows, schema
-from ..store.interface import Done, Records, StoreCounters, Stored, Summaries
-from ..store.reader import Reader
-from ..store.sqlite_store import FILE_NAME
-from .counters import Count, Counters, SharedBudget
-from .leases import LeasedScheduler
+from ..store import ExecutionReader, Stored, open_reader
+from ..store.interface import Done, Records, StoreCounters, Summaries, answer_all
+from ..store.rows import Row, to_row
+from .counters import Counters, SharedBudget
 from .link import Link, LinkLost
-from .partition import front_options, owner
+from .partition import owner
 from .records import pack, read_error, read_stored
+
+log = logging.getLogger("whd.fronts")
 
 # How long a record that nobody waits for may gather others: a frame for each call would wake the hub for each.
 GATHER_S: Final = 0.02
@@ -54,14 +55,15 @@ LATE_ANSWER_S: Final = 1.0
 
 
 class FrontStore:
-    """ExecutionStore of one front."""
+    """ExecutionStore of one front, whose records the hub keeps below `state`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, link: Link) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, state: Path, link: Link) -> None:
         self._loop = loop
-        self._path = paths.state / FILE_NAME
+        self._state = state
         self._link = link
-        self._reader: Reader | None = None
-        self._rows: list[rows.Row] = []
+        self._reader: ExecutionReader | None = None
+        self._is_closed = False
+        self._rows: list[Row] = []
         self._scripts: set[str] = set()
         # By its place in `_rows`: who waits for a record to be on disk.
         self._waiting: dict[int, Done] = {}
@@ -70,34 +72,37 @@ class FrontStore:
         self._accepting: dict[int, Done] = {}
         self._accepts = 0
         self._written = 0
-        # Both as the hub told last.
+        # All three as the hub said last.
         self.fault = ""
         self._is_full = False
         self._is_behind = False
 
-    def open(self) -> None:
-        """Begins to read. The hub has made the file. Raises StateError."""
-        self._reader = Reader(schema.open_reader(self._path), self._path, self._loop)
-        self._reader.start()
+    async def open(self) -> None:
+        """Begins to read. The hub has opened the store. Raises StateError."""
+        self._reader = await open_reader(self._state, self._loop)
 
     async def close(self) -> None:
-        """Has everything written that was saved. Raises StateError."""
+        """Has everything written that was saved. Harmless twice. Raises StateError."""
+        reader, self._reader = self._reader, None
+        if self._is_closed:
+            return
         try:
             await self.flush()
         finally:
-            if self._reader is not None:
-                await result_of(self._reader.stop)
-                self._reader.join()
-                self._reader = None
+            self._is_closed = True
+            if reader is not None:
+                await reader.close()
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits to be written that new calls should be refused."""
         return self._is_full or self._link.unsent_bytes > FULL_BYTES
 
+    @property
+    def is_behind(self) -> bool:
+        return self._is_behind or self._link.unsent_bytes > BEHIND_BYTES
+
     def when_room(self, done: Callable[[], None]) -> None:
-        """As ExecutionStore."""
-        if (self._is_behind or self._link.unsent_bytes > BEHIND_BYTES) and not self.fault:
+        if self.is_behind and not self.fault:
             self.send()
             self._link.ask(lambda _head, _value: done(), "flush")
         else:
@@ -109,24 +114,42 @@ class FrontStore:
 
     def counters(self) -> StoreCounters:
         """What this front has sent; the hub counts what became of it."""
-        return StoreCounters(self._written, len(self._rows), self._size_bytes, 0, 0.0, 0, 0, self.fault)
+        return StoreCounters(
+            written=self._written,
+            waiting=len(self._rows),
+            waiting_bytes=self._size_bytes,
+            commits=0,
+            last_commit_ms=0.0,
+            lost=0,
+            file_bytes=0,
+            fault=self.fault,
+        )
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
     def accept(self, execution: Execution, script: str | None, done: Done) -> None:
-        """As ExecutionStore."""
-        if self.fault:
+        self.accept_row(to_row(execution), script, done)
+
+    def accept_row(self, row: Row, script: str | None, done: Done) -> None:
+        if self._is_closed or self.fault:
             self._loop.call_soon(done, StateError("the execution store cannot write", log_detail=self.fault))
             return
-        self._add(rows.to_row(execution), script, done)
+        self._add(row, script, done)
 
     def save_nowait(self, execution: Execution, script: str | None) -> None:
-        """As ExecutionStore."""
-        self._add(rows.to_row(execution), script, None)
+        # Not by save_row: one call less for each sync call.
+        if self._is_closed:
+            raise StateError(f"execution {execution.id} was saved after the store's end")
+        self._add(to_row(execution), script, None)
 
-    def _add(self, row: rows.Row, script: str | None, done: Done | None) -> None:
-        if script is not None and row[rows.SCRIPT_HASH] not in self._scripts:
-            self._tell_script(row[rows.SCRIPT_HASH], script)
+    def save_row(self, row: Row, script: str | None) -> None:
+        if self._is_closed:
+            raise StateError(f"execution {row.id} was saved after the store's end")
+        self._add(row, script, None)
+
+    def _add(self, row: Row, script: str | None, done: Done | None) -> None:
+        if script is not None and row.script_hash not in self._scripts:
+            self._send_script(row.script_hash, script)
         if done is not None:
             if not self._waiting:
                 self._loop.call_soon(self.send)
@@ -134,11 +157,11 @@ class FrontStore:
         elif not self._rows:
             self._loop.call_later(GATHER_S, self.send)
         self._rows.append(row)
-        self._size_bytes += row[rows.SIZE_BYTES]
+        self._size_bytes += row.size_bytes
         if self._size_bytes > EARLY_BYTES:
             self.send()
 
-    def _tell_script(self, script_hash: str, script: str) -> None:
+    def _send_script(self, script_hash: str, script: str) -> None:
         if len(self._scripts) >= MAX_SCRIPTS:
             # What gathers names scripts that the hub is about to forget.
             self.send()
@@ -165,13 +188,12 @@ class FrontStore:
 
     def take_accepted(self, numbers: list[int], refused: list[Any]) -> None:
         """The hub's word on records that are waited for: on disk, or ([number, error]) not."""
-        for number in numbers:
-            self._accepting.pop(number)(None)
-        for number, error in refused:
-            self._accepting.pop(number)(read_error(error))
+        answer_all([(self._accepting.pop(number), None) for number in numbers])
+        answer_all([(self._accepting.pop(number), read_error(error)) for number, error in refused])
 
     async def flush(self) -> None:
-        """As ExecutionStore."""
+        if self._is_closed:
+            raise StateError("the execution store is closed")
         self.send()
         head, _value = await self._link.fetch("flush")
         if "error" in head:
@@ -180,11 +202,8 @@ class FrontStore:
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     async def get(self, execution_id: str) -> Stored | None:
-        """As ExecutionStore; of another front's execution as it stands there."""
-        raw_id = rows.to_bytes(execution_id)
-        if raw_id is None:
-            return None
-        stored: Stored | None = await self._read(partial(queries.get, raw_id=raw_id))
+        """The record; of another front's execution as it stands there."""
+        stored = await self._open_reader().get(execution_id)
         if stored is not None and stored.execution.status.is_ended:
             return stored  # nothing can change any more
         self.send()
@@ -198,22 +217,27 @@ class FrontStore:
         limit: int = 50,
         before: str | None = None,
     ) -> Summaries:
-        """As ExecutionStore, but only of what is on disk: the hub lists."""
-        end = rows.to_bytes(before) if before is not None else None
-        found: Summaries = await self._read(
-            partial(queries.list_page, client_name=client, status=status, webhook_name=webhook, limit=limit, before=end)
-        )
-        return found
+        """What is on disk: of other fronts' executions not the last moments. Commands list in the hub."""
+        await self._settle()
+        return await self._open_reader().list(client, status, webhook, limit, before)
 
     async def unfinished(self) -> Records:
-        """As ExecutionStore: what is on disk. The hub has written all that there is before a front starts."""
-        found: Records = await self._read(queries.unfinished)
-        return found
+        """What is on disk. The hub has written all that earlier fronts saved before a front starts."""
+        await self._settle()
+        return await self._open_reader().unfinished()
 
-    async def _read(self, job: Callable[[Any], Any]) -> Any:
+    async def _settle(self) -> None:
+        """Has on disk what was saved here, so that a search sees it; goes on without, if that cannot be had."""
+        if self._written + len(self._rows) and not self.fault and not self._is_closed:
+            try:
+                await self.flush()
+            except StateError as error:
+                log.warning("a search does not see what was saved last: %s", error.log_detail)
+
+    def _open_reader(self) -> ExecutionReader:
         if self._reader is None:
             raise StateError("the execution store is closed")
-        return await result_of(partial(self._reader.submit, job))
+        return self._reader
 
 
 class OtherFronts:
@@ -270,8 +294,8 @@ class OtherFronts:
 class FrontSaved(SavedReading):
     """SavedRecords of one front: it reads, the hub writes."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, paths: Paths, link: Link, reloader: Reloader) -> None:
-        super().__init__(paths.state / SAVED_FILE_NAME, loop)
+    def __init__(self, loop: asyncio.AbstractEventLoop, state: Path, link: Link, reloader: Reloader) -> None:
+        super().__init__(state, loop)
         self._link = link
         self._reloader = reloader
         # What came before the settings were read; then each change is live at once.
@@ -379,7 +403,7 @@ class FrontLocks:
 
 
 class RemoteShared:
-    """Shared of one front among `fronts`."""
+    """What is shared, as one front among `fronts` has it. Made before the link is up: the hub speaks at once."""
 
     def __init__(
         self,
@@ -392,76 +416,30 @@ class RemoteShared:
         front: int,
         fronts: int,
     ) -> None:
-        self._link = link
-        self._counters = counters
-        self._front = front
-        self._fronts = fronts
-        self.is_first = front == 0
-        own = Options()
-        self._divided = own, front_options(own, front, fronts)
         self._told_all = asyncio.Event()
-        self.client_numbers: dict[str, int] = {}
-        self.store = FrontStore(loop, paths, link)
-        self.saved = FrontSaved(loop, paths, link, reloader)
-        self.locks = FrontLocks(link)
-        self.budget = SharedBudget(lambda: reloader.snapshot.options, counters, front)
-        self.remote_executions = OtherFronts(loop, link)
-        self.scheduler = LeasedScheduler(self, loop.call_later, counters, front, self.client_numbers)
+        self.store = FrontStore(loop, paths.state, link)
+        self.saved = FrontSaved(loop, paths.state, link, reloader)
+        self._shared = Shared(
+            store=self.store,
+            queue=LocalQueue(self.store.unfinished, lambda execution_id: owner(execution_id, fronts) == front),
+            saved=self.saved,
+            locks=FrontLocks(link),
+            budget=SharedBudget(lambda: reloader.snapshot.options, counters, front),
+            remote_executions=OtherFronts(loop, link),
+        )
 
-    def share_worker_count(self, count: int) -> int:
-        """As Shared."""
-        self._counters.set(self._front, Count.WORKERS, count)
-        return self._counters.elsewhere(self._front, Count.WORKERS)
-
-    def has_idle_elsewhere(self) -> bool:
-        """As Shared."""
-        return self._counters.elsewhere(self._front, Count.IDLE) > 0
-
-    def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
-        """As Shared."""
-
-        def divided() -> Options:
-            present = options()
-            if self._divided[0] is not present:
-                self._divided = present, front_options(present, self._front, self._fronts)
-            return self._divided[1]
-
-        return divided
-
-    def enter(self) -> None:
-        """The hub has taken state/."""
-
-    async def open(self) -> None:
-        """As Shared."""
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Shared]:
+        """Once the hub has said all that there is to know. Raises StateError, also if records cannot be written."""
         await self._told_all.wait()
-        self.store.open()
-        self.saved.open_reading()
-        self.saved.go_live()
-
-    async def unfinished(self) -> list[Stored]:
-        """Those that belong to this front."""
-        found = await self.store.unfinished()
-        return [stored for stored in found if owner(stored.execution.id, self._fronts) == self._front]
-
-    async def close(self) -> None:
-        """As Shared."""
-        await self.saved.close_reading()
-        await self.store.close()
+        async with AsyncExitStack() as stack:
+            await self.store.open()
+            stack.push_async_callback(self.store.close)
+            self.saved.open_reading()
+            stack.push_async_callback(self.saved.close_reading)
+            self.saved.go_live()
+            yield self._shared
 
     def on_told_all(self) -> None:
         """The hub has said all that a front must know before it serves."""
         self._told_all.set()
-
-    # ---- of PlaceOffice ----------------------------------------------------------------------------------------------
-
-    def report_slots(self, *, wants: int, held: int, number: int) -> None:
-        """As PlaceOffice."""
-        self._link.tell("slots", wants=wants, held=held, number=number)
-
-    def ask_permit(self, client_name: str, running: int, answered: Callable[[bool], None]) -> None:
-        """As PlaceOffice."""
-
-        def permitted(head: dict[str, Any] | None, _value: bytes | None) -> None:
-            answered(head is not None and head["may"])
-
-        self._link.ask(permitted, "permit", client=client_name, running=running)

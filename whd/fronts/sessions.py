@@ -14,8 +14,7 @@ from ..model.snapshot import SavedSetting, Setting
 from ..saved import Saved
 from ..settings.overlay import SavedChange
 from ..settings.reload import Reloader
-from ..store.rows import SCRIPT_HASH
-from ..store.sqlite_store import SqliteStore
+from ..store import ExecutionStore
 from .leases import LeaseGrant, PermitQueue, SlotLeases, Used
 from .link import Handlers, Link, LinkLost, Message
 from .partition import owner
@@ -40,7 +39,7 @@ class Supervisor:
         self.fronts = fronts
         self.locks = Locks(loop.call_later)
         # Both set by the owner before the first session: they are told of each other.
-        self.store: SqliteStore
+        self.store: ExecutionStore
         self.saved: Saved
         self._reloader = reloader
         self._tasks: set[asyncio.Task[None]] = set()
@@ -188,7 +187,7 @@ class FrontSession:
         accepts = dict(message.head["accepts"])
         store = self._supervisor.store
         for place, row in enumerate(unpack(message.head["rows"], message.value)):
-            script = self._scripts.get(row[SCRIPT_HASH])
+            script = self._scripts.get(row.script_hash)
             number = accepts.get(place)
             if number is None:
                 store.save_row(row, script)

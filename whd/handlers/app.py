@@ -1,13 +1,12 @@
 """From a request's head to the handler that answers it, and from an error to its answer.
 
 The server (http/) calls `admit` with a head, then `handle` with the body. What a route asks of its caller stands in
-routes.ROUTES; its handler checks it, the webhook's or execution's key being known only there.
+routes.ROUTES; its guard (guards.py) asks it, and only then its handler is called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
 
 from ..errors import HttpError
 from ..http.messages import Admission, Body, Head, Respond, Response
@@ -15,39 +14,45 @@ from ..model.snapshot import Snapshot
 from . import routes
 from .context import HandlerContext, problem_response
 from .execution import ExecutionHandler
+from .guards import guard_of
 from .probes import HealthHandler, ReadyHandler
 from .webhook import WebhookHandler
 
 
-class Handler(Protocol):
-    """One route's handler; see http.messages.Application for when each is called."""
-
-    def admit(self, head: Head, path: str, query_text: str, parameters: tuple[str, ...]) -> Admission:
-        """Everything that can be refused without the body. Raises HttpError."""
-
-    def handle(self, call: Any, body: Body, respond: Respond) -> Callable[[], None] | None:
-        """Answers once, now or later. Raises HttpError."""
+def handlers_of(context: HandlerContext) -> dict[routes.Route, object]:
+    """The handler of each route."""
+    return {
+        routes.WEBHOOK: WebhookHandler(context),
+        routes.EXECUTION: ExecutionHandler(context),
+        routes.HEALTHZ: HealthHandler(),
+        routes.READYZ: ReadyHandler(context),
+    }
 
 
 class App:
-    """The Application that the server serves."""
+    """The Application that the server serves.
 
-    def __init__(self, context: HandlerContext) -> None:
+    Raises TypeError for a route without an access, or with a handler that is not made for it.
+    """
+
+    def __init__(self, context: HandlerContext, handlers: Mapping[routes.Route, object] | None = None) -> None:
+        """`handlers`: of the routes to serve; None: all of whd's."""
+        if handlers is None:
+            handlers = handlers_of(context)
         self._reloader = context.reloader
-        self.handlers: dict[str, Handler] = {
-            routes.WEBHOOK.name: WebhookHandler(context),
-            routes.EXECUTION.name: ExecutionHandler(context),
-            routes.HEALTHZ.name: HealthHandler(context),
-            routes.READYZ.name: ReadyHandler(context),
-        }
+        self._routes = tuple(handlers)
+        self._guards = {route.name: guard_of(context, route, handler) for route, handler in handlers.items()}
 
     def admit(self, head: Head) -> Admission:
-        """Of Application: route, then the handler's own checks. Raises HttpError."""
+        """Of Application: route, then its guard's checks. Raises HttpError."""
         admission = self.readmit(head)
         if admission is None:
             snapshot = self._reloader.snapshot
-            admission = self._admit(head)
-            object.__setattr__(head, "memo", (snapshot, admission))
+            path, _, query_text = head.target.partition("?")
+            route, parameters = routes.match(path, self._routes)
+            admission, is_repeatable = self._guards[route.name].admit(snapshot, head, path, query_text, parameters)
+            if is_repeatable:
+                object.__setattr__(head, "memo", (snapshot, admission))
         return admission
 
     def readmit(self, head: Head) -> Admission | None:
@@ -60,20 +65,10 @@ class App:
             return memo[1]
         return None
 
-    def _admit(self, head: Head) -> Admission:
-        path, _, query_text = head.target.partition("?")
-        route, parameters = routes.match(path)
-        if route is not routes.WEBHOOK:
-            # A webhook narrows its methods itself, and one that does not exist is not told from one that does.
-            routes.check_method(head.method, route.methods)
-        handler = self.handlers[route.name]
-        admission = handler.admit(head, path, query_text, parameters)
-        return Admission(admission.max_body_bytes, (handler, admission.call))
-
     def handle(self, admission: Admission, body: Body, respond: Respond) -> Callable[[], None] | None:
         """Of Application. Raises HttpError."""
-        handler, call = admission.call
-        outcome: Callable[[], None] | None = handler.handle(call, body, respond)
+        handle, plan = admission.call
+        outcome: Callable[[], None] | None = handle(plan, body, respond)
         return outcome
 
     def problem(self, error: HttpError) -> Response:

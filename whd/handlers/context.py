@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import HttpError, Misconfigured
+from ..errors import HttpError, Misconfigured, NotFound
+from ..executions.lookup import Lookup
 from ..executions.runner import Runner
 from ..http.messages import Headers, Response
 from ..model.execution import Execution, to_json
@@ -33,6 +34,7 @@ class HandlerContext:
     loop: asyncio.AbstractEventLoop
     reloader: Reloader
     runner: Runner
+    lookup: Lookup
     pool: Pool
     readiness: Callable[[], tuple[int, dict[str, Any]]]
 
@@ -75,12 +77,14 @@ def accepted_response(execution: Execution) -> Response:
     return json_response(202, document, ((b"location", location.encode("ascii")),))
 
 
-def find_webhook(snapshot: Snapshot, client_name: str, name: str) -> Webhook | None:
-    """An enabled webhook, None if there is none. Raises Misconfigured for one without any good version."""
+def find_webhook(snapshot: Snapshot, client_name: str, name: str) -> Webhook:
+    """An enabled webhook. Raises NotFound, and Misconfigured for one without any good version."""
     client = snapshot.clients.get(client_name)
     webhook = client.webhooks.get(name) if client is not None else None
     if webhook is None:
-        return None
+        raise NotFound
     if not isinstance(webhook, Webhook):
         raise Misconfigured("the webhook is misconfigured", log_detail=f"{webhook.path} has no good version")
-    return webhook if webhook.enabled else None
+    if not webhook.enabled:
+        raise NotFound
+    return webhook

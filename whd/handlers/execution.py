@@ -1,40 +1,22 @@
-"""/api/execution/<client>/<id>: the status of an execution, its cancellation.
-
-It asks for the key, as it stands now, of the webhook that the execution's tree came through. Without such a webhook
-there is nothing to be had here, which is told no differently from an id that does not exist.
-"""
+"""/api/execution/<client>/<id>: the status of an execution, its cancellation."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from ..auth.callers import check_given, keys_of_headers
-from ..errors import BadRequest, HttpError, InvalidKey, NotFound
-from ..http.messages import Admission, Body, Head, Response
-from ..model.snapshot import Snapshot
+from ..errors import BadRequest
+from ..http.messages import Head, Response
+from ..model.caller_check import Query
 from ..store.interface import Stored
-from .context import HandlerContext, find_webhook, problem_response, record_response
-from .query import parse as parse_query
-
-log = logging.getLogger("whd.handlers")
+from ..valueclass import valueclass
+from .context import HandlerContext, record_response
 
 MAX_WAIT_S = 3_600.0
 
-Respond = Callable[[Response], None]
 
+@valueclass
+class Asked:
+    """What a request asks of an execution: its end by force, or its record, perhaps after a while."""
 
-@dataclass(slots=True)
-class StatusCall:
-    """A request for an execution. `keys`: all that query and headers gave."""
-
-    snapshot: Snapshot
-    method: str
-    client_name: str
-    execution_id: str
-    keys: list[bytes]
+    is_cancel: bool
     wait_s: float
 
 
@@ -42,63 +24,19 @@ class ExecutionHandler:
     """The route EXECUTION."""
 
     def __init__(self, context: HandlerContext) -> None:
-        self._context = context
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lookup = context.lookup
 
-    def admit(self, head: Head, path: str, query_text: str, parameters: tuple[str, ...]) -> Admission:
-        """Reads what is asked for. Raises HttpError."""
-        query = parse_query(query_text)
-        keys, _headers = keys_of_headers(head.headers)
-        keys += query.keys
-        wait_s = _wait_s(query.fields.get("wait"))
-        client_name, execution_id = parameters
-        call = StatusCall(self._context.snapshot, head.method, client_name, execution_id, keys, wait_s)
-        return Admission(1_024, call)
+    def read(self, head: Head, query: Query) -> Asked:
+        """From method and query. Raises BadRequest."""
+        return Asked(head.method == "DELETE", _wait_s(query.fields.get("wait")))
 
-    def handle(self, call: StatusCall, body: Body, respond: Respond) -> Callable[[], None] | None:
-        """Answers with the record; the store is asked off the loop, so this is a task."""
-        task = self._context.loop.create_task(self._answer(call, respond))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return (lambda: _cancel(task)) if call.method != "DELETE" else None
-
-    async def _answer(self, call: StatusCall, respond: Respond) -> None:
-        try:
-            response = await self._response(call)
-        except HttpError as error:
-            response = problem_response(error)
-        except Exception:
-            # A task has nobody above it: without an answer here the caller would wait for ever.
-            log.exception("the status of %s", call.execution_id)
-            response = problem_response(HttpError("internal error"))
-        respond(response)
-
-    async def _response(self, call: StatusCall) -> Response:
-        runner = self._context.runner
-        stored = await runner.get(call.execution_id)
-        self._check_key(call, stored)
-        assert stored is not None
-        if call.method == "DELETE":
-            stored = await runner.cancel_found(stored, "cancelled by DELETE")
-        elif call.wait_s > 0:
-            stored = await runner.wait(stored, call.wait_s)
+    async def answer(self, asked: Asked, stored: Stored) -> Response:
+        """The record, as it is after the end or the wait that was asked for."""
+        if asked.is_cancel:
+            stored = await self._lookup.cancel(stored, "cancelled by DELETE")
+        elif asked.wait_s > 0:
+            stored = await self._lookup.wait(stored, asked.wait_s)
         return record_response(200, stored.execution, stored.script)
-
-    def _check_key(self, call: StatusCall, stored: Stored | None) -> None:
-        webhook_name = stored.execution.key_webhook_name if stored is not None else ""
-        if stored is None or stored.execution.client_name != call.client_name or not webhook_name:
-            raise NotFound
-        webhook = find_webhook(call.snapshot, call.client_name, webhook_name)
-        if webhook is None:
-            raise NotFound
-        if webhook.keys:
-            check_given(call.keys, webhook.keys)
-            if not call.keys:
-                raise InvalidKey
-
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
 
 
 def _wait_s(value: object) -> float:

@@ -6,25 +6,16 @@ list.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ..errors import BadRequest
+from ..model.caller_check import Query
 from ..wire.payload import add_repeated
 
 MAX_QUERY_FIELDS = 1_000
 _YES = {"", "1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """`keys`: every value of `key`, as bytes. `is_async`: what `async` says, None without it."""
-
-    fields: dict[str, Any]
-    keys: tuple[bytes, ...] = ()
-    is_async: bool | None = None
 
 
 EMPTY = Query({})
@@ -33,7 +24,7 @@ EMPTY = Query({})
 def parse(text: str, *, has_key: bool = True) -> Query:
     """Reads a query string as forms are encoded (WHATWG URL, application/x-www-form-urlencoded).
 
-    `has_key`: the webhook has a key, so that `key` is whd's; without one it is the flow's. Raises BadRequest.
+    `has_key`: `key` is whd's, as the webhook asks for one; else it is the flow's. Raises BadRequest.
     """
     if not text:
         return EMPTY

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -13,11 +14,11 @@ from ..errors import MethodNotAllowed, NotFound
 
 
 class Access(enum.Enum):
-    """What a route asks of its caller."""
+    """What a route asks of its caller; guards.GUARDS has who asks it."""
 
     PUBLIC = "nothing; the answer names no client, webhook or secret"
-    WEBHOOK_KEY = "the webhook's key, if it has one"
-    EXECUTION_KEY = "the key, as it stands now, of the webhook that the execution's tree came through"
+    WEBHOOK = "what the webhook's caller check asks for"
+    EXECUTION = "what that of the webhook asks for, as it stands now, that the execution's tree came through"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class Route:
     access: Access
 
 
-WEBHOOK = Route("webhook", ("api", "webhook", "{client}", "{webhook}"), ("GET", "POST"), Access.WEBHOOK_KEY)
-EXECUTION = Route("execution", ("api", "execution", "{client}", "{id}"), ("GET", "DELETE"), Access.EXECUTION_KEY)
+WEBHOOK = Route("webhook", ("api", "webhook", "{client}", "{webhook}"), ("GET", "POST"), Access.WEBHOOK)
+EXECUTION = Route("execution", ("api", "execution", "{client}", "{id}"), ("GET", "DELETE"), Access.EXECUTION)
 HEALTHZ = Route("healthz", ("healthz",), ("GET",), Access.PUBLIC)
 READYZ = Route("readyz", ("readyz",), ("GET",), Access.PUBLIC)
 ROUTES = (WEBHOOK, EXECUTION, HEALTHZ, READYZ)
@@ -39,7 +40,7 @@ ROUTES = (WEBHOOK, EXECUTION, HEALTHZ, READYZ)
 _API_VERSIONS = ("1", "latest")
 
 
-def match(path: str) -> tuple[Route, tuple[str, ...]]:
+def match(path: str, routes: Iterable[Route] = ROUTES) -> tuple[Route, tuple[str, ...]]:
     """The route of a path (without query) and its parameters, percent-decoded. Raises NotFound.
 
     Segments are split before they are decoded (RFC 3986, 2.4), so that %2F never makes a new one.
@@ -50,7 +51,7 @@ def match(path: str) -> tuple[Route, tuple[str, ...]]:
     if segments[0]:
         raise NotFound
     wanted = segments[1:]
-    for route in ROUTES:
+    for route in routes:
         if len(route.path) == len(wanted):
             parameters = []
             for pattern, segment in zip(route.path, wanted, strict=True):

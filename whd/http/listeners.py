@@ -14,7 +14,8 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from ..errors import ConfigError
 
@@ -38,7 +39,21 @@ _ONE_CONNECTION_FAILED = frozenset(
     )
 )
 
+# The name of a listener that has none of its own.
+PUBLIC: Final = "public"
+
 LOG = logging.getLogger("whd.http")
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where to listen: `HOST:PORT` (IPv6 in brackets), `unix:/path` or a socket that listens already.
+
+    `name` says what is served there (Server.applications).
+    """
+
+    where: str | socket.socket
+    name: str = PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,7 @@ class Listener:
 
     socket: socket.socket
     address: str
+    name: str = PUBLIC
     path: str = ""
     inode: tuple[int, int] | None = None
 
@@ -60,25 +76,28 @@ class Listener:
                     os.unlink(self.path)
 
 
-def open_listeners(addresses: Sequence[str | socket.socket], unix_mode: int) -> list[Listener]:
-    """A listener for each of `HOST:PORT` (IPv6 in brackets), `unix:/path` or a socket that listens already.
+def open_listeners(addresses: Sequence[ListenAddress], unix_mode: int) -> list[Listener]:
+    """A listener for each address; several where a host's name stands for several.
 
-    A name that stands for several addresses gives several. Raises ConfigError; then nothing is left open.
+    Raises ConfigError; then nothing is left open.
     """
     listeners: list[Listener] = []
     try:
         for address in addresses:
-            if isinstance(address, socket.socket):
-                listeners.append(_adopt(address))
-            elif address.startswith("unix:"):
-                listeners.append(_open_unix(address.removeprefix("unix:"), unix_mode))
-            else:
-                listeners += _open_tcp(address)
+            listeners += [replace(listener, name=address.name) for listener in _open(address.where, unix_mode)]
     except BaseException:
         for listener in listeners:
             listener.close()
         raise
     return listeners
+
+
+def _open(where: str | socket.socket, unix_mode: int) -> list[Listener]:
+    if isinstance(where, socket.socket):
+        return [_adopt(where)]
+    if where.startswith("unix:"):
+        return [_open_unix(where.removeprefix("unix:"), unix_mode)]
+    return _open_tcp(where)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -153,7 +172,7 @@ def _open_unix(path: str, mode: int) -> Listener:
         sock.close()
         raise ConfigError(f"listen: unix:{path}: {_bind_failure(error)}") from None
     sock.setblocking(False)
-    return Listener(sock, f"unix:{path}", path, (made.st_dev, made.st_ino))
+    return Listener(sock, f"unix:{path}", path=path, inode=(made.st_dev, made.st_ino))
 
 
 def _remove_stale(path: str) -> None:

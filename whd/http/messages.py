@@ -10,9 +10,8 @@ from dataclasses import field
 from typing import Any, Protocol
 
 from ..errors import HttpError
+from ..model.caller_check import Headers as Headers  # of requests and answers alike
 from ..valueclass import valueclass
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 # A request's whole body: in one piece or, from LARGE_BODY_BYTES on, perhaps the parts that it came in, in order.
 Body = bytes | list[bytes]
@@ -52,13 +51,22 @@ class Response:
 
 @valueclass
 class Admission:
-    """The application's yes to a head: what to read, and its own notes for later (`call`), not looked into here."""
+    """The application's yes to a head: what to read, and its own notes for later (`call`), not looked into here.
+
+    `observe` is called with each part of the body as it comes, before `handle`; what it gives is not looked at.
+    """
 
     max_body_bytes: int
     call: Any
+    observe: Callable[[bytes | bytearray | memoryview], object] | None = None
 
 
 Respond = Callable[[Response], None]
+
+
+# What hears of each answer once it is sent: its status, how many seconds after its request's head was read, that head,
+# and the name of the listener. 0.0 and None where no head could be read. It must not raise.
+ObserveAnswer = Callable[[int, float, Head | None, str], None]
 
 
 class Application(Protocol):

@@ -1,7 +1,7 @@
 """The fast path: reads the head of the common request without h11, and leaves every other to it.
 
 Nothing here does I/O. Whatever read_plain_head() accepts, connection.Connection's other way, through checks.py and h11,
-accepts as well and reads as an equal Head; tests/http/http_differential.py holds both against each other. So it may
+accepts as well and reads as an equal Head; tests/http/differential.py holds both against each other. So it may
 refuse at will (None: not mine), and never says that a head is wrong: that is decided in one place, the other way.
 
 Plain is: a known method, a target in origin-form, HTTP/1.1; fields of visible ASCII, each name once, no white space

@@ -10,16 +10,15 @@ import enum
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
-from ..budget import BufferBudget
 from ..errors import HttpError, Overloaded, RequestTimeout
-from ..model.options import Options
 from .connection import Connection, Signal, State
 from .deadline import Deadline
-from .messages import LARGE_BODY_BYTES, Admission, Application, Body, Head, Response
+from .listeners import PUBLIC
+from .messages import LARGE_BODY_BYTES, Admission, Body, Head, ObserveAnswer, Response
+from .resources import ServerResources
 
 PIPELINED_BYTES = 65_536
 """Beyond this much of further requests, reading pauses until the current one is answered."""
@@ -62,26 +61,13 @@ _NEED_DATA = Signal.NEED_DATA
 _NEVER = math.inf
 
 
-@dataclass(slots=True)
-class ServerResources:
-    """What all connections of a server share. `get_date` gives the Date field's value."""
-
-    loop: asyncio.AbstractEventLoop
-    application: Application
-    get_options: Callable[[], Options]
-    budget: BufferBudget
-    get_date: Callable[[], bytes]
-    when_lost: Callable[[], None]
-    opening: set[ClientProtocol] = field(default_factory=set)
-    connections: set[ClientProtocol] = field(default_factory=set)
-    is_draining: bool = False
-
-
 class ClientProtocol(asyncio.Protocol):
     """Feeds one Connection, runs the application and ends the connection in one of the ways above."""
 
     __slots__ = (
         "_admission",
+        "_application",
+        "_began_at",
         "_body_bytes",
         "_cancel",
         "_connection",
@@ -100,12 +86,15 @@ class ClientProtocol(asyncio.Protocol):
         "_services",
         "_transport",
         "_unsent_bytes",
+        "listener",
     )
 
-    def __init__(self, services: ServerResources, *, is_refused: bool = False) -> None:
-        """`is_refused`: one connection too many; it is told so and ended."""
+    def __init__(self, services: ServerResources, listener: str = PUBLIC, *, is_refused: bool = False) -> None:
+        """`listener`: the name of the one that accepted it. `is_refused`: one too many; it is told so and ended."""
         options = services.get_options()
+        self.listener = listener
         self._services = services
+        self._application = services.application_of(listener)
         self._is_refused = is_refused
         self._connection = Connection(
             max_target_bytes=options.max_target_bytes, max_header_bytes=options.max_header_bytes
@@ -114,6 +103,7 @@ class ClientProtocol(asyncio.Protocol):
         self._phase = _FRESH
         self._serial = 0  # of the request that is read or answered
         self._head: Head | None = None
+        self._began_at = math.nan  # when that was read, if answers are observed; NaN between requests
         self._admission: Admission | None = None
         self._parts: list[bytes] = []  # of a body that has not come at once
         self._body_bytes = 0  # taken from the budget
@@ -238,8 +228,10 @@ class ClientProtocol(asyncio.Protocol):
         self._head = head
         connection = self._connection
         services = self._services
+        if services.observe_answer is not None:
+            self._began_at = services.loop.time()
         try:
-            admission = services.application.admit(head)
+            admission = self._application.admit(head)
             connection.admit_body(admission.max_body_bytes)
             if head.content_length and head.content_length > services.budget.free_bytes:
                 raise Overloaded("too many requests are being read")
@@ -266,11 +258,13 @@ class ClientProtocol(asyncio.Protocol):
         head = connection.repeated_head(data)
         if head is None or self._is_blocked:
             return False
-        admission = self._services.application.readmit(head)
+        admission = self._application.readmit(head)
         if admission is None or len(data) > admission.max_body_bytes:
             return False
         self._serial += 1
         self._head = head
+        if self._services.observe_answer is not None:
+            self._began_at = self._services.loop.time()
         self._deadline.at = _NEVER
         self._handle(admission, connection.take_repeated(head, data))
         if self._phase is not _ANSWER:
@@ -313,7 +307,7 @@ class ClientProtocol(asyncio.Protocol):
         self._phase = _ANSWER
         serial = self._serial
         try:
-            cancel = self._services.application.handle(admission, body, partial(self._respond, serial))
+            cancel = self._application.handle(admission, body, partial(self._respond, serial))
         except HttpError as error:
             if self._is_owed(serial):
                 self._refuse(error)
@@ -352,7 +346,7 @@ class ClientProtocol(asyncio.Protocol):
     def _refuse(self, error: HttpError, *, close: bool = False) -> None:
         self._drop_body()
         try:
-            response = self._services.application.problem(error)
+            response = self._application.problem(error)
         except Exception:
             LOG.exception("the application failed to word an error")
             response = Response(500, (), close=True)
@@ -372,11 +366,21 @@ class ClientProtocol(asyncio.Protocol):
             data = connection.send_response(response, date=date, close=close)
         except Exception:
             LOG.exception("an answer cannot be written: %s", self._describe())
-            data = connection.send_response(Response(500, ()), date=date, close=True)
+            response = Response(500, ())
+            data = connection.send_response(response, date=date, close=True)
         self._phase = _IDLE
         self._transport.write(data)
+        if services.observe_answer is not None:
+            self._observe(services.observe_answer, response.status)
         if connection.state is _CLOSED:
             self._end(is_read_out=connection.is_read_out)
+
+    def _observe(self, observe: ObserveAnswer, status: int) -> None:
+        began_at, self._began_at = self._began_at, math.nan
+        if math.isnan(began_at):
+            observe(status, 0.0, None, self.listener)
+        else:
+            observe(status, self._services.loop.time() - began_at, self._head, self.listener)
 
     def _end(self, *, is_read_out: bool) -> None:
         """Closes once everything is sent; in two steps while the client may still be sending.

@@ -11,15 +11,17 @@ import logging
 import resource
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
+from functools import partial
 
 from ..budget import BufferBudget
 from ..errors import Overloaded
 from ..model.options import Options
-from .listeners import Acceptor, open_listeners
-from .messages import Application, Response
-from .protocol import ClientProtocol, ServerResources
+from .listeners import PUBLIC, Acceptor, ListenAddress, open_listeners
+from .messages import Application, ObserveAnswer, Response
+from .protocol import ClientProtocol
+from .resources import ServerResources
 from .writer import response_bytes
 
 REFUSED_AT_ONCE = 128
@@ -32,27 +34,31 @@ LOG = logging.getLogger("whd.http")
 
 
 class Server:
-    """Serves `application` on any number of addresses.
+    """Serves any number of addresses: on each listener the application of the listener's name.
 
+    `applications` by listener's name; that of PUBLIC serves where the name has none of its own.
     `get_options` is asked at each use, since options are live. `budget` counts the bodies being read. `unix_mode` is
     the mode of the socket files that it makes: like systemd's SocketMode, everyone may connect, as to a TCP port.
-    Start it once; whoever started it calls drain() or close(). `when_lost` is called when a connection has ended.
+    Start it once; whoever started it calls drain() or close(). `when_lost` is called when a connection has ended,
+    `observe_answer` for each answer that a connection sent (not for those of `refuse`).
     """
 
     def __init__(
         self,
-        application: Application,
+        applications: Mapping[str, Application],
         get_options: Callable[[], Options],
         budget: BufferBudget,
         *,
         unix_mode: int = 0o666,
         when_lost: Callable[[], None] | None = None,
+        observe_answer: ObserveAnswer | None = None,
     ) -> None:
-        self._application = application
+        self._applications = applications
         self._get_options = get_options
         self._budget = budget
         self._unix_mode = unix_mode
         self._tell_lost = when_lost
+        self._observe_answer = observe_answer
         self._acceptors: list[Acceptor] = []
         self._descriptor_limit = 0
         self._date = b""
@@ -62,29 +68,32 @@ class Server:
         self._refusal = b""
         self._services: ServerResources | None = None
 
-    async def start(self, addresses: Sequence[str | socket.socket]) -> None:
-        """Listens on `HOST:PORT`, `[IPv6]:PORT`, `unix:/path` and on sockets that listen already.
+    async def start(self, addresses: Sequence[ListenAddress]) -> None:
+        """Listens.
 
-        Names are looked up on the loop: nothing is served yet. Raises ConfigError; then nothing listens.
+        Names of hosts are looked up on the loop: nothing is served yet. Raises ConfigError; then nothing listens.
         """
         loop = asyncio.get_running_loop()
         listeners = open_listeners(addresses, self._unix_mode)
-        self._refusal = refusal_bytes(self._application.problem(Overloaded("too many connections")))
+        self._refusal = refusal_bytes(self._applications[PUBLIC].problem(Overloaded("too many connections")))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._descriptor_limit = soft - min(RESERVED_DESCRIPTORS, soft // 2)
         self._services = ServerResources(
             loop=loop,
-            application=self._application,
+            applications=self._applications,
             get_options=self._get_options,
             budget=self._budget,
             get_date=self._get_date,
             when_lost=self._when_lost,
+            observe_answer=self._observe_answer,
         )
-        self._acceptors = [Acceptor(loop, listener, self._let_in, self._refuse) for listener in listeners]
+        self._acceptors = [
+            Acceptor(loop, listener, partial(self._let_in, listener.name), self._refuse) for listener in listeners
+        ]
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where it listens, in the form that start() takes, with the real ports."""
+        """Where it listens, in the form of ListenAddress.where, with the real ports."""
         return tuple(acceptor.listener.address for acceptor in self._acceptors)
 
     @property
@@ -140,11 +149,11 @@ class Server:
 
     # Connections
 
-    def _let_in(self, sock: socket.socket) -> None:
-        self.let_in(sock, self._get_options().max_connections)
+    def _let_in(self, listener: str, sock: socket.socket) -> None:
+        self.let_in(sock, listener, self._get_options().max_connections)
 
-    def let_in(self, sock: socket.socket, limit: int) -> None:
-        """Serves an accepted connection, or refuses it where there are `limit` already."""
+    def let_in(self, sock: socket.socket, listener: str, limit: int) -> None:
+        """Serves a connection that a listener of this name accepted, or refuses it where there are `limit` already."""
         services = self._services
         assert services is not None
         count = self.connection_count
@@ -152,7 +161,7 @@ class Server:
         if count >= limit + REFUSED_AT_ONCE:
             self._refuse(sock)
             return
-        protocol = ClientProtocol(services, is_refused=count >= limit)
+        protocol = ClientProtocol(services, listener, is_refused=count >= limit)
         services.opening.add(protocol)
         task = services.loop.create_task(self._open(services, protocol, sock))
         self._tasks.add(task)

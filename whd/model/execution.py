@@ -64,7 +64,7 @@ TRANSITIONS: dict[tuple[Status, Event], Status] = {
 
 
 class TransitionError(Exception):
-    """A change that TRANSITIONS does not know: a defect of whd, never of a flow."""
+    """A change that TRANSITIONS does not list: a defect of whd, never of a flow."""
 
 
 class Cause(enum.StrEnum):
@@ -84,7 +84,7 @@ class Execution:
     """One run of a flow. Times are milliseconds since 1970 UTC, 0 for not yet; JSON members are encoded UTF-8.
 
     `root_id` is the topmost parent's id (its own without a parent). `key_webhook_name` is the webhook whose key opens
-    the status of the whole tree: that through which the topmost parent came, "" for none. `is_async` decides what a
+    the status of the whole tree: the one through which the topmost parent came, "" for none. `is_async` decides what a
     restart does with it.
     """
 
@@ -152,7 +152,7 @@ class _Randomness:
 
 
 class _FrontRandomness(_Randomness):
-    """The same with a front's number in the last byte: 66 bits are left that nobody can guess."""
+    """Random digits whose last byte is a front's number: 66 bits are left that nobody can guess."""
 
     def __init__(self, front: int) -> None:
         super().__init__()
@@ -218,7 +218,7 @@ def names_json(execution: Execution) -> str:
 
 
 def shared_names_json(execution: Execution) -> str:
-    """The same members as they are before an execution has a name of its own: what all of one webhook share."""
+    """The members of names_json that all calls of a webhook share, as no execution has a name of its own yet."""
     return _names_json(
         execution.kind,
         "",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-# sandbox/isolation/layers.py has what they do, and a test that these are all.
+# The names of sandbox/isolation/layers.py; a test holds that none is missing.
 SANDBOX_LAYERS = (
     "empty_environment", "closed_fds", "cgroup", "namespaces", "empty_root", "capabilities", "user", "no_new_privs",
     "landlock", "rlimits", "mdwe", "dumpable", "seccomp", "parent_death",
@@ -99,4 +99,3 @@ def option_fields() -> Iterator[Field[Any]]:
 
 
 LIMIT_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Limits))
-OPTION_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Options))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .caller_check import CallerCheck
 from .options import Limits, Options
 
 
@@ -84,7 +85,7 @@ class SavedSetting:
 
     @property
     def place(self) -> str:
-        """What stands in a fault instead of a path."""
+        """What a fault shows instead of a path."""
         return f"{self.client_name}: {self.name} ({self.origin})"
 
 
@@ -106,16 +107,16 @@ class Setting:
 class Webhook:
     """A `client.webhook.<name>` setting with every default filled in.
 
-    `keys`: any one is valid; empty: no key is asked for. `limits`: never above the daemon's own.
-    `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's own
-    isolation is added where the worker is chosen).
+    `caller_check`: what it asks of its callers, and of those who look at its executions. `limits`: never above the
+    daemon's own. `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's
+    own isolation is added where the worker is chosen).
     """
 
     client_name: str
     name: str
     flow_name: str
     user_name: str
-    keys: tuple[bytes, ...]
+    caller_check: CallerCheck
     enabled: bool
     methods: tuple[str, ...]
     show_script: bool

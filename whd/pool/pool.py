@@ -26,8 +26,8 @@ from .job import End, Job, JobState
 from .line import Line
 from .payload_parser import PayloadParser
 from .prefetch import Prefetch, is_short
-from .processes import CPU_LIFE_S, Processes, nobody_else
-from .scheduler import Scheduler
+from .processes import CPU_LIFE_S, Processes
+from .quota import PoolQuota
 from .worker import Binding, Worker, death_text
 
 log = logging.getLogger("whd.pool")
@@ -42,11 +42,6 @@ CHILD_RETRY_S = 0.01
 CHILD_PATIENCE_S = 1.0
 
 
-def no_idle_elsewhere() -> bool:
-    """Of a pool that has max_workers to itself."""
-    return False
-
-
 class Pool:
     """One per front. `submit` a job, `answer` its calls, `cancel` it; its listener hears of the rest."""
 
@@ -55,22 +50,20 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
         options: Callable[[], Options],
         budget: BufferBudget,
-        *,
-        scheduler: Scheduler | None = None,
-        share_worker_count: Callable[[int], int] = nobody_else,
-        has_idle_elsewhere: Callable[[], bool] = no_idle_elsewhere,
+        quota: PoolQuota,
     ) -> None:
-        """The last three: of fronts/, where several pools share what the options allow in all."""
+        """`quota`: what of the options' limits is this pool's."""
         self._loop = loop
-        self._options = options
+        self._options = options = quota.options_of_pool(options)
         config = {"wall": {"require": list(options().sandbox_require)}}
         self.processes = Processes(
-            loop, options, config, budget, self._on_frame, self._on_gone, self._on_room, share_worker_count
+            loop, options, config, budget, self._on_frame, self._on_gone, self._on_room, quota.share_worker_count
         )
-        self._has_idle_elsewhere = has_idle_elsewhere
+        self._has_idle_elsewhere = quota.has_idle_elsewhere
+        self._is_first = quota.is_first
         self.compiler = Compiler(loop, self.processes)
         self.payload_parser = PayloadParser(loop, self.processes, options)
-        self.scheduler = scheduler or Scheduler(0, 0)
+        self.scheduler = quota.scheduler
         self.scheduler.set_limits(slot_count(options()), options().max_queue)
         self._started: dict[Job, None] = {}
         self._is_starved = False
@@ -81,15 +74,12 @@ class Pool:
         self.ended_total = 0
         self.killed_total = 0
 
-    async def start(self, *, tells_layers: bool = True) -> None:
-        """Starts the processes. Raises ConfigError when a layer of `sandbox_require` is missing.
-
-        `tells_layers`: whether the log names what else is missing.
-        """
+    async def start(self) -> None:
+        """Starts the processes; logs what the wall lacks. Raises ConfigError if that is in `sandbox_require`."""
         await self.processes.start()
         self._check_required()
         for layer in self.processes.layers:
-            if tells_layers and not layer["engaged"]:
+            if self._is_first and not layer["engaged"]:
                 log.warning("sandbox layer %s is missing: %s", layer["name"], layer["reason"])
 
     def _check_required(self) -> None:

@@ -9,8 +9,8 @@ to one server that answers after 100 ms, all started at once; time until the las
 Beyond that, a thread in http.client cannot be cancelled: its socket lives until the server lets go of it.
 
 What is checked is what is connected to: the URL by `authorize`, at each redirect again; every address that the host
-has, looked up once in a call; and the connection goes to one of those addresses, so that a second answer of the name
-service changes nothing. The environment's proxies are not looked at.
+has, looked up once in a call. The connection goes to one of those addresses, so that a second answer of the name
+service changes nothing. The environment's proxies are ignored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..auth.addresses import kind_of
 from ..auth.connections import BadUrl, Target, is_address_allowed
 from ..auth.permissions import PermissionDenied
 from ..budget import BufferBudget
-from .exchange import Answer, Outgoing, Progress, connect, exchange
+from .exchange import Outgoing, Progress, RestAnswer, connect, exchange
 from .resolver import LookUp, NameNotFound, Resolver, look_up_by_system
 from .values import RestError, RestFault, RestLimits, RestRequest, RestResult
 
@@ -89,7 +89,7 @@ class RestClient:
         self._budget = budget or BufferBudget(lambda: MAX_HELD_BYTES)
         self._resolver = Resolver(loop, look_up)
         self._tls = tls
-        self._places = asyncio.Semaphore(max_open)
+        self._turns = asyncio.Semaphore(max_open)
         self._tasks: set[asyncio.Task[RestResult]] = set()
 
     @property
@@ -126,13 +126,13 @@ class RestClient:
         """The answer to a request, whatever its status.
 
         `authorize` decides about each URL: auth.connections.check_url, whose BadUrl and PermissionDenied come out here.
-        Raises RestError if there is no answer within the limits.
+        Raises RestError without an answer within the limits.
         """
         target = authorize(request.url)
         course = _Course(Outgoing(request.method, request.headers, request.body))
         shown = f"{request.method} {target.shown}"
         try:
-            async with asyncio.timeout(limits.timeout_s), self._places:
+            async with asyncio.timeout(limits.timeout_s), self._turns:
                 return await self._follow(request, target, authorize, limits, course)
         except TimeoutError:
             text = f"{shown}: timed out after {limits.timeout_s:g} s, while {course.progress.doing}"
@@ -161,8 +161,8 @@ class RestClient:
         raise RestError(RestFault.REDIRECTS, f"more than {limits.max_redirects} redirects")
 
     async def _ask(
-        self, target: Target, limits: RestLimits, course: _Course, wants_body: Callable[[Answer], bool]
-    ) -> Answer:
+        self, target: Target, limits: RestLimits, course: _Course, wants_body: Callable[[RestAnswer], bool]
+    ) -> RestAnswer:
         addresses = await self._addresses(target, course)
         tls = await self._tls_context() if target.scheme == "https" else None
         course.progress.doing = f"connecting to {target.authority}"
@@ -206,7 +206,7 @@ def _outcome(task: asyncio.Task[RestResult]) -> Outcome:
         return task.result()
     if isinstance(error, RestError | PermissionDenied | BadUrl):
         return error
-    # A defect of ours; whoever waits for the call must not wait for ever.
+    # A defect of ours: the caller must not wait for ever.
     log.error("an outgoing call failed", exc_info=error)
     return RestError(RestFault.INTERNAL, "the call failed inside whd; the daemon's log has the reason")
 
@@ -217,7 +217,7 @@ def _address_text(host: str, address: str) -> str:
     return f"{what} refused ({kind}): the user's connections must name {host} without a * to reach such an address"
 
 
-def _location(answer: Answer, expected: tuple[int, ...]) -> str | None:
+def _location(answer: RestAnswer, expected: tuple[int, ...]) -> str | None:
     """Where a redirect leads, None if the answer is none, or is what the flow expects."""
     if answer.status_code not in _REDIRECTS or answer.status_code in expected:
         return None

@@ -1,7 +1,7 @@
 """One request and its answer over one connection: h11 in the client's role, on the streams of asyncio.
 
 h11 is the daemon's HTTP engine anyway, and without sockets of its own it is not bound to threads as http.client is.
-A connection serves one exchange and is then cut off: what a server sends beyond its answer concerns nobody.
+A connection serves one exchange and is then cut off: what a server sends beyond its answer is not read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import h11
 
 from ..auth.connections import Target
 from ..budget import BufferBudget
-from .values import Headers, RestError, RestFault, RestLimits
+from .values import HeaderFields, RestError, RestFault, RestLimits
 
 MAX_HEAD_BYTES = 65_536
 READ_BYTES = 16_384
@@ -37,16 +37,16 @@ class Outgoing:
     """What is sent, without the fields that frame it."""
 
     method: str
-    headers: Headers
+    headers: HeaderFields
     body: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came. `body` is empty if only the head was wanted."""
+class RestAnswer:
+    """What a server answered, a redirect included. `body` is empty if only the head was wanted."""
 
     status_code: int
-    headers: Headers
+    headers: HeaderFields
     body: bytes = b""
 
 
@@ -113,7 +113,7 @@ async def _sock_connect(loop: asyncio.AbstractEventLoop, peer: socket, address: 
     try:
         await loop.sock_connect(peer, (address, port))
     except OSError as error:
-        # Here, because ETIMEDOUT is a TimeoutError, which further up would mean our own clock.
+        # Caught here, because ETIMEDOUT is a TimeoutError, which further up would mean our own clock.
         text = "connection refused" if isinstance(error, ConnectionRefusedError) else error.strerror or str(error)
         raise RestError(RestFault.NOT_CONNECTED, text) from None
 
@@ -134,8 +134,8 @@ async def exchange(
     limits: RestLimits,
     budget: BufferBudget,
     progress: Progress,
-    wants_body: Callable[[Answer], bool],
-) -> Answer:
+    wants_body: Callable[[RestAnswer], bool],
+) -> RestAnswer:
     """Sends the request and reads the answer. `wants_body` is asked with the head; the connection is always cut off.
 
     Raises RestError.
@@ -149,7 +149,7 @@ async def exchange(
         if len(body) <= UPLOAD_BYTES:
             writer.write(head + body)
         else:
-            # Beside the reading: a server may answer, and refuse, before it has read everything.
+            # At the same time as the reading: a server may answer, and refuse, before it has read everything.
             upload = asyncio.create_task(_upload(writer, head, body))
         progress.doing = "waiting for the answer"
         return await _Reading(engine, reader, limits, budget, progress).answer(outgoing.method, wants_body)
@@ -216,7 +216,7 @@ class _Reading:
         self._received_bytes = 0
         self._pieces = 0
 
-    async def answer(self, method: str, wants_body: Callable[[Answer], bool]) -> Answer:
+    async def answer(self, method: str, wants_body: Callable[[RestAnswer], bool]) -> RestAnswer:
         event = await self._next()
         while isinstance(event, h11.InformationalResponse):
             if self._pieces > MAX_INFORMATIONAL:
@@ -224,17 +224,18 @@ class _Reading:
                     RestFault.TOO_LARGE, f"more than {MAX_INFORMATIONAL} informational answers came before it"
                 )
             event = await self._next()
-        answer = Answer(event.status_code, tuple((name.decode("ascii"), _text(value)) for name, value in event.headers))
+        headers = tuple((name.decode("ascii"), _text(value)) for name, value in event.headers)
+        answer = RestAnswer(event.status_code, headers)
         if not wants_body(answer):
             return answer
         self._progress.doing = "reading the answer"
         if method != "HEAD" and answer.status_code != 304:
             # RFC 9110, 8.6: only there it announces nothing.
             self._check_announced(event)
-        return Answer(answer.status_code, answer.headers, await self._body())
+        return RestAnswer(answer.status_code, answer.headers, await self._body())
 
     def _check_announced(self, head: h11.Response) -> None:
-        """What is too large is refused unread. h11 has seen to it that these are digits, at most 20."""
+        """Refuses what is too large, unread. h11 has made sure that these are digits, at most 20."""
         announced = next((value for name, value in head.headers if name == b"content-length"), b"0")
         if int(announced) > self._limits.max_body_bytes:
             raise _too_large(self._limits.max_body_bytes)

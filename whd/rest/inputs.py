@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from .values import EXPECTED_STATUS_CODES, Headers, RestRequest
+from .values import EXPECTED_STATUS_CODES, HeaderFields, RestRequest
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 INPUT_NAMES = ("url", "method", "data", "json", "urlencoded", "headers", "expected_status_code")
@@ -162,7 +162,7 @@ def _utf_8(name: str, text: str) -> bytes:
         raise InputError(f"REST's {name} holds half a surrogate pair, which is no character") from None
 
 
-def _headers(value: Any) -> Headers:
+def _headers(value: Any) -> HeaderFields:
     if value is None:
         return ()
     if not isinstance(value, Mapping):

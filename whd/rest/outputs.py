@@ -90,7 +90,7 @@ def _is_json_type(content_type: str) -> bool:
 
 
 def _may_be_json(content_type: str) -> bool:
-    """Servers that do not say what they send: read as payloads are that come in so (CONTRACT, 3)."""
+    """For servers that do not say what they send: the rule of incoming payloads (CONTRACT 3)."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type in ("", "application/octet-stream") or media_type.startswith("text/")
 
@@ -108,7 +108,7 @@ def _text_or_data(result: RestResult) -> dict[str, str]:
 
 
 def _text(body: bytes, content_type: str) -> str | None:
-    """The body as its charset has it, None if it is not that."""
+    """The body decoded by its charset, None if it does not fit it."""
     named = _CHARSET_PARAMETER.search(content_type)
     charset = named[1].lower() if named else "utf-8"
     if not _CHARSET.fullmatch(charset):

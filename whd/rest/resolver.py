@@ -39,7 +39,7 @@ class Resolver:
         self._threads = 0
 
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """At least one address. Raises NameNotFound. Whoever is cancelled just stops waiting."""
+        """At least one address. Raises NameNotFound. When cancelled, it just stops waiting."""
         future: asyncio.Future[tuple[str, ...]] = self._loop.create_future()
         waiting = self._waiting.get(host)
         if waiting is not None:

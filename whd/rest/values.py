@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-Headers = tuple[tuple[str, str], ...]
+HeaderFields = tuple[tuple[str, str], ...]
 
 EXPECTED_STATUS_CODES = (200, 201, 202, 204)
 
@@ -19,7 +19,7 @@ class RestRequest:
 
     method: str
     url: str = field(repr=False)
-    headers: Headers = field(default=(), repr=False)
+    headers: HeaderFields = field(default=(), repr=False)
     body: bytes | None = field(default=None, repr=False)
     expected_status_codes: tuple[int, ...] = EXPECTED_STATUS_CODES
 
@@ -41,7 +41,7 @@ class RestResult:
     """
 
     status_code: int
-    headers: Headers = field(repr=False)
+    headers: HeaderFields = field(repr=False)
     body: bytes = field(repr=False)
     is_expected: bool
     url: str = field(repr=False)
@@ -59,7 +59,7 @@ class RestResult:
 
 
 class RestFault(enum.StrEnum):
-    """Why there is no answer."""
+    """Why a call got no answer."""
 
     ADDRESS_REFUSED = "address refused"
     NAME_NOT_FOUND = "name not found"
@@ -75,7 +75,7 @@ class RestFault(enum.StrEnum):
 
 
 class RestError(Exception):
-    """There is no answer. `str(error)` is for the flow's author: the call, what happened, the limit if there is one.
+    """A call got no answer. `str(error)` is for the flow's author: the call, what happened, the limit if there is one.
 
     ADDRESS_REFUSED is a refusal by permission: the host's name was allowed, what it stands for was not.
     """

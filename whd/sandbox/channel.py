@@ -1,7 +1,7 @@
 """The worker's end of its socket: blocking reads of whole frames, writes at once.
 
 The one place of the far side that does I/O. What the daemon sends ahead (more jobs behind the present one) is kept in
-order. When the daemon is gone there is nothing left to do: the process ends.
+order. When the daemon is gone, the process ends.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, NoReturn
 
 from ..wire.frames import LENGTH, RUN, FrameError, FrameReader, RunHead, frame, read_run
 
-# The daemon is trusted; the bound is against our own confusion of a stream.
+# The daemon is trusted: the bound is for a stream that this side misreads.
 MAX_FRAME_BYTES = 2_147_483_647
 READ_BYTES = 65_536
 
 EXIT_DAEMON_GONE = 0
 EXIT_PROTOCOL = 70  # EX_SOFTWARE, sysexits(3)
 
-# Without the white space that decode() looks for around the text: our own heads have none.
+# decode() would look for white space around the text, which our own heads do not have.
 _scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
 
 # What a revocation is on the wire, and the answer to it.
@@ -115,7 +115,7 @@ class Channel:
                 if head.get("job") != job or head.get("call") != call:
                     leave(EXIT_PROTOCOL)
                 self._waiting.extendleft(reversed(skipped))
-                # Flows get bytes of it.
+                # Flows get bytes, not a view.
                 return head, bytes(memoryview(payload)[end:]) if end else None
             skipped.append(payload)
 

@@ -1,9 +1,9 @@
 """What a class statement of a flow does, and what it says about the process that ran it.
 
 An object of a flow's own class that passes for a text, a number or another object of a library (a subclass with
-methods of its own) can lie to the library, which may remember the lie: in a cache, in a registry. So can a finalizer
-outlive its flow (`close` of a file in memory). Nobody can list all such ways; so whatever is built upon more than plain
-classes, errors and enums marks its execution, and the process is replaced after it.
+methods of its own) can lie to the library, which may remember the lie: in a cache, in a registry. And a finalizer can
+outlive its flow (`close` of a file in memory). Nobody can list all such ways; so an execution that builds a class upon
+more than plain classes, errors and enums is marked, and its process is replaced.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _HARMLESS: tuple[Any, ...] = (
     object, enum.Enum, enum.Flag, _FLOW_ENUM, _FLOW_FLAG, typing.Generic, typing.Protocol, typing.TypedDict,
 )  # fmt: skip
 
-# Instances of the first two hold the name under which the library reads or writes an attribute of another object, and
-# those of a flow's own class are the flow's to change; one of super answers with another object's attributes, to the
-# library too, which has no guard.
+# Instances of the first two hold the name of an attribute that the library reads or writes on another object, and a
+# flow could change instances of its own subclass. A super object gives out another object's attributes, also to the
+# library, which has no guard.
 _NO_BASES = (functools.cached_property, dataclasses.Field, super)
 
 
@@ -47,7 +47,7 @@ def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
 
 def _is_harmless(base: Any) -> bool:
     if not isinstance(base, type):
-        # Generic[T] and Protocol[T]; an object of the flow's that answers __mro_entries__ there cannot be.
+        # Generic[T] and Protocol[T]. A flow cannot make an object of its own that answers __mro_entries__.
         base = typing.get_origin(base) or base
         return any(base is harmless for harmless in _HARMLESS)
     return all(_is_plain(above) for above in type.mro(base))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import CodeType
 
 from ..wire.frames import DeclaredUse
-from .declared_use import plain_asks
+from .declared_use import find_declared_uses
 from .modules import fast_names
 from .policy import Policy
 
@@ -35,7 +35,7 @@ def compile_flow(source: str, path: str) -> Compiled:
     """Compiles a flow. `path` is the file name that tracebacks show. Raises Refused."""
     try:
         with warnings.catch_warnings():
-            # Python warns of odd literals ("is" with a number, "\\d"): not a reason to refuse, nor for our stderr.
+            # Python warns of odd literals ("is" with a number, "\\d"): no reason to refuse, and nothing for our stderr.
             warnings.simplefilter("ignore")
             return _compile(source, path)
     except SyntaxError as error:
@@ -52,7 +52,7 @@ def compile_flow(source: str, path: str) -> Compiled:
 def _compile(source: str, path: str) -> Compiled:
     tree = ast.parse(source, path)
     bound = frozenset(_bound_names(tree))
-    declared_uses = plain_asks(tree)  # before the policy changes the tree
+    declared_uses = find_declared_uses(tree)  # before the policy changes the tree
     policy = Policy(fast_names(), bound)
     policy.visit(tree)
     handler_fault = _handler_fault(tree)

@@ -1,4 +1,4 @@
-"""What a flow's source plainly asks of its user: settings, files, flows and URLs that it names literally. Pure.
+"""What a flow's source plainly uses: the settings, files, flows and URLs that it names literally. Pure.
 
 For `whd check`, which warns of what the user may not do. Runs in a walled process, like all that reads a source. It
 sees calls on `system` and `this` (or what the handler calls them) with a text, or with a name that is bound to a text
@@ -15,8 +15,8 @@ _READS = frozenset({"get", "load", "exists"})
 _WRITES = frozenset({"save", "delete", "list_append", "acquire", "release"})
 
 
-def plain_asks(tree: ast.Module) -> tuple[DeclaredUse, ...]:
-    """All that a module asks for, in the order of its lines, each once."""
+def find_declared_uses(tree: ast.Module) -> tuple[DeclaredUse, ...]:
+    """All uses in a module, in the order of its lines, each once."""
     found = _Finder(tree).find()
     return tuple(sorted(found))[:MAX_DECLARED_USES]
 
@@ -41,8 +41,8 @@ class _Finder:
                 found.add(DeclaredUse(call.lineno, f"{action}_{kind}", name))
                 used.add(id(made))
         for call in calls:
-            found.update(self._asked_by(call, is_used=id(call) in used))
-        return {ask for ask in found if 0 < len(ask.name) <= MAX_DECLARED_CHARS}
+            found.update(self._used_by(call, is_used=id(call) in used))
+        return {use for use in found if 0 < len(use.name) <= MAX_DECLARED_CHARS}
 
     def _record(self, node: ast.expr) -> tuple[str, str, ast.Call] | None:
         """Kind and name of a setting or file, and the call that made it; through a variable, too."""
@@ -54,8 +54,8 @@ class _Finder:
         name = self._text(_argument(node, "name"))
         return None if name is None else (node.func.attr, name, node)
 
-    def _asked_by(self, call: ast.Call, *, is_used: bool) -> list[DeclaredUse]:
-        """What a call on `system` or `this` itself asks for."""
+    def _used_by(self, call: ast.Call, *, is_used: bool) -> list[DeclaredUse]:
+        """What a call on `system` or `this` itself uses."""
         kind = self._called(call, self._system)
         if kind in ("setting", "file"):
             name = self._text(_argument(call, "name"))
@@ -70,9 +70,9 @@ class _Finder:
         if kind == "flow":
             name = self._text(_argument(call, "flow_name"))
             return [] if name is None else [DeclaredUse(call.lineno, "run_flow", name)]
-        return self._asked_by_task(call) if kind in ("task", "connect") else []
+        return self._used_by_task(call) if kind in ("task", "connect") else []
 
-    def _asked_by_task(self, call: ast.Call) -> list[DeclaredUse]:
+    def _used_by_task(self, call: ast.Call) -> list[DeclaredUse]:
         kind = self._text(_argument(call, "connector_type"))
         if kind is not None and kind != "REST":
             return [DeclaredUse(call.lineno, "task", kind)]

@@ -1,4 +1,4 @@
-"""The errors that flows meet and raise: `flow_api`'s tree, and the one thing that is no error, the flow's end.
+"""The errors that flows meet and raise: `flow_api`'s tree, and the flow's end, which is no error.
 
 Their `__module__` is flow_api, which is how a flow knows them.
 """

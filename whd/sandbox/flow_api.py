@@ -30,5 +30,5 @@ def api_objects(run: Run) -> tuple[System, This]:
 
 
 def read_starter(holder: Any, name: str) -> Any:
-    """`_starter_`: the attribute before a call whose result is at once told to run_async (policy.visit_Call)."""
+    """`_starter_`: reads `flow` in `this.flow(…).run_async()`, where run_async follows at once (policy.visit_Call)."""
     return starter(holder, name) if type(holder) is This else read_attribute(holder, name)

@@ -3,8 +3,8 @@
 A flow's own writes stop at the guard (guards.writable), but library code writes attributes too, to whatever it is given
 as `self`: `calendar.Calendar.setfirstweekday(json.JSONEncoder, 1)` would change what all later executions share. So the
 zygote sets CPython's Py_TPFLAGS_IMMUTABLETYPE (Include/object.h, since 3.10) on every class that a flow can meet; after
-that type.__setattr__ refuses by itself. Python offers no call for it, hence ctypes; the place of the flags is not taken
-for granted but looked for, and the effect is tried on a class of our own first.
+that type.__setattr__ refuses by itself. Python offers no call for it, hence ctypes; the offset of the flags is searched
+for rather than assumed, and the effect is tried on a class of our own first.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def freeze_types(packages: Iterable[str]) -> int:
     Raises RuntimeError on an interpreter that is laid out differently.
     """
     offset = _flags_offset()
-    _set_immutable(_Trial, offset)
+    _set_immutable(_Specimen, offset)
     try:
-        _Trial.attribute = 1  # type: ignore[attr-defined]  # it must fail
+        _Specimen.attribute = 1  # type: ignore[attr-defined]  # it must fail
     except TypeError:
         pass
     else:
@@ -36,13 +36,13 @@ def freeze_types(packages: Iterable[str]) -> int:
     return len(kinds)
 
 
-class _Trial:
+class _Specimen:
     """Frozen first, to see whether it works."""
 
 
 def _flags_offset() -> int:
-    """Where in a type object its flags (type.__flags__) stand: the one place that is right for very different types."""
-    samples = (int, dict, BaseException, type, _Trial)
+    """The offset of type.__flags__ in a type object: the only one that is right for very different types."""
+    samples = (int, dict, BaseException, type, _Specimen)
     size = ctypes.sizeof(ctypes.c_ulong)
     found = [
         offset

@@ -15,7 +15,7 @@ from .names import CAREFUL_NAMES, FLOW_MODULE, INTERNAL_NAMES
 
 _MISSING = object()
 
-# Whatever hands one of these out, a flow does not get it (SANDBOX, trap 1).
+# A flow never gets one of these, from whatever object (SANDBOX, trap 1).
 _HIDDEN_TYPES = frozenset({types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType})
 
 
@@ -23,9 +23,9 @@ _PLAIN_TYPES = frozenset({str, int, float, bool, type(None), list, dict, tuple, 
 
 
 def read_attribute(holder: Any, name: str) -> Any:
-    """`_getattr_`: an attribute whose name the compiler has let through, but not as harmless on everything."""
+    """`_getattr_`: reads an attribute whose name is allowed, but not known to be harmless on every object."""
     value = getattr(holder, name)
-    # Most of what a flow reads from its own objects; a call less is a third of the cost.
+    # Most of what a flow reads from its own objects: returning here saves a call, a third of the cost.
     if type(value) in _PLAIN_TYPES and name not in CAREFUL_NAMES:
         return value
     return _checked(holder, name, value)
@@ -34,7 +34,7 @@ def read_attribute(holder: Any, name: str) -> Any:
 def _checked(holder: Any, name: str, value: Any) -> Any:
     kind = type(value)
     if kind is types.MappingProxyType:
-        # Compared with an object of the flow's, it would hand over the dict behind it, which others share.
+        # The proxy itself, compared with an object of the flow's, would hand that object the shared dict behind it.
         return dict(value)
     if kind in _HIDDEN_TYPES or (issubclass(kind, type) and issubclass(value, type)):
         raise AttributeError(f"the attribute {name!r} is not available to flows") from None
@@ -53,7 +53,7 @@ def _read_carefully(holder: Any, name: str, value: Any) -> Any:
         return value
     if name in ("fget", "fset", "fdel"):
         if isinstance(holder, property):
-            # A library's function out of its class: it would be called with a `self` of the flow's choice, and write.
+            # A function out of a library's class: called with a `self` of the flow's choice, it might write to that.
             raise AttributeError(f"the attribute {name!r} of properties is not available to flows") from None
         return value
     if name == "evaluate" and isinstance(holder, typing.ForwardRef):
@@ -63,7 +63,7 @@ def _read_carefully(holder: Any, name: str, value: Any) -> Any:
     # are known by what they are bound to, whatever they were read from (a class, an instance, super()).
     bound_to = getattr(value, "__self__", None)
     if isinstance(bound_to, type) and (name == "register" or bound_to.__module__ is not FLOW_MODULE):
-        # register even of the flow's own classes: the ABCs above them would remember it in their caches.
+        # `register` of the flow's own classes too: the ABCs above them would remember it in their caches.
         raise AttributeError(f"the method {name!r} of classes is not available to flows") from None
     return value
 
@@ -74,7 +74,7 @@ _SELF_OF_SUPER: Any = vars(super)["__self__"]
 def read_super(base: super, name: str) -> Any:
     """`_super_`: a special method of a base class, for an instance of the flow's own class and nothing else.
 
-    Of a class it would be the plain function, to be called with a `self` of the flow's choice.
+    Read from a class it would be the plain function, which the flow could call with any `self`.
     """
     if type(base) is super and type(_SELF_OF_SUPER.__get__(base)).__module__ is FLOW_MODULE:
         return getattr(base, name)
@@ -82,7 +82,7 @@ def read_super(base: super, name: str) -> Any:
 
 
 def _safe_format(name: str, value: Any) -> Any:
-    """Python's own format methods of text are replaced; by whatever way they were reached, they look like this."""
+    """The replacement if `value` is a text's own format method, which looks like this however it was reached."""
     function = FORMAT.format if name == "format" else FORMAT.format_map
     kind = type(value)
     if kind is types.BuiltinMethodType and isinstance(value.__self__, str):
@@ -139,7 +139,7 @@ def writable(holder: Any) -> Any:
         if holder.__module__ is FLOW_MODULE:
             return holder
     elif kind in _OPEN_TYPES or (issubclass(kind, BaseException) and kind is not MemoryError):
-        # The interpreter keeps one MemoryError for when there is no memory for another (from Python 3.12 on).
+        # Not MemoryError: the interpreter shares one, for when no memory is left for another (from Python 3.12 on).
         return holder
     raise TypeError(
         f"a flow cannot change attributes of {_describe(holder, kind)}; put the value into a variable, a dict, "
@@ -178,7 +178,7 @@ def delete_attribute(holder: Any, name: str, /) -> None:
     delattr(writable(holder), name)
 
 
-# An alias (list[int], typing.List) calls its origin and writes to what comes of it, be it a shared function.
+# An alias (list[int], typing.List) calls its origin and writes to the result, even if that is a shared function.
 _UNSAFE_TO_CALL = frozenset(
     {
         types.FunctionType, types.CodeType, types.ModuleType, types.CellType, types.TracebackType, types.FrameType,

@@ -1,4 +1,4 @@
-"""What a flow gets from outside: plain JSON values, but for headers, which are looked up ignoring case.
+"""What a flow gets from outside: plain JSON values; only headers are looked up without regard to case.
 
 Pure values. Both classes are dicts in every other respect and are written out as such.
 """
@@ -52,14 +52,14 @@ class WebhookInput(dict[str, Any]):
 
 
 def as_output(value: Any) -> Any:
-    """A child's output_value that its parent sees: a REST task's is recognised by its members (FLOW_API)."""
+    """A child's output_value as its parent sees it: a REST task's is recognised by its members (FLOW_API)."""
     if type(value) is dict and "status_code" in value and type(value.get("headers")) is dict:
         value["headers"] = Headers(value["headers"])
     return value
 
 
 def as_input(value: Any) -> Any:
-    """The input_value that a flow sees: a webhook call's is recognised by its members (CONTRACT 3)."""
+    """The input_value as a flow sees it: a webhook call's is recognised by its members (CONTRACT 3)."""
     if type(value) is dict:
         headers = value.get("headers")
         if type(headers) is dict and "method" in value and "path" in value and "query" in value:

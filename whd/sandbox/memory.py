@@ -1,16 +1,16 @@
 """Whether an execution left memory behind: mallinfo(3)'s sum of what the C library's allocator holds.
 
-Where the C library has no mallinfo2 (glibc before 2.33, musl), nothing is ever said to be left.
+Where the C library has no mallinfo2 (glibc before 2.33, musl), nothing ever counts as left.
 """
 
 from __future__ import annotations
 
 import ctypes
 
-# Memory that was freed and is kept for the next use: to give it back and to get it again, cleared by the kernel page by
-# page, costs several times as much as to fill it. Enough for a payload of a megabyte with its copies.
+# How much freed memory is kept for the next use. To return it and get it again, cleared by the kernel page by page,
+# costs several times as much as to fill it. Enough for a payload of a megabyte with its copies.
 KEPT_BYTES = 8_388_608
-# In a process for large inputs alone.
+# The same in a process that takes only large inputs.
 KEPT_LARGE_BYTES = 67_108_864
 # <malloc.h>; the C library takes no higher threshold than 32 MiB.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -34,7 +34,7 @@ if _mallinfo2 is not None:
 
 
 def held_bytes() -> int:
-    """What is allocated, in blocks of the heap and in mappings of their own; 0 if that cannot be told. 1.4 µs."""
+    """What is allocated, in blocks of the heap and in mappings of their own; 0 if unknown. Takes 1.4 µs."""
     if _mallinfo2 is None:
         return 0
     info = _mallinfo2()
@@ -57,7 +57,7 @@ class MemoryWatch:
         self._most_bytes = 0
 
     def begin(self) -> None:
-        """What is held now is no execution's."""
+        """Starts to count: what is held now belongs to no execution."""
         self._most_bytes = held_bytes() + LEFT_BYTES
 
     def has_grown(self, rightly_bytes: int) -> bool:

@@ -31,8 +31,8 @@ _INTERNAL_TYPES = (
 )
 _INTERNAL_PREFIXES = ("f_", "co_", "tb_", "gi_", "cr_", "ag_")
 
-# BytesIO's window on its bytes: a memoryview that cannot be written keeps its hash while the bytes below it change, so
-# what it is equal to is the flow's choice, and caches of the library believe it.
+# BytesIO's window on its bytes: a read-only memoryview keeps its hash while the bytes below it change. So a flow could
+# choose what it is equal to, and caches of the library would believe it.
 _VIEWS = ("getbuffer",)
 
 # What frames, code, tracebacks, generators and coroutines tell about the interpreter (CVE-2023-37271, and the ag_*

@@ -1,7 +1,7 @@
 """From a flow's values to JSON text: what is not JSON gets its usual form, what has none is an error with its path.
 
 Values are hostile: classes of a flow may lie about their type, compare as they like and hold themselves. The fast way
-is the C encoder, which reads the data of subclasses past their methods; when it refuses, the slow way finds the place.
+is the C encoder, which reads the data of subclasses past their methods; when it refuses, the slow way finds out where.
 Nothing here does I/O.
 """
 
@@ -23,7 +23,7 @@ from ..wire.strict_json import MAX_DEPTH
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
-class NotJson(ValueError):
+class NoJsonForm(ValueError):
     """A value that JSON cannot hold; the text has the path to it."""
 
 
@@ -94,7 +94,7 @@ _encode_ascii = _make_encoder(json.encoder.encode_basestring_ascii)
 
 
 def to_json(value: Any, name: str) -> bytes:
-    """The value as strict JSON in UTF-8. `name` begins the path in an error. Raises NotJson, MemoryError."""
+    """The value as strict JSON in UTF-8. `name` begins the path in an error. Raises NoJsonForm, MemoryError."""
     try:
         text = "".join(_encode_utf8(value, 0))
         # Counting brackets is an upper bound; only outputs with many need the walk.
@@ -114,7 +114,7 @@ def to_json(value: Any, name: str) -> bytes:
 
 
 def _walk(value: Any, name: str) -> bytes:
-    """The slow way: a copy in plain values, each checked. Raises NotJson."""
+    """The slow way: a copy in plain values, each checked. Raises NoJsonForm."""
     try:
         return "".join(_encode_utf8(_plain_copy(value, name, 0, set()), 0)).encode("utf-8")
     finally:
@@ -161,12 +161,12 @@ def _plain_copy(value: Any, path: str, depth: int, holders: set[int]) -> Any:
         return _integer(value, path)
     if issubclass(kind, float):
         if not math.isfinite(value):
-            raise NotJson(f"{path} is {float.__repr__(value)}, which JSON does not have; use None or a text")
+            raise NoJsonForm(f"{path} is {float.__repr__(value)}, which JSON does not have; use None or a text")
         return float.__float__(value)
     if depth >= MAX_DEPTH:
-        raise NotJson(f"{_cut(path)} is nested more than {MAX_DEPTH} deep")
+        raise NoJsonForm(f"{_cut(path)} is nested more than {MAX_DEPTH} deep")
     if id(value) in holders:
-        raise NotJson(f"{_cut(path)} holds itself; JSON cannot write a cycle")
+        raise NoJsonForm(f"{_cut(path)} holds itself; JSON cannot write a cycle")
     holders.add(id(value))
     try:
         return _plain_container(value, kind, path, depth, holders)
@@ -187,11 +187,11 @@ def _plain_container(value: Any, kind: type, path: str, depth: int, holders: set
     try:
         form = plain(value)
     except TypeError:
-        raise NotJson(
+        raise NoJsonForm(
             f"{_cut(path)} is {a_kind(kind)}, which has no JSON form; use a dict, list, text, number, bool or None"
         ) from None
     except ValueError as error:
-        raise NotJson(f"{_cut(path)} is {error}, which JSON does not have; use None or a text") from None
+        raise NoJsonForm(f"{_cut(path)} is {error}, which JSON does not have; use None or a text") from None
     return _plain_copy(form, path, depth + (type(form) is not list), holders)
 
 
@@ -211,7 +211,7 @@ def _key(key: Any, path: str) -> str:
     except (TypeError, ValueError):
         form = None
     if type(form) is not str:
-        raise NotJson(f"{_cut(path)} has {a_kind(kind)} as a name; JSON names are texts")
+        raise NoJsonForm(f"{_cut(path)} has {a_kind(kind)} as a name; JSON names are texts")
     return form
 
 
@@ -220,7 +220,7 @@ def _text(value: str, path: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise NotJson(
+        raise NoJsonForm(
             f"{_cut(path)} has a lone surrogate at position {error.start}, which UTF-8 does not have; "
             "use text.encode('utf-8', 'replace').decode()"
         ) from None
@@ -232,7 +232,7 @@ def _integer(value: int, path: str) -> int:
     try:
         int.__repr__(number)
     except ValueError:
-        raise NotJson(f"{_cut(path)} is an integer with more than 4300 digits; use a text, such as hex(n)") from None
+        raise NoJsonForm(f"{_cut(path)} is an integer with more than 4300 digits; use a text, such as hex(n)") from None
     return number
 
 

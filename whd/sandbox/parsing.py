@@ -1,4 +1,4 @@
-"""Large payloads and outputs, read where they hold up nobody: the worker's side of `parse` and `check`. Pure."""
+"""Large payloads and outputs, read where they delay nobody: the worker's side of `parse` and `check`. Pure."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from .formatting import is_plain_template
 from .modules import is_importable
 from .names import CAREFUL_NAMES, CLASS_METHODS, INTERNAL_NAMES
 
-Node = ast.AST
+SyntaxNode = ast.AST
 
 
 class Policy(RestrictingNodeTransformer):
@@ -44,22 +44,22 @@ class Policy(RestrictingNodeTransformer):
 
     # ---- refusing ----------------------------------------------------------------------------------------------------
 
-    def refuse(self, node: Node, text: tuple[str, str]) -> None:
+    def refuse(self, node: SyntaxNode, text: tuple[str, str]) -> None:
         """Notes a refusal: (what, instead)."""
         self.refused.append((getattr(node, "lineno", 0), *text))
 
-    def error(self, node: Node, info: str) -> None:
+    def error(self, node: SyntaxNode, info: str) -> None:
         """What RestrictedPython itself refuses and no method here has better words for."""
         self.refuse(node, (info.rstrip("."), "write it differently"))
 
-    def not_allowed(self, node: Node) -> None:
+    def not_allowed(self, node: SyntaxNode) -> None:
         """A kind of node that is not known or not wanted."""
         self.refuse(node, refusals.node(type(node).__name__))
 
-    def warn(self, node: Node, info: str) -> None:
+    def warn(self, node: SyntaxNode, info: str) -> None:
         """RestrictedPython's warnings say nothing that a refusal does not."""
 
-    def check_name(self, node: Node, name: str | None, allow_magic_methods: bool = False) -> None:
+    def check_name(self, node: SyntaxNode, name: str | None, allow_magic_methods: bool = False) -> None:
         """Every name that is bound or read comes through here."""
         if name is None or name == "_":
             return
@@ -72,7 +72,7 @@ class Policy(RestrictingNodeTransformer):
 
     # ---- names and attributes ----------------------------------------------------------------------------------------
 
-    def visit_Name(self, node: ast.Name) -> Node:
+    def visit_Name(self, node: ast.Name) -> SyntaxNode:
         """Private names are refused; `print` is an ordinary name here."""
         self.check_name(node, node.id)
         if isinstance(node.ctx, ast.Load):
@@ -81,7 +81,7 @@ class Policy(RestrictingNodeTransformer):
                 self.refuse(node, refusals.missing_builtin(node.id))
         return node
 
-    def visit_Attribute(self, node: ast.Attribute) -> Node:
+    def visit_Attribute(self, node: ast.Attribute) -> SyntaxNode:
         """Reads of names that are not known to be harmless go through `_getattr_`, all writes through `_write_`."""
         name = node.attr
         if name.startswith("_") and name != "_":
@@ -96,7 +96,7 @@ class Policy(RestrictingNodeTransformer):
             return node
         return _guard("_getattr_", node.value, ast.Constant(name), at=node)
 
-    def visit_Call(self, node: ast.Call) -> Node:
+    def visit_Call(self, node: ast.Call) -> SyntaxNode:
         """A call stays a call. `super().__init__(…)` and its kin pass, called at once and on super() only."""
         method = node.func
         if (
@@ -115,14 +115,14 @@ class Policy(RestrictingNodeTransformer):
             _mark_start(method.value)
         return node
 
-    def visit_keyword(self, node: ast.keyword) -> Node:
+    def visit_keyword(self, node: ast.keyword) -> SyntaxNode:
         """Private parameters of library functions cannot be given by name."""
         self.check_name(node.value, node.arg)
         return self._contents(node)
 
     # ---- plain Python, see the module's docstring --------------------------------------------------------------------
 
-    def _contents(self, node: Node) -> Node:
+    def _contents(self, node: SyntaxNode) -> SyntaxNode:
         self.node_contents_visit(node)
         return node
 
@@ -133,20 +133,20 @@ class Policy(RestrictingNodeTransformer):
     visit_With = _contents
     visit_Module = _contents
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> Node:
+    def visit_AugAssign(self, node: ast.AugAssign) -> SyntaxNode:
         """`x.name += y` reads the attribute without its guard, so not under names that the guard looks at twice."""
         target = node.target
         if isinstance(target, ast.Attribute) and target.attr in CAREFUL_NAMES:
             self.refuse(node, refusals.careful_assignment(target.attr))
         return self._contents(node)
 
-    def visit_comprehension(self, node: ast.comprehension) -> Node:
+    def visit_comprehension(self, node: ast.comprehension) -> SyntaxNode:
         """Comprehensions, but not asynchronous ones."""
         if node.is_async:
             self.refuse(node.iter, refusals.node("AsyncFor"))
         return self._contents(node)
 
-    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> Node:
+    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> SyntaxNode:
         """`global` and `nonlocal` bind names too."""
         for name in node.names:
             self.check_name(node, name)
@@ -156,12 +156,12 @@ class Policy(RestrictingNodeTransformer):
 
     # ---- definitions -------------------------------------------------------------------------------------------------
 
-    def visit_arg(self, node: ast.arg) -> Node:
-        """Each parameter, of whatever kind it is, comes by here."""
+    def visit_arg(self, node: ast.arg) -> SyntaxNode:
+        """Checks a parameter, whatever its kind."""
         self.check_name(node, node.arg)
         return self._contents(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> Node:
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> SyntaxNode:
         """Functions; the special methods of CLASS_METHODS only straight in a class."""
         self.check_name(node, node.name, allow_magic_methods=True)
         was_in_class, self._in_class_body = self._in_class_body, False
@@ -169,11 +169,11 @@ class Policy(RestrictingNodeTransformer):
         self._in_class_body = was_in_class
         return node
 
-    def visit_Lambda(self, node: ast.Lambda) -> Node:
+    def visit_Lambda(self, node: ast.Lambda) -> SyntaxNode:
         """Its parameters are checked by visit_arg."""
         return self._contents(node)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> Node:
+    def visit_ClassDef(self, node: ast.ClassDef) -> SyntaxNode:
         """Classes with bases and keywords, but no metaclass of the flow's choice."""
         self.check_name(node, node.name)
         for keyword in node.keywords:
@@ -186,7 +186,7 @@ class Policy(RestrictingNodeTransformer):
 
     # ---- statements --------------------------------------------------------------------------------------------------
 
-    def visit_Try(self, node: ast.Try) -> Node:
+    def visit_Try(self, node: ast.Try) -> SyntaxNode:
         """The end of a flow passes every handler: `except:` and `except BaseException` do not see it."""
         self._contents(node)
         if node.handlers:
@@ -195,19 +195,19 @@ class Policy(RestrictingNodeTransformer):
             node.handlers.insert(0, ast.fix_missing_locations(let_pass))
         return node
 
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> Node:
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> SyntaxNode:
         """`except … as name` binds a name."""
         self.check_name(node, node.name)
         return self._contents(node)
 
-    def visit_Import(self, node: ast.Import) -> Node:
+    def visit_Import(self, node: ast.Import) -> SyntaxNode:
         """Imports of modules that flows do not have compile, with a warning: they may never run."""
         for alias in node.names:
             self._check_module(node, alias.name)
             self._check_alias(node, alias, bound=alias.name.partition(".")[0])
         return node
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> Node:
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> SyntaxNode:
         """`from x import y`."""
         if node.level or node.module is None:
             self.refuse(node, ("flows have no packages to import from", "call another flow with this.flow(name)"))
@@ -220,7 +220,7 @@ class Policy(RestrictingNodeTransformer):
                 self._check_alias(node, alias, bound=alias.name)
         return node
 
-    def _check_module(self, node: Node, name: str) -> None:
+    def _check_module(self, node: SyntaxNode, name: str) -> None:
         if name == "__future__":
             return
         if any(part.startswith("_") for part in name.split(".")):
@@ -230,14 +230,14 @@ class Policy(RestrictingNodeTransformer):
             text = f"flows have no module `{name}`: this import will fail{f'; {instead}' if instead else ''}"
             self.warned.append((getattr(node, "lineno", 0), text))
 
-    def _check_alias(self, node: Node, alias: ast.alias, bound: str) -> None:
+    def _check_alias(self, node: SyntaxNode, alias: ast.alias, bound: str) -> None:
         self.check_name(node, alias.asname or bound)
         if alias.asname and alias.name.startswith("_"):
             self.refuse(node, refusals.private_attribute(alias.name))
 
 
 def _mark_start(call: ast.Call) -> None:
-    """In `this.flow(…).run_async()` the first call only starts the child: `_starter_` tells it so."""
+    """In `this.flow(…).run_async()` the first call only starts the child: `_starter_` has it do so."""
     method = call.func
     if isinstance(method, ast.Attribute) and method.attr in ("flow", "task", "connect"):
         call.func = _guard("_starter_", method.value, ast.Constant(method.attr), at=method)

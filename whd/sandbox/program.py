@@ -25,7 +25,7 @@ MEMORY = MemoryWatch()
 
 _CO_GENERATOR = 0x20  # inspect.CO_GENERATOR
 
-# What flows can change beyond their own objects, and how it is put back: by the module that they import for it.
+# How what a flow can change beyond its own objects is reset, by the module that it imports to change it.
 _RESETS: dict[str, Callable[[], None]] = {"decimal": reset_decimal, "typing": forget_typing}
 
 
@@ -43,7 +43,7 @@ class Program:
         self._resets = [reset for module, reset in _RESETS.items() if module in names]
 
     def run(self, run: Run) -> bytes:
-        """Runs the flow to its end; `run` holds how it ended, the answer is its output as JSON."""
+        """Runs the flow to its end and returns its output as JSON; `run` holds how it ended."""
         # In a list, so that nothing but the list and what the flow made holds it (_is_held).
         holder: list[dict[str, Any]] = [
             {"__builtins__": BUILTINS, "__name__": FLOW_MODULE, RUN_NAME: run, "print": run.print}
@@ -81,7 +81,7 @@ class Program:
                 run.fail(describe_failure(error, self.path, self._lines))
 
     def _failed(self, run: Run, error: BaseException) -> bytes:
-        """Memory was used up, or making the output JSON ran code of the flow that failed."""
+        """Ends a flow that used up its memory, or whose code failed while its output was made JSON."""
         if isinstance(error, MemoryError):
             # What filled the memory may hold itself, or be held by an error that this one came after: until it is
             # freed, there may be no memory to say so with.
@@ -94,7 +94,7 @@ class Program:
         return b"{}"
 
     def _clean(self, run: Run, holder: list[dict[str, Any]], output_bytes: int) -> None:
-        """Drops all that the flow made but its output, before its end is told: it still counts as its own time."""
+        """Drops all that the flow made but its output; before its end is reported, as this counts as its own time."""
         run.close()
         holder[0].clear()
         for reset in self._resets:
@@ -102,13 +102,12 @@ class Program:
         if self._has_generators or run.status == ERROR or _is_held(holder):
             # A suspended generator in a cycle would run its `finally` during the next execution (SANDBOX, trap 7).
             gc.collect()
-            # Some code of the flow is alive all the same: in a cache of the library, as an attribute of something that
-            # is shared, wherever. It would run in a later execution, asked whether it is equal to something, or when
-            # it is dropped at last.
+            # Code of the flow may still be alive: in a cache of the library, as an attribute of something that is
+            # shared, wherever. It would run in a later execution, when it is compared with something or dropped.
             run.wants_fresh = run.wants_fresh or _is_held(holder)
         if MEMORY.has_grown(output_bytes):
             gc.collect()
-            # In a cache of the library, or where nobody looked: the next execution shall not pay for it.
+            # Left in a cache of the library or elsewhere: the next execution must not pay for it.
             run.wants_fresh = run.wants_fresh or MEMORY.has_grown(output_bytes)
         if self._has_hashes:
             # A text that lies about its hash and equality may sit in a cache of the library (struct, strptime, …).

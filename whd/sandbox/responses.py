@@ -9,7 +9,7 @@ import base64
 from typing import Any
 
 from .errors import InvalidInputError
-from .outputs import NotJson, to_json
+from .outputs import NoJsonForm, to_json
 
 # RFC 9110, 5.6.2: token.
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -58,7 +58,7 @@ def _body(body: Any) -> tuple[str, str, str]:
 def _json_body(body: Any) -> tuple[str, str, str]:
     try:
         return "body", to_json(body, "body").decode("utf-8"), "application/json"
-    except NotJson as error:
+    except NoJsonForm as error:
         raise InvalidInputError(f"webhook_response: {error}") from None
 
 

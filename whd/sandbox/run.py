@@ -19,7 +19,7 @@ from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
 from .inputs import as_input
 from .modules.facade import Facade
-from .outputs import NotJson, a_kind, to_json, to_log_json
+from .outputs import NoJsonForm, a_kind, to_json, to_log_json
 from .responses import make_response
 
 SUCCESS = "ENDED_SUCCESS"
@@ -31,7 +31,7 @@ _SPOKEN = {"child.start": "this.flow", "task.start": "this.task", "execution.sav
 _IN_ARGUMENTS = re.compile(r"arguments\['(\w+)'\]")
 
 _decoder = json.JSONDecoder()
-# Without the white space that decode() looks for around the text, at a third of the cost.
+# decode() would also look for white space around the text, at three times the cost.
 _scan: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
 
 READABLE = (
@@ -83,7 +83,7 @@ class Run:
     # ---- fields ------------------------------------------------------------------------------------------------------
 
     def field(self, name: Any) -> Any:
-        """A field of the execution. Raises InvalidInputError for one that there is not."""
+        """A field of the execution. Raises InvalidInputError for an unknown one."""
         try:
             return self.fields[name]
         except (KeyError, TypeError):
@@ -96,7 +96,7 @@ class Run:
         return value
 
     def _first_read(self, name: str) -> Any:
-        """A field that is asked for the first time."""
+        """Reads a field for the first time."""
         head = self._head
         match name:
             case "input_value":
@@ -124,7 +124,7 @@ class Run:
 
     @property
     def env_name(self) -> str:
-        """Of the platform's environments whd has one."""
+        """The name of the environment: the original platform has several, whd one."""
         return self._about.get("env_name") or "default"
 
     def set_field(self, name: Any, value: Any) -> None:
@@ -187,14 +187,14 @@ class Run:
     # ---- the daemon --------------------------------------------------------------------------------------------------
 
     def call(self, name: str, arguments: dict[str, Any], raw: bytes = b"") -> Any:
-        """Asks the daemon and waits for its answer. `raw` goes along as it is: what may be large.
+        """Asks the daemon and waits for its answer. `raw`: bytes that are sent as they are, for what may be large.
 
         Raises what the daemon answers, InvalidInputError, FlowEnd.
         """
         return self.call_for_raw(name, arguments, raw)[0]
 
     def call_for_raw(self, name: str, arguments: dict[str, Any], raw: bytes = b"") -> tuple[Any, bytes]:
-        """As call, for an answer that has something raw with it."""
+        """`call` for an answer that carries raw bytes beside its value."""
         self.check_open()
         text = _call_json(name, arguments)
         if len(text) > MAX_CALL_BYTES:
@@ -230,11 +230,11 @@ class Run:
         self.check_open()
         try:
             return to_json(value, path)
-        except NotJson as error:
+        except NoJsonForm as error:
             raise InvalidInputError(f"{name}: {error}") from None
 
     def sleep(self, seconds: Any) -> None:
-        """Waits at the daemon's: no CPU, no place of a running flow."""
+        """Waits in the daemon: takes no CPU and no slot."""
         self.call("sleep", {"seconds": given.seconds(seconds, "sleep: seconds")})
 
     def save(self, names: Iterable[str]) -> None:
@@ -279,7 +279,7 @@ class Run:
         limit = self._limits["max_output_bytes"]
         try:
             text = to_json(self.fields["output_value"], "output_value")
-        except NotJson as error:
+        except NoJsonForm as error:
             before = f"{self.message}\n" if self.status == ERROR and self.message else ""
             self.fail(f"{before}the output is not JSON: {error}")
         else:
@@ -289,13 +289,13 @@ class Run:
         return b"{}"
 
     def fail(self, message: str, limit: str = "", *, fresh: bool = True) -> None:
-        """Overrides however the flow ended."""
+        """Makes it a failure, however the flow ended."""
         self.status, self.message, self.limit, self.response = ERROR, message, limit, None
         self.wants_fresh = self.wants_fresh or fresh
 
     @property
     def memory_bytes(self) -> int:
-        """The limit that the kernel keeps."""
+        """The memory limit, which the kernel enforces."""
         return self._limits.get("memory_bytes", 0)  # type: ignore[no-any-return]  # the daemon's own head
 
     def close(self) -> None:
@@ -317,7 +317,7 @@ def _decode(text: str) -> Any:
 def _call_json(name: str, arguments: dict[str, Any]) -> bytes:
     try:
         return to_json(arguments, "arguments")
-    except NotJson as error:
+    except NoJsonForm as error:
         spoken = _IN_ARGUMENTS.sub(r"\1", str(error), count=1)
         raise InvalidInputError(f"{_SPOKEN.get(name, name)}: {spoken}") from None
 

@@ -1,4 +1,4 @@
-"""Walks a worker's ways in the zygote, so that its forks find them trodden.
+"""Runs in the zygote what every worker will run, so that its forks share what that leaves warm.
 
 A fork shares all memory until it writes, and each page that it writes first is copied: about 2 µs, and some 600 pages
 until a first flow sleeps. Many of these writes are caches of the interpreter, which are filled when code runs for the
@@ -38,7 +38,7 @@ _LIMITS = {"max_output_bytes": 10_000, "max_log_bytes": 10_000, "max_calls": 10,
 def warm_ways() -> None:
     """Loads a flow of our own, and runs it, as a worker does, over a socket of its own. Leaves nothing behind.
 
-    Only what builds the wall is left out, but for the measuring of memory, which changes nothing.
+    Of the wall's layers only the measuring of memory is run, which changes nothing.
     """
     code = {"op": "code", "hash": "x", "flow": "x", "path": _PATH, "source": _SOURCE}
     code["code"] = dump_code(compile_flow(_SOURCE, _PATH).code)

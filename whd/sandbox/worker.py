@@ -1,4 +1,4 @@
-"""A worker process: binds itself, then runs flows, compiles or parses, as its frames say (whd/wire.py).
+"""A worker process: binds itself, then runs flows, compiles or parses, as its frames say (whd/wire/frames.py).
 
 It starts as a fork of the zygote, has one socket and no authority of its own. Whatever goes wrong in here beyond a
 flow's own errors ends the process; the daemon replaces it.
@@ -28,12 +28,12 @@ LARGE_NICE = 10
 
 
 def main(socket_fd: int, config: dict[str, Any]) -> NoReturn:
-    """What a fork of the zygote does with its life. Never returns."""
+    """The whole life of a fork of the zygote. Never returns."""
     try:
-        sys.unraisablehook = _ignore  # there is no standard error to complain to
+        sys.unraisablehook = _ignore  # no standard error is open
         reports = isolation.wall_worker_start({**config, "socket_fd": socket_fd})
         Worker(Channel(socket.socket(fileno=SOCKET_FD)), config, reports).serve()
-    except BaseException:  # the flow's own errors end in Program.run; this is a defect, and there is nobody to tell
+    except BaseException:  # a defect: a flow's own errors end in Program.run
         leave(EXIT_PROTOCOL)
 
 
@@ -50,8 +50,8 @@ class Worker:
         self._reports = reports
         self._programs: dict[tuple[str, str], Program] = {}
         self._contexts: dict[int, tuple[Program, RunContext]] = {}
-        # Of the frame that is dealt with: whoever uses it takes it. Held by nobody else, a large input is gone when its
-        # flow ends, and does not look like something that the flow left behind (memory.py).
+        # The value of the present frame, until it is taken out of here. With no other reference to it, a large input is
+        # freed when its flow ends, and does not look like something that the flow left behind (memory.py).
         self._value: bytes | bytearray | None = None
         self._ops: dict[str, Callable[[dict[str, Any]], None]] = {
             "code": self._code,
@@ -91,7 +91,7 @@ class Worker:
         memory.keep_freed(memory.KEPT_LARGE_BYTES if head.get("large") else memory.KEPT_BYTES)
         reports = isolation.wall_worker_bind(head["memory_bytes"], head["cpu_s"], self._config)
         required = self._config.get("require", ())
-        # The zygote's trial at the start vouches for the host; each worker still looks at its own wall.
+        # The zygote's canary vouches for the host; each worker still looks at its own wall.
         if any(not report.engaged and report.name in required for report in (*self._reports, *reports)):
             leave(EXIT_PROTOCOL)
 
@@ -113,7 +113,7 @@ class Worker:
         output = program.run(run)
         self._channel.send_bytes(_end_frame(run, output, (monotonic_ns() - started_ns) // 1000))
         if run.wants_fresh:
-            # Whatever waits here already goes to a fresh process.
+            # The daemon gives what already waits here to a fresh process.
             leave(EXIT_DAEMON_GONE)
 
     def _compile(self, head: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from .warming import warm_ways
 
 CONTROL_FD = 3
 MAX_MESSAGE_BYTES = 65_536
-# Forked one after the other, then told of together; then a look at what else happened.
+# So many are forked, then reported together, before the loop looks at other events.
 FORKS_AT_ONCE = 8
 BATCHES_AT_ONCE = 8
 
@@ -59,7 +59,7 @@ def _warm_up() -> None:
 
 
 def _prove(wall: dict[str, Any], reports: list[isolation.LayerReport]) -> dict[str, Any]:
-    """What every layer says, the workers' ones from a first worker, and what a canary managed to do all the same."""
+    """All layers' reports, the workers' layers from a first worker, and what the canary could do despite them."""
     try:
         first = probe.run_in_worker(wall, lambda of_worker: [tuple(report) for report in of_worker])
         of_worker = [isolation.LayerReport(*report) for report in first.answer or ()]
@@ -142,7 +142,7 @@ class Zygote:
     def _fork_all(self, requests: list[tuple[int, int]]) -> None:
         """Forks for all, and only then does what each fork brings with it.
 
-        After a fork the first write to each page copies it, here as well: so little as may be is done between two.
+        After a fork the first write to a page copies it, here as well: as little as possible is done between two forks.
         """
         outcomes = []
         for _number, stream_fd in requests:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .database import FILE_NAME, read_settings
+from .database import read_settings
 from .ledger import SavedFile
 from .saved import Done, Saved, SavedOverlay, SavedRecords
 
-__all__ = ["FILE_NAME", "Done", "Saved", "SavedFile", "SavedOverlay", "SavedRecords", "read_settings"]
+__all__ = ["Done", "Saved", "SavedFile", "SavedOverlay", "SavedRecords", "read_settings"]

@@ -6,6 +6,7 @@ What is deleted or replaced is overwritten (secure_delete), as a saved webhook h
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from ..sqlite import file as sqlite_file
 from ..sqlite.transaction import transaction
 from .ledger import SETTING, LedgerBatch, SavedFile
 
+_log = logging.getLogger(__name__)
+
+# Below state/.
 FILE_NAME: Final = "saved.sqlite"
 WHAT: Final = "the store of what flows saved"
 
@@ -43,7 +47,7 @@ CREATE TABLE file (
 """
 FORMAT: Final = sqlite_file.Format(WHAT, 0x57484453, (_VERSION_1,))  # "WHDS"
 
-# More names than this are no list that a flow can use; it is told so.
+# More names than this are no list that a flow can use: it gets an error.
 MAX_LISTED: Final = 10_000
 
 
@@ -74,6 +78,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
         return sqlite_file.connect(path, writes=False)
     except sqlite3.Error as error:
         raise StateError(sqlite_file.describe(error, path, WHAT)) from error
+
+
+def job_failed(error: Exception, path: Path) -> StateError:
+    """What a job on the file raised, in the `except`, as what a flow is answered: that it did not work.
+
+    The path and SQLite's words are the operator's: `log_detail`.
+    """
+    if isinstance(error, sqlite3.Error):
+        fault = sqlite_file.describe(error, path, WHAT)
+    else:
+        _log.exception("a job on what flows saved failed")
+        fault = f"{path}: {WHAT} cannot be used ({type(error).__name__}); see the log"
+    return StateError(f"{WHAT} cannot be used now", log_detail=fault)
 
 
 def read_settings(state: Path) -> list[SavedSetting]:
@@ -127,7 +144,7 @@ def file(connection: sqlite3.Connection, client_name: str, name: str) -> SavedFi
 
 
 def has_file(connection: sqlite3.Connection, client_name: str, name: str) -> bool:
-    """Whether there is such a file. Raises sqlite3.Error."""
+    """Whether a file is saved. Raises sqlite3.Error."""
     statement = "SELECT 1 FROM file WHERE client_name = ? AND name = ?"
     return connection.execute(statement, (client_name, name)).fetchone() is not None
 
@@ -135,7 +152,7 @@ def has_file(connection: sqlite3.Connection, client_name: str, name: str) -> boo
 def file_names(
     connection: sqlite3.Connection, client_name: str, prefix: str, is_wanted: Callable[[str], bool]
 ) -> list[str] | None:
-    """The names that start with `prefix` and are wanted, sorted; None if they are more than MAX_LISTED.
+    """The sorted names that start with `prefix` and are wanted; None if they are more than MAX_LISTED.
 
     Raises sqlite3.Error.
     """

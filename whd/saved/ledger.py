@@ -1,7 +1,7 @@
 """What is saved, what is on its way to the disk, and what room is left: the bookkeeping, without I/O.
 
-Changes gather in an open batch. `take` hands it to whoever writes, `commit` makes it part of what is saved, `roll_back`
-gives up all that is not yet saved: what came after a batch that failed may build on it. One batch flies at a time.
+Changes gather in an open batch. `take` hands it out for writing, `commit` makes it part of what is saved, `roll_back`
+gives up all that is not yet saved: what came after a batch that failed may build on it. One batch is written at a time.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class SavedFile:
     saved_ms: int
 
 
-Record = SavedSetting | SavedFile
+SavedRecord = SavedSetting | SavedFile
 # "setting" or "file", client, name.
-Key = tuple[str, str, str]
+RecordKey = tuple[str, str, str]
 SETTING: Final = "setting"
 FILE: Final = "file"
 
@@ -47,7 +47,7 @@ class _Usage:
 class _Change:
     """`record`: None for a deletion. The other two: what it adds to the client's usage."""
 
-    record: Record | None
+    record: SavedRecord | None
     added_bytes: int
     added_records: int
 
@@ -58,12 +58,12 @@ class LedgerBatch:
     __slots__ = ("changes",)
 
     def __init__(self) -> None:
-        self.changes: dict[Key, _Change] = {}
+        self.changes: dict[RecordKey, _Change] = {}
 
     def __bool__(self) -> bool:
         return bool(self.changes)
 
-    def records(self) -> Iterator[tuple[Key, Record | None]]:
+    def records(self) -> Iterator[tuple[RecordKey, SavedRecord | None]]:
         """What is to stand under each key; None: nothing."""
         return ((key, change.record) for key, change in self.changes.items())
 
@@ -92,7 +92,7 @@ class Ledger:
         self._count(client, _size(record))
 
     def load_file(self, client_name: str, name: str, content_bytes: int) -> None:
-        """The same for a file."""
+        """Takes a file that is on disk already."""
         client = self._client(client_name)
         client.file_sizes[name] = content_bytes
         self._count(client, len(name.encode()) + content_bytes)
@@ -125,16 +125,16 @@ class Ledger:
                 return record if isinstance(record, SavedSetting) else None
         return self.setting(client_name, name)
 
-    def is_coming(self, key: Key) -> bool:
+    def is_coming(self, key: RecordKey) -> bool:
         """Whether a record will be there once all that is on its way has come."""
         return self._coming_size(key) is not None
 
-    def put(self, record: Record, max_saved_bytes: int) -> None:
+    def put(self, record: SavedRecord, max_saved_bytes: int) -> None:
         """Adds to the open batch. Raises SaveRefused, naming the limit."""
         key = (SETTING if isinstance(record, SavedSetting) else FILE, record.client_name, record.name)
         self._change(key, record, _size(record), max_saved_bytes)
 
-    def drop(self, key: Key) -> None:
+    def drop(self, key: RecordKey) -> None:
         """Adds a deletion to the open batch."""
         self._change(key, None, None, 0)
 
@@ -182,12 +182,12 @@ class Ledger:
             usage.size_bytes += size_bytes
             usage.records += 1
 
-    def _change(self, key: Key, record: Record | None, size_bytes: int | None, max_saved_bytes: int) -> None:
+    def _change(self, key: RecordKey, record: SavedRecord | None, size_bytes: int | None, max_saved_bytes: int) -> None:
         client = self._client(key[1])
         before = self._coming_size(key)
         added_bytes = (size_bytes or 0) - (before or 0)
         added_records = (size_bytes is not None) - (before is not None)
-        # What makes it less is let through always: it is the way out.
+        # What needs less is always let through: it is the way out.
         if added_bytes > 0 or added_records > 0:
             _check_room(client.coming, key[1], added_bytes, added_records, max_saved_bytes)
         client.coming.size_bytes += added_bytes
@@ -198,7 +198,7 @@ class Ledger:
             added_records += waiting.added_records
         self._open.changes[key] = _Change(record, added_bytes, added_records)
 
-    def _coming_size(self, key: Key) -> int | None:
+    def _coming_size(self, key: RecordKey) -> int | None:
         for batch in (self._open, self._flying):
             if batch is not None and (change := batch.changes.get(key)) is not None:
                 return None if change.record is None else _size(change.record)
@@ -211,7 +211,7 @@ class Ledger:
         return None if size is None else len(name.encode()) + size
 
 
-def _size(record: Record) -> int:
+def _size(record: SavedRecord) -> int:
     content = record.value_json if isinstance(record, SavedSetting) else record.content
     return len(record.name.encode()) + len(content)
 

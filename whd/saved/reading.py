@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SaveRefused, StateError, WhdError
-from ..futures import result_of
+from ..sqlite.thread import DatabaseThread
 from . import database
 from .ledger import SavedFile
-from .thread import DatabaseThread
 from .values import check_file_name
 
 FileFound = Callable[[SavedFile | None, StateError | None], None]
@@ -21,19 +20,24 @@ ExistsFound = Callable[[bool, WhdError | None], None]
 
 
 class SavedReading:
-    """What is on disk: whoever was told that something is saved finds it here."""
+    """What is on disk below `state`, which is all that callers know to be saved. The file half of SavedRecords."""
 
-    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
-        self.path = path
+    def __init__(self, state: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self._path = state / database.FILE_NAME
         self._loop = loop
         self._reader: DatabaseThread | None = None
         self._is_closed = True
 
     def open_reading(self) -> None:
         """Opens the file, which is there. Raises StateError."""
-        reader = DatabaseThread(database.open_reader(self.path), self.path, self._loop, "whd-saved-reader")
-        reader.start()
-        self._reader, self._is_closed = reader, False
+        self._reader = self._start_thread(database.open_reader(self._path), "whd-saved-reader")
+        self._is_closed = False
+
+    def _start_thread(self, connection: sqlite3.Connection, name: str) -> DatabaseThread:
+        failed = partial(database.job_failed, path=self._path)
+        thread = DatabaseThread(connection, self._loop, name=name, failed=failed)
+        thread.start()
+        return thread
 
     def stop_reading(self) -> None:
         """Ends the thread, waiting for nothing; for an `open` that fails half-way."""
@@ -47,9 +51,7 @@ class SavedReading:
         self._is_closed = True
         reader, self._reader = self._reader, None
         if reader is not None:
-            await result_of(partial(reader.submit, lambda _connection: None))
-            reader.stop()
-            reader.join()
+            await reader.close()
 
     def file_get(self, client_name: str, name: str, found: FileFound) -> None:
         """Reads a file: `found(file or None, None)`, or `found(None, error)`."""
@@ -67,7 +69,7 @@ class SavedReading:
     def file_list(
         self, client_name: str, found: NamesFound, *, prefix: str = "", is_wanted: Callable[[str], bool] | None = None
     ) -> None:
-        """The files' names, sorted, that start with `prefix` and that `is_wanted`, which runs in another thread, wants.
+        """The sorted names of the files that start with `prefix` and that `is_wanted`, in another thread, accepts.
 
         More than MAX_LISTED are an error, given to `found`.
         """

@@ -1,9 +1,9 @@
 """What flows save, as the daemon uses it: look-ups at once, changes durable and live before their callback.
 
 Everything is called on the loop and calls back there. Changes that come while a commit runs share the next one (group
-commit). After the commit the settings go into the snapshot, then the callers are told: whoever is told that something
-is saved finds it, and so does the next request. What may be saved is decided here and at once; who may save it, by the
-caller (auth/permissions), but for the bounds of webhooks.
+commit). After the commit the settings go into the snapshot, then the callbacks are called: once a caller knows that
+something is saved, it finds it, and so does the next request. What may be saved is decided here and at once; who may
+save it, by the caller (auth/permissions), but for the bounds of webhooks.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ..settings.overlay import SavedChange
 from ..settings.saved import check_name
 from ..settings.tree import WEBHOOK_PREFIX
 from ..sqlite import file as sqlite_file
+from ..sqlite.thread import DatabaseThread
 from . import database
 from .ledger import FILE, SETTING, Ledger, LedgerBatch, SavedFile
 from .reading import ExistsFound, FileFound, NamesFound, SavedReading
-from .thread import DatabaseThread
 from .values import appended, check_file_name, file_bytes, read_value, write_value
 
 _log = logging.getLogger(__name__)
 
-# None once a power cut cannot undo it, else why it is not kept: StateError; or SaveRefused or PermissionDenied, where
-# that was not known before.
+# Called with None once a power cut cannot undo the change, else with why it is not kept: StateError; or SaveRefused or
+# PermissionDenied, where that was not known before.
 Done = Callable[[WhdError | None], None]
 
 
@@ -51,82 +51,85 @@ class SavedOverlay(Protocol):
 
 
 class SavedRecords(Protocol):
-    """What flows' calls and commands ask of what is saved; the methods are those of Saved."""
+    """What flows' calls and commands may do with what is saved.
+
+    Methods that change something raise SaveRefused (its `kind` names the flow_api error) or, for webhooks past their
+    bounds, PermissionDenied, and then call nothing; else `done` is called once.
+    """
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: Done) -> None:
-        """See Saved."""
+        """Saves a value, as JSON, before the operator's or an earlier one. `saver`: a user, or snapshot.OPERATOR."""
 
     def setting_delete(self, client_name: str, name: str, done: Done) -> None:
-        """See Saved."""
+        """Deletes what was saved; the operator's value, if there is one, stands again."""
 
     def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: Done) -> None:
-        """See Saved."""
+        """Saves the present list, the operator's if none is saved, with one item more. No two callers lose an item."""
 
     def file_save(
         self, client_name: str, name: str, content: bytes | str, saver: str, done: Done, *, is_text: bool = False
     ) -> None:
-        """See Saved."""
+        """Saves a file, in place of an earlier one of that name. `is_text`: the bytes are meant as UTF-8."""
 
     def file_get(self, client_name: str, name: str, found: FileFound) -> None:
-        """See Saved."""
+        """Reads a file: `found(file or None, None)`, or `found(None, error)`. Raises SaveRefused for a bad name."""
 
     def file_find(self, client_name: str, name: str, found: ExistsFound) -> None:
-        """See Saved."""
+        """Whether a file exists: `found(whether, None)` or `found(False, error)`. Raises SaveRefused for a bad name."""
 
     def file_delete(self, client_name: str, name: str, done: Done) -> None:
-        """See Saved."""
+        """Deletes a file."""
 
     def file_list(
         self, client_name: str, found: NamesFound, *, prefix: str = "", is_wanted: Callable[[str], bool] | None = None
     ) -> None:
-        """See Saved."""
+        """The sorted names of the files that start with `prefix` and that `is_wanted`, in another thread, accepts.
+
+        More than database.MAX_LISTED are an error, given to `found`.
+        """
 
 
-class Saved(SavedReading):
+class Saved(SavedReading, SavedRecords):
     """Settings and files that flows saved, by client.
 
-    Methods that change something raise SaveRefused (its `kind` names the flow_api error) or, for webhooks past their
-    bounds, PermissionDenied, and then call nothing; else `done` is called once. Whoever makes it calls `open` once and
-    `close` at the end. `options` gives the current ones.
+    The maker calls `open` once, and `close` at the end. `options` gives the current ones.
     """
 
     def __init__(
-        self, path: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], overlay: SavedOverlay
+        self, state: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options], overlay: SavedOverlay
     ) -> None:
-        super().__init__(path, loop)
+        super().__init__(state, loop)
         self.fault = ""
         self._options = options
         self._overlay = overlay
         self._ledger = Ledger()
         self._writer: DatabaseThread | None = None
-        # Who waits for the batch that is being written, and for the open one.
+        # The callbacks that wait for the batch that is being written, and for the open one.
         self._flying: list[Done] = []
         self._waiting: list[Done] = []
         self._idle: asyncio.Future[None] | None = None
 
     def open(self) -> None:
         """Opens the file, makes it or brings it to this version, and makes what it holds live. Raises StateError."""
-        connection = database.open_database(self.path)
+        connection = database.open_database(self._path)
         try:
             self._load(connection)
             self.open_reading()
-            writer = DatabaseThread(connection, self.path, self._loop, "whd-saved-writer")
-            writer.start()
+            self._writer = self._start_thread(connection, "whd-saved-writer")
         except BaseException:
             connection.close()
             self.stop_reading()
             raise
-        self._writer = writer
         self._overlay.take_saved((record.client_name, record.name, record) for record in self._ledger.settings())
 
     def _load(self, connection: sqlite3.Connection) -> None:
         try:
-            for record in database.settings(connection, self.path):
+            for record in database.settings(connection, self._path):
                 self._ledger.load_setting(record)
             for client_name, name, size_bytes in database.file_sizes(connection):
                 self._ledger.load_file(client_name, name, size_bytes)
         except sqlite3.Error as error:
-            raise StateError(sqlite_file.describe(error, self.path, database.WHAT)) from error
+            raise StateError(sqlite_file.describe(error, self._path, database.WHAT)) from error
 
     async def close(self) -> None:
         """Waits for what is being written, then ends both threads. Harmless twice, or without `open`."""
@@ -137,8 +140,7 @@ class Saved(SavedReading):
             self._idle = self._loop.create_future()
             await self._idle
         await self.close_reading()
-        self._writer.stop()
-        self._writer.join()
+        await self._writer.close()
 
     # ---- settings ----------------------------------------------------------------------------------------------------
 
@@ -155,13 +157,11 @@ class Saved(SavedReading):
         return self._ledger.size_bytes(client_name)
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: Done) -> None:
-        """Saves a value, as JSON, before the operator's or an earlier one. `saver`: a user, or model.OPERATOR."""
         check_name(name)
         value, kept = read_value(value_json)
         self._put_setting(SavedSetting(client_name, name, value, kept, saver, _now_ms()), done)
 
     def setting_delete(self, client_name: str, name: str, done: Done) -> None:
-        """Deletes what was saved; the operator's value, if there is one, stands again."""
         check_name(name)
         self._check_open()
         if not self._ledger.is_coming((SETTING, client_name, name)):
@@ -174,7 +174,6 @@ class Saved(SavedReading):
         self._wait(done)
 
     def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: Done) -> None:
-        """Saves the present list, the operator's if none is saved, with an item more. No two callers lose an item."""
         check_name(name)
         item, kept = read_value(item_json)
         present = self._ledger.coming_setting(client_name, name)
@@ -201,7 +200,6 @@ class Saved(SavedReading):
     def file_save(
         self, client_name: str, name: str, content: bytes | str, saver: str, done: Done, *, is_text: bool = False
     ) -> None:
-        """Saves a file, in place of an earlier one of that name. `is_text`: the bytes are meant as UTF-8."""
         check_file_name(name)
         self._check_open()
         is_text = is_text or isinstance(content, str)
@@ -210,16 +208,14 @@ class Saved(SavedReading):
         self._wait(done)
 
     def file_exists(self, client_name: str, name: str) -> bool:
-        """Whether there is such a file, at once. Raises SaveRefused for what is no file's name."""
+        """Whether a file is saved, at once. Raises SaveRefused for what is no file's name."""
         check_file_name(name)
         return self._ledger.has_file(client_name, name)
 
     def file_find(self, client_name: str, name: str, found: ExistsFound) -> None:
-        """The same, told to `found`: elsewhere (fronts/) it takes a while to know."""
         found(self.file_exists(client_name, name), None)
 
     def file_delete(self, client_name: str, name: str, done: Done) -> None:
-        """Deletes a file."""
         check_file_name(name)
         self._check_open()
         if not self._ledger.is_coming((FILE, client_name, name)):
@@ -233,7 +229,7 @@ class Saved(SavedReading):
         """Has the open batch, in which something was put just now, written as soon as may be."""
         self._waiting.append(done)
         if len(self._waiting) == 1 and not self._flying:
-            # Whoever else changes something in this turn of the loop goes along.
+            # Not at once: other changes of this turn of the loop go along.
             self._loop.call_soon(self._fly)
 
     def _fly(self) -> None:
@@ -244,7 +240,7 @@ class Saved(SavedReading):
         self._writer.submit(partial(database.write, batch=batch), self._landed)
 
     def _landed(self, _result: None, error: StateError | None) -> None:
-        told, self._flying = self._flying, []
+        waited, self._flying = self._flying, []
         if error is None:
             self.fault = ""
             self._make_live(self._ledger.commit())
@@ -253,10 +249,10 @@ class Saved(SavedReading):
                 _log.error("%s; nothing that flows save is kept until this is over", error.log_detail)
             self.fault = error.log_detail
             # What came meanwhile may build on what failed.
-            told, self._waiting = told + self._waiting, []
+            waited, self._waiting = waited + self._waiting, []
             self._ledger.roll_back()
         self._fly()
-        for done in told:
+        for done in waited:
             try:
                 done(error)
             except Exception:
@@ -275,7 +271,7 @@ class Saved(SavedReading):
         try:
             self._overlay.take_saved(changes)
         except Exception:
-            # A defect of whd: what was saved is saved, and whoever waits for it must not wait for ever.
+            # A defect of whd: what was saved is saved, and its callers must not wait for ever.
             _log.exception("what flows saved is on disk, but could not be made live")
 
 

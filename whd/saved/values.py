@@ -81,7 +81,7 @@ def check_file_name(name: str) -> None:
 
 
 def invalid(text: str) -> SaveRefused:
-    """What the flow gave cannot be saved."""
+    """The error for what cannot be saved as the flow gave it."""
     return SaveRefused("InvalidInputError", text)
 
 

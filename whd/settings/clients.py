@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from ..model.options import Options
 from ..model.snapshot import BrokenWebhook, Client, Fault, Flow, Setting, Webhook
-from .parse import ISOLATIONS, Faults, UsersSource, WebhookSource, derive_webhook, limits_of
+from .parse import ISOLATIONS, Faults, UsersSource
 from .references import Suggestions, reference_faults
 from .tree import WEBHOOK_PREFIX
+from .webhooks import WebhookSource, derive_webhook, limits_of
 
 _STEP: Final = 64
 

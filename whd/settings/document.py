@@ -1,4 +1,4 @@
-"""YAML text into plain values, each with its line: the safe loader's rules, and nothing of a file can do harm.
+"""YAML text into plain values, each with its line: the safe loader's rules, within bounds that no file can break.
 
 Read from the parser's events rather than through `yaml.safe_load`, because the loader keeps no lines, takes duplicate
 keys, recurses as deep as the text nests and expands aliases without bound. Values hold only JSON types. Because a

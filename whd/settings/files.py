@@ -1,6 +1,6 @@
 """One file from the disk: whether it can be read, its bytes, and what to parse them with.
 
-Nothing that stands in the tree may harm: pipes and devices are not opened, sizes are bounded.
+No entry of the tree may do harm: pipes and devices are not opened, sizes are bounded.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..model.snapshot import Fault
-from .parse import Faults, WebhookSource, parse_flow, parse_options, parse_setting, parse_users, read_webhook
+from .parse import Faults, parse_flow, parse_options, parse_setting, parse_users
 from .tree import FileKind, TreeEntry, displayed
+from .webhooks import WEBHOOK_FIELDS, WebhookSource, read_webhook
 
 MAX_FILE_BYTES: Final = 4_194_304
 
-# open(2): these pass, and nothing announces that they did.
+# open(2): errors that pass without anything announcing that they did.
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.ESTALE, errno.EAGAIN})
 
 Signature = tuple[int, ...]
@@ -39,12 +40,12 @@ class Reading:
     `is_torn`: the file changed between the look at it and the end of reading, so the bytes mean nothing.
     """
 
-    __slots__ = ("data", "faults", "is_torn", "mode", "place", "signature", "value")
+    __slots__ = ("data", "entry", "faults", "is_torn", "mode", "signature", "value")
 
     def __init__(
-        self, place: TreeEntry, data: bytes, signature: Signature, mode: int, *, is_torn: bool = False
+        self, entry: TreeEntry, data: bytes, signature: Signature, mode: int, *, is_torn: bool = False
     ) -> None:
-        self.place = place
+        self.entry = entry
         self.data = data
         self.signature = signature
         self.mode = mode
@@ -54,29 +55,30 @@ class Reading:
 
     def parse(self) -> None:
         """Decides what the bytes mean. Raises nothing for what they hold."""
-        place, path = self.place, self.place.path
-        self.value, self.faults = _PARSERS[place.kind](self.data, path, place)
+        entry, path = self.entry, self.entry.path
+        self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry)
         self.data = b""
         source = self.value
-        if isinstance(source, WebhookSource) and source.keys and self.mode & stat.S_IROTH:
-            what = "the file holds a key, and every user of this machine can read it"
-            warning = Fault(path, source.key_line, "key", what, f"chmod o-r {path}", is_warning=True)
-            self.faults = (*self.faults, warning)
+        if isinstance(source, WebhookSource) and self.mode & stat.S_IROTH:
+            for field, line in source.secrets:
+                what = f"the file holds a {WEBHOOK_FIELDS[field].noun}, and every user of this machine can read it"
+                warning = Fault(path, line, field, what, f"chmod o-r {path}", is_warning=True)
+                self.faults = (*self.faults, warning)
 
 
 _PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry], tuple[Any, Faults]]] = {
-    FileKind.OPTIONS: lambda data, path, place: parse_options(data, path),
-    FileKind.USERS: lambda data, path, place: parse_users(data, path),
-    FileKind.SETTING: lambda data, path, place: parse_setting(data, path, place.name),
-    FileKind.WEBHOOK: lambda data, path, place: read_webhook(data, path, place.client_name, place.name),
-    FileKind.FLOW: lambda data, path, place: parse_flow(data, path, place.client_name, place.name),
+    FileKind.OPTIONS: lambda data, path, entry: parse_options(data, path),
+    FileKind.USERS: lambda data, path, entry: parse_users(data, path),
+    FileKind.SETTING: lambda data, path, entry: parse_setting(data, path, entry.name),
+    FileKind.WEBHOOK: lambda data, path, entry: read_webhook(data, path, entry.client_name, entry.name),
+    FileKind.FLOW: lambda data, path, entry: parse_flow(data, path, entry.client_name, entry.name),
 }
 
 
 def examine(path: str) -> tuple[os.stat_result, bool]:
     """What stands there, behind all links, and whether `path` is a link itself.
 
-    Raises FileNotFoundError if there is nothing, Unreadable for anything but a plain file.
+    Raises FileNotFoundError if nothing is there, Unreadable for anything but a plain file.
     """
     is_link = False
     try:
@@ -97,9 +99,9 @@ def examine(path: str) -> tuple[os.stat_result, bool]:
     return status, is_link
 
 
-def read(place: TreeEntry, status: os.stat_result) -> Reading:
+def read(entry: TreeEntry, status: os.stat_result) -> Reading:
     """Reads the file that was examined. Raises Unreadable."""
-    path = place.path
+    path = entry.path
     if status.st_size > MAX_FILE_BYTES:
         raise Unreadable(path, f"has {status.st_size} bytes", f"at most {MAX_FILE_BYTES}")
     try:
@@ -117,7 +119,7 @@ def read(place: TreeEntry, status: os.stat_result) -> Reading:
         raise Unreadable(path, "changed while it was read", "a plain file", is_passing=True)
     signature = signature_of(before)
     is_torn = not signature_of(status) == signature == signature_of(after)
-    return Reading(place, data, signature, before.st_mode, is_torn=is_torn)
+    return Reading(entry, data, signature, before.st_mode, is_torn=is_torn)
 
 
 def is_passing(error: OSError) -> bool:
@@ -135,7 +137,7 @@ def _read_all(fd: int) -> bytes:
 
 
 def signature_of(status: os.stat_result) -> Signature:
-    """What differs if the file, its content or its rights changed."""
+    """Changes whenever the file, its content or its rights do."""
     return (
         status.st_dev,
         status.st_ino,

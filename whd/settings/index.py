@@ -25,25 +25,25 @@ from .tree import FileKind, Folder, FolderKind, TreeEntry, displayed, tree_entry
 from .watch import Changes, NotWatching, Watch
 
 _STEP: Final = 64
-_UNTOLD: Final = object()
+_UNPUBLISHED: Final = object()
 
 
 @dataclass(slots=True)
-class _Entry:
-    """A file of the tree. `good`: its last good version, None if there was none; `signature`: None to read it again.
+class _FileState:
+    """What is known of a file. `good`: its last good version, None without one; `signature`: None to read it again.
 
-    `told`: the version that its client's table has. Of a flow: `candidate` waits to be vetted; `vetted`: `good` is
-    known to compile; `late_fault`: it is known not to.
+    `published`: the version that its client's table has. Of a flow: `candidate` waits to be vetted; `vetted`: `good` is
+    known to compile; `late_fault`: `good` is known not to compile.
     """
 
-    place: TreeEntry
+    entry: TreeEntry
     signature: tuple[int, ...] | None = None
     good: Any = None
     faults: Faults = ()
     candidate: Flow | None = None
     vetted: bool = False
     late_fault: Fault | None = None
-    told: Any = _UNTOLD
+    published: Any = _UNPUBLISHED
 
     @property
     def all_faults(self) -> Faults:
@@ -71,7 +71,7 @@ class Summary:
 class Index:
     """The table of files. `update` brings it up to the disk, `snapshot` gives what is valid now.
 
-    With `vets_flows` a changed flow waits among `candidates()` until `vetted` is told about it. `saved`: what flows
+    With `vets_flows` a changed flow waits among `candidates()` until `flow_fault` is called for it. `saved`: what flows
     saved; `save` takes changes of it. Raises ConfigError for two roots that are one.
     """
 
@@ -83,7 +83,7 @@ class Index:
         self.flows_dir = flows_dir
         self._summary = Summary()
         self._vets_flows = vets_flows
-        self._table: dict[str, _Entry] = {}
+        self._table: dict[str, _FileState] = {}
         self._folders: dict[str, _Listed] = {}
         self._folder_faults: dict[str, Fault] = {}
         self._faulty: dict[str, Faults] = {}
@@ -117,9 +117,9 @@ class Index:
         if fault := self._folder_faults.get(self.config_dir):
             raise ConfigError(f"{fault}; make it, or name another one with --config")
         path = os.path.join(self.config_dir, "whd.yaml")
-        entry = self._table.get(path)
-        if options_too and entry is not None and entry.good is None:
-            raise ConfigError("\n".join(str(fault) for fault in entry.faults) or f"{path}: is still being written")
+        state = self._table.get(path)
+        if options_too and state is not None and state.good is None:
+            raise ConfigError("\n".join(str(fault) for fault in state.faults) or f"{path}: is still being written")
 
     def fix_options(self) -> None:
         """From here on the options that need a restart keep the values that they have now."""
@@ -145,9 +145,9 @@ class Index:
                 yield from self._list(Folder(kind, root), found, watch)
         for path in changes.paths:
             yield from self._revisit(path, found, watch)
-        for count, place in enumerate(found.values()):
-            reread = changes.force or place.path in changes.paths
-            yield from self._refresh(place, watch, reread=reread)
+        for count, entry in enumerate(found.values()):
+            reread = changes.force or entry.path in changes.paths
+            yield from self._refresh(entry, watch, reread=reread)
             if count % _STEP == _STEP - 1:
                 yield None
         options = self._effective_options()
@@ -161,8 +161,8 @@ class Index:
         watch.cover_folder(folder.path)
         listed = self._folders.setdefault(folder.path, _Listed(folder))
         try:
-            with os.scandir(folder.path) as entries:
-                members = list(entries)
+            with os.scandir(folder.path) as listing:
+                members = list(listing)
         except (FileNotFoundError, NotADirectoryError):
             self._drop_folder(folder.path, watch)
             return
@@ -177,13 +177,13 @@ class Index:
             self._client(folder.client_name)
         files: set[str] = set()
         folders: list[Folder] = []
-        for count, entry in enumerate(members):
-            thing = tree_entry(folder, entry.name, is_folder=_is_folder(entry))
-            if isinstance(thing, TreeEntry):
-                found[thing.path] = thing
-                files.add(thing.path)
-            elif thing is not None:
-                folders.append(thing)
+        for count, member in enumerate(members):
+            entry = tree_entry(folder, member.name, is_folder=_is_folder(member))
+            if isinstance(entry, TreeEntry):
+                found[entry.path] = entry
+                files.add(entry.path)
+            elif entry is not None:
+                folders.append(entry)
             if count % _STEP == _STEP - 1:
                 yield
         for path in listed.files - files:
@@ -203,26 +203,26 @@ class Index:
         listed = self._folders.get(parent)
         if listed is None:
             return
-        thing = tree_entry(listed.folder, name, is_folder=_is_folder_at(path)) if os.path.lexists(path) else None
-        if not isinstance(thing, Folder) and path in listed.folders:
+        entry = tree_entry(listed.folder, name, is_folder=_is_folder_at(path)) if os.path.lexists(path) else None
+        if not isinstance(entry, Folder) and path in listed.folders:
             listed.folders.discard(path)
             self._drop_folder(path, watch)
-        if not isinstance(thing, TreeEntry) and path in listed.files:
+        if not isinstance(entry, TreeEntry) and path in listed.files:
             listed.files.discard(path)
             self._drop(path, watch)
-        if isinstance(thing, Folder):
+        if isinstance(entry, Folder):
             listed.folders.add(path)
-            yield from self._list(thing, found, watch)
-        elif thing is not None:
+            yield from self._list(entry, found, watch)
+        elif entry is not None:
             listed.files.add(path)
-            found[path] = thing
+            found[path] = entry
 
-    def _refresh(self, place: TreeEntry, watch: Watch, *, reread: bool) -> Iterator[Reading]:
+    def _refresh(self, entry: TreeEntry, watch: Watch, *, reread: bool) -> Iterator[Reading]:
         """Reads one file if it changed and nobody writes it."""
-        path = place.path
-        entry = self._table.get(path)
-        if place.fault is not None:
-            self._put(_Entry(place, faults=(place.fault,)))
+        path = entry.path
+        state = self._table.get(path)
+        if entry.fault is not None:
+            self._put(_FileState(entry, faults=(entry.fault,)))
             return
         try:
             status, is_link = examine(path)
@@ -234,20 +234,20 @@ class Index:
             return
         except Unreadable as error:
             watch.cover_file(path, is_link=error.is_link)
-            self._break(place, error.fault)
+            self._break(entry, error.fault)
             return
         signature = signature_of(status)
-        if entry is not None and entry.signature == signature and not reread:
+        if state is not None and state.signature == signature and not reread:
             return
         if not watch.may_read(path, status):
             self._summary.left_out.add(path)
             return
         try:
-            reading = read(place, status)
+            reading = read(entry, status)
         except Unreadable as error:
             if error.is_passing:
                 watch.look_again(path)
-            self._break(place, error.fault)
+            self._break(entry, error.fault)
             return
         if reading.is_torn:
             watch.look_again(path)
@@ -261,64 +261,64 @@ class Index:
 
     def _take(self, reading: Reading) -> None:
         """Puts a parsed file into the table, its good version or only its faults."""
-        place = reading.place
-        entry = self._table.get(place.path)
-        before = None if entry is None else entry.good
-        self._summary.changed.append(place.path)
+        entry = reading.entry
+        state = self._table.get(entry.path)
+        before = None if state is None else state.good
+        self._summary.changed.append(entry.path)
         if reading.value is None:
-            self._break(place, *reading.faults, signature=reading.signature)
+            self._break(entry, *reading.faults, signature=reading.signature)
             return
-        if entry is None:
-            entry = _Entry(place)
-        entry.signature = reading.signature
-        entry.faults = reading.faults
-        entry.candidate = None
+        if state is None:
+            state = _FileState(entry)
+        state.signature = reading.signature
+        state.faults = reading.faults
+        state.candidate = None
         if isinstance(reading.value, Flow):
-            self._take_flow(entry, reading.value)
+            self._take_flow(state, reading.value)
         elif reading.value != before:
-            entry.good = reading.value
-        self._put(entry)
+            state.good = reading.value
+        self._put(state)
 
-    def _take_flow(self, entry: _Entry, flow: Flow) -> None:
-        before: Flow | None = entry.good
+    def _take_flow(self, state: _FileState, flow: Flow) -> None:
+        before: Flow | None = state.good
         if before is not None and before.script_hash == flow.script_hash:
             return
-        if before is not None and self._vets_flows and entry.late_fault is None:
-            # The version that serves may be good, and this one not: it must be compiled first, and not here.
-            entry.candidate = flow
+        if before is not None and self._vets_flows and state.late_fault is None:
+            # The version that serves may be good, and this one not: it must be compiled first, in another process.
+            state.candidate = flow
             return
-        entry.good, entry.vetted, entry.late_fault = flow, False, None
+        state.good, state.vetted, state.late_fault = flow, False, None
 
-    def _break(self, place: TreeEntry, *faults: Fault, signature: tuple[int, ...] | None = None) -> None:
-        entry = self._table.get(place.path) or _Entry(place)
-        entry.signature = signature
-        entry.candidate = None
-        entry.faults = faults
-        self._put(entry)
+    def _break(self, entry: TreeEntry, *faults: Fault, signature: tuple[int, ...] | None = None) -> None:
+        state = self._table.get(entry.path) or _FileState(entry)
+        state.signature = signature
+        state.candidate = None
+        state.faults = faults
+        self._put(state)
 
-    def _put(self, entry: _Entry) -> None:
-        path = entry.place.path
-        self._table[path] = entry
-        if entry.all_faults:
-            self._faulty[path] = entry.all_faults
+    def _put(self, state: _FileState) -> None:
+        path = state.entry.path
+        self._table[path] = state
+        if state.all_faults:
+            self._faulty[path] = state.all_faults
         else:
             self._faulty.pop(path, None)
-        if entry.told is not entry.good:
-            entry.told = entry.good
-            self._tell_client(entry.place, entry.good)
+        if state.published is not state.good:
+            state.published = state.good
+            self._publish(state.entry, state.good)
 
-    def _tell_client(self, place: TreeEntry, good: Any) -> None:
-        if not place.client_name:
+    def _publish(self, entry: TreeEntry, good: Any) -> None:
+        if not entry.client_name:
             return
-        table = self._client(place.client_name)
-        if place.kind is FileKind.USERS:
-            table.set_users(good, place.path)
-        elif place.kind is FileKind.WEBHOOK:
-            table.set_webhook(place.name, good, place.path)
-        elif place.kind is FileKind.SETTING:
-            table.set_setting(place.name, good)
-        elif place.kind is FileKind.FLOW:
-            table.set_flow(place.name, good)
+        table = self._client(entry.client_name)
+        if entry.kind is FileKind.USERS:
+            table.set_users(good, entry.path)
+        elif entry.kind is FileKind.WEBHOOK:
+            table.set_webhook(entry.name, good, entry.path)
+        elif entry.kind is FileKind.SETTING:
+            table.set_setting(entry.name, good)
+        elif entry.kind is FileKind.FLOW:
+            table.set_flow(entry.name, good)
 
     def _client(self, name: str) -> ClientTable:
         table = self._clients.get(name)
@@ -335,23 +335,23 @@ class Index:
     def _drop(self, path: str, watch: Watch) -> None:
         """Forgets a file that is gone, and all its versions."""
         watch.forget(path)
-        entry = self._table.pop(path, None)
-        if entry is None:
+        state = self._table.pop(path, None)
+        if state is None:
             return
         self._summary.removed.append(path)
         self._faulty.pop(path, None)
-        place = entry.place
-        table = self._clients.get(place.client_name)
+        entry = state.entry
+        table = self._clients.get(entry.client_name)
         if table is None:
             return
-        if place.kind is FileKind.USERS:
+        if entry.kind is FileKind.USERS:
             table.set_users(None, None)
-        elif place.kind is FileKind.WEBHOOK:
-            table.drop_webhook(place.name)
-        elif place.kind is FileKind.SETTING:
-            table.set_setting(place.name, None)
-        elif place.kind is FileKind.FLOW:
-            table.drop_flow(place.name)
+        elif entry.kind is FileKind.WEBHOOK:
+            table.drop_webhook(entry.name)
+        elif entry.kind is FileKind.SETTING:
+            table.set_setting(entry.name, None)
+        elif entry.kind is FileKind.FLOW:
+            table.drop_flow(entry.name)
 
     def _drop_folder(self, path: str, watch: Watch) -> None:
         """Forgets a folder that is gone and all that was in it. A root that is gone is a fault."""
@@ -387,12 +387,12 @@ class Index:
     # Options
 
     def _effective_options(self) -> Options:
-        entry = self._table.get(os.path.join(self.config_dir, "whd.yaml"))
-        options: Options = entry.good if entry is not None and entry.good is not None else Options()
+        state = self._table.get(os.path.join(self.config_dir, "whd.yaml"))
+        options: Options = state.good if state is not None and state.good is not None else Options()
         self._restart_faults = ()
         if self._fixed_options is None:
             return options
-        if entry is not None and entry.good is None:
+        if state is not None and state.good is None:
             return self._snapshot.options
         kept: dict[str, Any] = {}
         for option in fields(Options):
@@ -409,34 +409,34 @@ class Index:
     # Flows that were compiled elsewhere
 
     def candidates(self) -> list[Flow]:
-        """The flows to be vetted, each in its order: a version that serves unvetted, then the one that is to follow."""
+        """The flows to be vetted: of each file the version that serves unvetted, then the one that is to follow."""
         waiting: list[Flow] = []
-        for entry in self._table.values():
-            if entry.candidate is not None:
-                if not entry.vetted:
-                    waiting.append(entry.good)
-                waiting.append(entry.candidate)
+        for state in self._table.values():
+            if state.candidate is not None:
+                if not state.vetted:
+                    waiting.append(state.good)
+                waiting.append(state.candidate)
         return waiting
 
     def flow_fault(self, flow: Flow, fault: Fault | None) -> bool:
-        """Takes word of a flow that was compiled, None for a good one; the next snapshot shows it. Whether it is news.
+        """Notes how a flow compiled, None for well; the next snapshot shows it. Returns whether that is news.
 
-        A candidate that is good goes in; one that is not does so only where the version before is no better.
+        A good candidate goes in; a faulty one only where the version before is no better.
         """
-        entry = self._table.get(flow.path)
-        if entry is None:
+        state = self._table.get(flow.path)
+        if state is None:
             return False
-        before = (entry.good, entry.vetted, entry.all_faults)
-        if entry.candidate is flow:
-            entry.candidate = None
-            if fault is None or entry.late_fault is not None:
-                entry.good, entry.vetted, entry.late_fault, entry.faults = flow, fault is None, fault, ()
+        before = (state.good, state.vetted, state.all_faults)
+        if state.candidate is flow:
+            state.candidate = None
+            if fault is None or state.late_fault is not None:
+                state.good, state.vetted, state.late_fault, state.faults = flow, fault is None, fault, ()
             else:
-                entry.faults = (fault,)
-        elif entry.good is not None and entry.good.script_hash == flow.script_hash:
-            entry.vetted, entry.late_fault = fault is None, fault
-        self._put(entry)
-        return before != (entry.good, entry.vetted, entry.all_faults)
+                state.faults = (fault,)
+        elif state.good is not None and state.good.script_hash == flow.script_hash:
+            state.vetted, state.late_fault = fault is None, fault
+        self._put(state)
+        return before != (state.good, state.vetted, state.all_faults)
 
     # From the table into a snapshot
 
@@ -458,7 +458,7 @@ class Index:
         return self._snapshot
 
     def save(self, changes: Iterable[SavedChange]) -> Snapshot:
-        """Takes what flows saved and deleted: the last snapshot with it, though an update be in the middle."""
+        """Takes what flows saved and deleted: the last snapshot with that, even in the middle of an update."""
         self._snapshot = self.overlay.swap(self._snapshot, self.overlay.take(changes))
         return self._snapshot
 
@@ -481,12 +481,12 @@ def _as_yaml(value: Any) -> str:
     return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool | None:
+def _is_folder(member: os.DirEntry[str]) -> bool | None:
     try:
-        if entry.is_dir():
+        if member.is_dir():
             return True
         # A link is the one kind of entry that may lead nowhere.
-        return None if entry.is_symlink() and not os.path.exists(entry.path) else False
+        return None if member.is_symlink() and not os.path.exists(member.path) else False
     except OSError:
         return None
 

@@ -37,7 +37,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class InotifyEvent:
     """One event: the watch it belongs to, its bits, and the entry's name in that folder, "" for the folder itself."""
 
     wd: int
@@ -63,7 +63,7 @@ def remove_watch(fd: int, wd: int) -> None:
     _libc.inotify_rm_watch(fd, wd)
 
 
-def read_events(fd: int) -> Iterator[Event]:
+def read_events(fd: int) -> Iterator[InotifyEvent]:
     """All events that are queued now, in order."""
     while True:
         try:
@@ -76,7 +76,7 @@ def read_events(fd: int) -> Iterator[Event]:
             position += _EVENT.size
             name = data[position : position + length].rstrip(b"\0")
             position += length
-            yield Event(wd, mask, os.fsdecode(name))
+            yield InotifyEvent(wd, mask, os.fsdecode(name))
 
 
 # statfs(2), f_type: file systems that others change behind this kernel's back, without an event here.

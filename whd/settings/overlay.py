@@ -1,6 +1,6 @@
 """Every client's saved settings over the clients of the files: as part of each snapshot, and by themselves in between.
 
-A change of what is saved need not wait for an update that is reading files: it goes over the clients of the last
+A change of what is saved need not wait for an update that is reading files: it is laid over the clients of the last
 snapshot, and the next one has it too. Nothing here does I/O.
 """
 
@@ -82,5 +82,5 @@ class Overlay:
 
 
 def in_order(fault: Fault) -> tuple[str, int]:
-    """By what faults are sorted."""
+    """The key by which faults are sorted."""
     return fault.path, fault.line

@@ -1,4 +1,4 @@
-"""Each kind of file into its value: whd.yaml, users.yaml, a webhook, another setting, a flow.
+"""Each kind of file into its value: whd.yaml, users.yaml, a setting, a flow (webhooks.py: a webhook's setting).
 
 Every function takes a file's bytes (or text) and gives (value, faults); without a value at least one fault is no
 warning. None raises for what a file holds, and no fault repeats a key. Nothing here does I/O.
@@ -11,15 +11,14 @@ import io
 import re
 import sys
 import tokenize
-from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, fields
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import Field, dataclass
 from typing import Any, Final
 
 from ..auth.connections import rule_fault
-from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
-from ..model.snapshot import Fault, Flow, Setting, User, Webhook
-from .document import LIST, MAP, NULL, TEXT, Node, load, node_of
+from ..model.options import Options, option_fields
+from ..model.snapshot import Fault, Flow, Setting, User
+from .document import MAP, NULL, Node, load
 from .fields import (
     FieldFaults,
     known_fields,
@@ -28,7 +27,6 @@ from .fields import (
     read_choices,
     read_mapping,
     read_number,
-    read_text,
     read_texts,
     shown,
 )
@@ -36,13 +34,10 @@ from .suggest import closest
 
 Faults = tuple[Fault, ...]
 
-METHODS: Final = ("GET", "POST")
 ISOLATIONS: Final[tuple[str, ...]] = Options.__dataclass_fields__["isolation"].metadata["choices"]
 CONNECTORS: Final = ("REST",)
 
 _OPTIONS: dict[str, Field[Any]] = {option.name: option for option in option_fields()}
-_TIGHTENING = (*LIMIT_NAMES, "isolation", "show_script")
-_WEBHOOK_FIELDS = ("flow_name", "user_name", "key", "enabled", "methods", *_TIGHTENING)
 _USER_FIELDS = ("flows", "settings", "files", "connections", "act_as", "isolation")
 _PORT = re.compile(r"[0-9]{1,5}")
 
@@ -55,11 +50,12 @@ def parse_options(data: bytes | str, path: str) -> tuple[Options | None, Faults]
     if node is not None and read_mapping(node, node.line, "", report, "a mapping of options") and node.kind == MAP:
         for name, (line, value) in known_fields(node, _OPTIONS, report).items():
             if name in _OPTIONS:
-                given[name] = _read_option(_OPTIONS[name], value, line, report)
+                given[name] = read_option(_OPTIONS[name], value, line, report)
     return (None if report.failed else Options(**given)), report.result()
 
 
-def _read_option(option: Field[Any], node: Node, line: int, report: FieldFaults) -> Any:
+def read_option(option: Field[Any], node: Node, line: int, report: FieldFaults) -> Any:
+    """An option's value, by its type and bounds; None with a fault."""
     name = option.name
     if name == "listen":
         return _read_listen(node, line, report)
@@ -185,189 +181,6 @@ def _warn_of_unknown_stand_ins(
                     "a user of this file",
                     closest(other, users),
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookSource:
-    """A webhook's file as written, before the daemon's options have their say.
-
-    `tighter` holds (field, value, line) of the fields that may only tighten; `value` is the whole file for flows.
-    """
-
-    client_name: str
-    name: str
-    flow_name: str
-    flow_line: int
-    user_name: str
-    user_line: int
-    keys: tuple[bytes, ...]
-    key_line: int
-    enabled: bool
-    methods: tuple[str, ...]
-    tighter: tuple[tuple[str, Any, int], ...]
-    value: dict[str, Any]
-    path: str
-
-
-def parse_webhook(
-    data: bytes | str, path: str, client_name: str, name: str, options: Options
-) -> tuple[Webhook | None, Faults]:
-    """A `client.webhook.<name>` file with `options` as the bounds; a looser value in it gives a warning."""
-    source, faults = read_webhook(data, path, client_name, name)
-    if source is None:
-        return None, faults
-    webhook, warnings = derive_webhook(source, options)
-    return webhook, faults + warnings
-
-
-def read_webhook(data: bytes | str, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
-    """A `client.webhook.<name>` file by itself; `derive_webhook` makes a Webhook of it under given options."""
-    node, faults = load(data, path, shown_names=_WEBHOOK_FIELDS)
-    return (None, faults) if node is None else _webhook_of(node, path, client_name, name)
-
-
-def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
-    """The same for a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels."""
-    return _webhook_of(node_of(value), path, client_name, name)
-
-
-def _webhook_of(node: Node, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
-    report = FieldFaults(path)
-    found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
-    if found is None:
-        return None, report.result()
-    if found:
-        known_fields(node, _WEBHOOK_FIELDS, report, secret=True)
-    given: dict[str, Any] = {"enabled": True, "methods": METHODS, "key": ()}
-    tighter = []
-    for field, (line, value) in found.items():
-        if field in _TIGHTENING:
-            tighter.append((sys.intern(field), _read_option(_OPTIONS[field], value, line, report), line))
-        elif field in _WEBHOOK_READERS:
-            given[field] = _WEBHOOK_READERS[field](value, line, field, report)
-    for field in ("flow_name", "user_name"):
-        if field not in given:
-            report.fault(node.line, field, "is missing", f"{field}: NAME")
-    if report.failed:
-        return None, report.result()
-    flow_name, user_name = sys.intern(given["flow_name"]), sys.intern(given["user_name"])
-    raw = {sys.intern(field): item for field, item in node.value.items()}
-    raw |= {"flow_name": flow_name, "user_name": user_name}
-    source = WebhookSource(
-        sys.intern(client_name),
-        name,
-        flow_name,
-        found["flow_name"][0],
-        user_name,
-        found["user_name"][0],
-        given["key"],
-        found["key"][0] if "key" in found else 0,
-        given["enabled"],
-        given["methods"],
-        tuple(tighter),
-        raw,
-        path,
-    )
-    return source, report.result()
-
-
-def _read_key(node: Node, line: int, field: str, report: FieldFaults) -> tuple[bytes, ...] | None:
-    if node.kind == NULL or (node.kind == TEXT and not node.value):
-        # Most likely a variable that nobody filled in: it must not become a webhook without a key.
-        report.fault(line, field, "is empty", "text that is not empty, or no such field for a webhook without a key")
-        return None
-    if node.kind == LIST and not node.items:
-        report.fault(line, field, "is an empty list", "at least one key, or no such field for a webhook without a key")
-        return None
-    keys = read_texts(node, line, field, report, secret=True, one_will_do=True)
-    return None if keys is None else tuple(key.encode() for key in keys)
-
-
-def _read_methods(node: Node, line: int, field: str, report: FieldFaults) -> tuple[str, ...] | None:
-    names = read_texts(node, line, field, report)
-    if names == ():
-        report.fault(line, field, "is an empty list", "GET, POST or both; enabled: false switches a webhook off")
-        return None
-    for name in names or ():
-        if name not in METHODS:
-            report.fault(line, field, f"there is no method {shown(name)}", "GET or POST", closest(name, METHODS))
-            return None
-    # In one order and one object for all, so that equal ones share.
-    return None if names is None else _methods(frozenset(names))
-
-
-@lru_cache(maxsize=8)
-def _methods(names: frozenset[str]) -> tuple[str, ...]:
-    return METHODS if len(names) == len(METHODS) else tuple(names)
-
-
-_WEBHOOK_READERS: dict[str, Callable[[Node, int, str, FieldFaults], Any]] = {
-    "flow_name": read_text,
-    "user_name": read_text,
-    "key": _read_key,
-    "enabled": read_bool,
-    "methods": _read_methods,
-}
-
-
-def derive_webhook(source: WebhookSource, options: Options) -> tuple[Webhook, Faults]:
-    """The webhook under `options`: the stricter value of each limit, a warning for each looser one in the file."""
-    limits, isolation, show_script = limits_of(options), options.isolation, options.show_script
-    warnings: Faults = ()
-    if source.tighter:
-        report = FieldFaults(source.path)
-        changes: dict[str, Any] = {}
-        for field, value, line in source.tighter:
-            bound = getattr(options, field)
-            if _is_looser(field, value, bound):
-                report.warning(
-                    line, field, f"{_as_yaml(value)} is looser than the daemon's {_as_yaml(bound)}, which holds",
-                    "a stricter value, or another one in whd.yaml",
-                )  # fmt: skip
-            elif field in LIMIT_NAMES:
-                changes[field] = value
-            elif field == "isolation":
-                isolation = value
-            else:
-                show_script = value
-        limits = _narrowed(limits, tuple(changes.items())) if changes else limits
-        warnings = report.result()
-    webhook = Webhook(
-        source.client_name,
-        source.name,
-        source.flow_name,
-        source.user_name,
-        source.keys,
-        source.enabled,
-        source.methods,
-        show_script,
-        isolation,
-        limits,
-        source.path,
-    )
-    return webhook, warnings
-
-
-def _is_looser(field: str, value: Any, bound: Any) -> bool:
-    if field == "isolation":
-        return bool(ISOLATIONS.index(value) < ISOLATIONS.index(bound))
-    return bool(value > bound)
-
-
-def _as_yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-@lru_cache(maxsize=16)
-def limits_of(options: Options) -> Limits:
-    """The options' limits alone, the same object for equal ones."""
-    return Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
-
-
-@lru_cache(maxsize=4096)
-def _narrowed(limits: Limits, changes: tuple[tuple[str, Any], ...]) -> Limits:
-    merged = {name: getattr(limits, name) for name in LIMIT_NAMES} | dict(changes)
-    return Limits(**merged)
 
 
 def parse_setting(data: bytes | str, path: str, name: str) -> tuple[Setting | None, Faults]:

@@ -1,4 +1,4 @@
-"""What a webhook names and whether it is there: its user, its flow, and the user's right to run it.
+"""Whether what a webhook names exists: its user, its flow; and whether the user may run the flow.
 
 Nothing here does I/O.
 """
@@ -10,8 +10,9 @@ from typing import Final
 
 from ..auth.permissions import Action, may
 from ..model.snapshot import Fault, Flow, User
-from .parse import Faults, WebhookSource
+from .parse import Faults
 from .suggest import closest
+from .webhooks import WebhookSource
 
 # Each suggestion looks at up to a hundred names; a folder of flows that vanished must not cost seconds.
 MAX_SUGGESTIONS: Final = 50

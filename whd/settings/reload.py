@@ -39,7 +39,7 @@ class Reloader:
     """Owns index and watcher. `snapshot` is what is valid now; each of `on_swap` is called with (old, new) on the loop.
 
     `vet_flows` compiles flows elsewhere and gives a fault or None for each; without it changed flows go in unvetted.
-    `polls`: watch without inotify. Who starts it closes it.
+    `polls`: watch without inotify. To be closed by its starter.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Reloader:
         return self.snapshot
 
     def flow_fault(self, flow: Flow, fault: Fault | None) -> None:
-        """Takes word of whoever compiled a flow that was not vetted, None for a good one; a swap shows it soon."""
+        """Notes how a flow that was not vetted compiled, None for well; a swap shows it soon."""
         if self._index.flow_fault(flow, fault):
             self._changed()
 
@@ -211,7 +211,7 @@ class Reloader:
     def _take_vetted(self, flows: list[Flow], task: asyncio.Future[Sequence[Fault | None]]) -> None:
         faults: Sequence[Fault | None] = [None] * len(flows)
         if error := task.exception():
-            # Whoever runs a flow finds out what is wrong with it; an operator's change must not wait for that.
+            # A run of the flow will show what is wrong with it; an operator's change must not wait for that.
             log.warning("changed flows could not be compiled ahead and go in as they are: %r", error)
         else:
             faults = task.result()

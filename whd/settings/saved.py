@@ -16,14 +16,13 @@ from ..auth.permissions import Action, PermissionDenied, may
 from ..errors import Forbidden, SaveRefused
 from ..model.options import Options
 from ..model.snapshot import OPERATOR, BrokenWebhook, Client, Fault, SavedSetting, Setting, User, Webhook
-from .parse import Faults, WebhookSource, derive_webhook, limits_of, read_saved_webhook
+from .parse import Faults
 from .references import Suggestions, reference_faults
 from .tree import NAME_PATTERN, WEBHOOK_PREFIX
+from .webhooks import WebhookSource, derive_webhook, limits_of, read_saved_webhook
 
 # As for a file with the ending .yaml in a folder: what Linux takes as one name.
 MAX_NAME_BYTES: Final = 255
-# Stands where an operator would read a key.
-MASK: Final = "********"
 
 _webhook_name = re.compile(NAME_PATTERN)
 
@@ -207,11 +206,3 @@ def _unset(record: SavedSetting) -> str:
 
 def _without_place(fault: Fault) -> str:
     return str(fault).removeprefix(f"{fault.path}: ")
-
-
-def masked(name: str, value: Any) -> Any:
-    """A setting's value as an operator sees it: a webhook's keys are replaced, their number is not."""
-    if not name.startswith(WEBHOOK_PREFIX) or type(value) is not dict or "key" not in value:
-        return value
-    key = value["key"]
-    return {**value, "key": [MASK] * len(key) if type(key) is list else MASK}

@@ -1,4 +1,4 @@
-"""What was probably meant by a name that nobody knows. Nothing here does I/O."""
+"""What was probably meant by an unknown name. Nothing here does I/O."""
 
 from __future__ import annotations
 

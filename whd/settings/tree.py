@@ -1,6 +1,6 @@
 """What each path below config/ and flows/ means: the tree of CONTRACT 1, and every name that does not fit it.
 
-Nothing here does I/O: whether an entry is a folder is told by who looked.
+Nothing here does I/O: the caller says whether an entry is a folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ALMOST_YAML = (".yml", ".yaml", ".json")
 
 
 class FolderKind(enum.Enum):
-    """The five folders that are read; none of them has others of its own kind below."""
+    """The five folders that are read; none has others of its own kind below it."""
 
     CONFIG = "config"
     CLIENT = "config/<client>"
@@ -36,7 +36,7 @@ class FolderKind(enum.Enum):
 
 
 class FileKind(enum.Enum):
-    """The files that are read, and STRAY for an entry of which there is only something to say."""
+    """The files that are read, and STRAY for an entry that is not read but is a fault."""
 
     OPTIONS = "options"
     USERS = "users"
@@ -82,7 +82,7 @@ def tree_entry(folder: Folder, name: str, *, is_folder: bool | None) -> TreeEntr
     """What `name` in `folder` is; None for what nobody reads. `is_folder` is None for a link that leads nowhere."""
     if is_ignored(name):
         return None
-    return _PLACED[folder.kind](folder, name, is_folder)
+    return _ENTRY_IN[folder.kind](folder, name, is_folder)
 
 
 def _in_config(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
@@ -147,7 +147,7 @@ def _in_client_flows(folder: Folder, name: str, is_folder: bool | None) -> TreeE
     return TreeEntry(FileKind.FLOW, path, folder.client_name, name.removesuffix(".py"))
 
 
-_PLACED = {
+_ENTRY_IN = {
     FolderKind.CONFIG: _in_config,
     FolderKind.CLIENT: _in_client,
     FolderKind.SETTINGS: _in_settings,
@@ -157,7 +157,7 @@ _PLACED = {
 
 
 def _unread(path: str, name: str, is_folder: bool | None, meant: str) -> TreeEntry | None:
-    """What to say of an entry that nobody reads: nothing of a README, something of what was meant to be read."""
+    """A fault for an entry that nobody reads if it seems meant to be read; None for others, a README for one."""
     if is_folder is None:
         return _stray(path, "is a link that leads nowhere", "a file or folder behind it")
     if name.lower().endswith(_ALMOST_YAML):

@@ -1,8 +1,8 @@
-"""Who notices that a file changed: what the index and the reloader see of it, and the choice between two ways.
+"""Noticing that a file changed: what the index and the reloader need of a watcher, and what both watchers share.
 
-inotify where the kernel gives it, polling where it is missing or exhausted; both say which paths to look at again, and
-whether a file may be read now: not while somebody still writes it. Paths are those of the tree, as the index spells
-them, also where a link leads elsewhere.
+inotify is used where the kernel gives it, polling where it is missing or exhausted. Both say which paths to look at
+again, and whether a file may be read now: not while somebody still writes it. Paths are those of the tree, as the index
+spells them, also where a link leads elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-# How long a file's size and times must stand still where nothing tells that its writer is done (CONTRACT 2).
+# How long a file's size and times must stand still where nothing shows that its writer is done (CONTRACT 2).
 QUIET_S: Final = 0.2
 
 
@@ -31,7 +31,7 @@ class Changes:
 
 
 class Watch(Protocol):
-    """What the index asks of whoever watches. Every path is one that the index was given or found itself."""
+    """What the index needs of a watcher. Every path is one that the index was given or found itself."""
 
     def cover_folder(self, path: str) -> None:
         """Called before a folder is listed: from here on its changes are noticed. It may be missing."""
@@ -49,19 +49,17 @@ class Watch(Protocol):
         """Called after reading: whether nothing happened to the file meanwhile. If not, it is reported again."""
 
     def look_again(self, path: str) -> None:
-        """Reports the path again in a while: something stood in the way that will not announce its end."""
+        """Reports the path again in a while: an obstacle was met that will not announce its end."""
 
 
 class Watcher(Watch, Protocol):
-    """What the reloader owns."""
+    """What the reloader owns. `failure`: why this way of watching no longer works, "" while it does."""
+
+    failure: str
 
     @property
     def has_unsettled(self) -> bool:
-        """Whether a file waits for its time of standing still."""
-
-    @property
-    def failure(self) -> str:
-        """Why this way of watching no longer works, "" while it does."""
+        """Whether a file has not stood still for long enough yet."""
 
     def take(self) -> Changes:
         """All changes since the last call."""
@@ -70,28 +68,26 @@ class Watcher(Watch, Protocol):
         """Ends it; closes what it opened. Harmless twice."""
 
 
-class NotWatching:
+class NotWatching(Watch):
     """For a single look, as by `whd check`: everything may be read as it is."""
 
     def cover_folder(self, path: str) -> None:
-        """Nothing to do."""
+        pass
 
     def cover_file(self, path: str, *, is_link: bool) -> None:
-        """Nothing to do."""
+        pass
 
     def forget(self, path: str) -> None:
-        """Nothing to do."""
+        pass
 
     def may_read(self, path: str, status: os.stat_result) -> bool:
-        """Always."""
         return True
 
     def is_still(self, path: str) -> bool:
-        """Always."""
         return True
 
     def look_again(self, path: str) -> None:
-        """There is no second look."""
+        pass
 
 
 class DirtyPaths:

@@ -1,8 +1,8 @@
 """Watching with inotify: every folder that is read, and every folder that a link on the way there goes through.
 
 A file counts as being written from its creation or first change until its writer closes or renames it. What inotify
-does not tell (a file that was there when its folder was first watched, what lies behind a swapped link) counts once
-its last change is QUIET_S old.
+does not show (a file that was there when its folder was first watched, what lies behind a swapped link) counts once its
+last change is QUIET_S old.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from . import inotify
 from .links import Entry, follow
 from .tree import is_ignored
-from .watch import Changes, DirtyPaths, is_recent
+from .watch import Changes, DirtyPaths, Watcher, is_recent
 
 # For a folder whose files are read, and for one that only holds a link or a root.
 _FULL: Final = (
@@ -47,8 +47,8 @@ class _Watched:
         self.settled: set[str] = set()
 
 
-class InotifyWatcher:
-    """A Watcher (see watch.py) over one inotify descriptor. Raises OSError if the kernel gives none."""
+class InotifyWatcher(Watcher):
+    """A Watcher over one inotify descriptor. Raises OSError if the kernel gives none."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[], None], *, roots: Iterable[str]) -> None:
         self.failure = ""
@@ -64,7 +64,6 @@ class InotifyWatcher:
 
     @property
     def has_unsettled(self) -> bool:
-        """Whether a file waits for its time of standing still."""
         return self._dirty.has_later
 
     def take(self) -> Changes:
@@ -73,7 +72,6 @@ class InotifyWatcher:
         return self._dirty.take()
 
     def close(self) -> None:
-        """Closes the descriptor and with it every watch."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
@@ -104,7 +102,6 @@ class InotifyWatcher:
             self._unhang(path)
 
     def forget(self, path: str) -> None:
-        """Drops all watches that only this path needed."""
         if path in self._chains:
             self._unhang(path)
         wd = self._folder_wds.pop(path, None)
@@ -112,7 +109,7 @@ class InotifyWatcher:
             self._watched_release(wd, path)
 
     def may_read(self, path: str, status: os.stat_result) -> bool:
-        """Whether the writer closed or renamed it, or nothing tells and its last change is old enough."""
+        """True once the writer closed or renamed it, or, if nothing shows that, once its last change is old enough."""
         watched, name = self._location(path)
         if watched is not None:
             if name in watched.settled:
@@ -135,7 +132,6 @@ class InotifyWatcher:
         return not self._dirty.holds(path)
 
     def look_again(self, path: str) -> None:
-        """Reports the path again after a while."""
         self._dirty.add_later(path)
 
     # Kernel watches
@@ -238,14 +234,14 @@ class InotifyWatcher:
                 self._folder_event(event.wd, watched, event.mask)
 
     def _overflow(self) -> None:
-        # A close may be among what was lost, so nothing is known of any writer; from here only standing still counts.
+        # A close may be among the lost events, so nothing is known of any writer: only standing still counts now.
         for watched in self._watched.values():
             watched.writing.clear()
             watched.settled.clear()
         self._dirty.add_everything()
 
     def _folder_event(self, wd: int, watched: _Watched, mask: int) -> None:
-        """The folder itself went away or changed; its paths are looked at again, and so are its watches then."""
+        """The folder itself went away or changed: its paths are looked at again, which renews its watches."""
         paths = set(watched.folders).union(*watched.hanging.values())
         if mask & (inotify.IGNORED | inotify.UNMOUNT):
             self._watched.pop(wd, None)

@@ -1,7 +1,7 @@
 """Watching without the kernel's help: every covered folder is listed again and again, and compared.
 
 A file counts once its size and times stood still for QUIET_S, so a writer that rests longer than that in the middle of
-a file is read half-way: inotify knows better and is used wherever it is there.
+a file is read half-way: inotify knows better and is used wherever it exists.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .tree import is_ignored
-from .watch import QUIET_S, Changes, DirtyPaths, is_recent
+from .watch import QUIET_S, Changes, DirtyPaths, Watcher, is_recent
 
 INTERVAL_S: Final = 0.2
 # A tree so large that a round takes long is looked at less often, so that watching takes a tenth of a core; but not so
@@ -41,8 +41,8 @@ class _Look:
     entries: dict[str, _Signature] | None = field(default_factory=dict)
 
 
-class PollingWatcher:
-    """A Watcher (see watch.py) that looks every INTERVAL_S."""
+class PollingWatcher(Watcher):
+    """A Watcher that looks every INTERVAL_S."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[], None], *, roots: Iterable[str]) -> None:
         self.failure = ""
@@ -55,15 +55,12 @@ class PollingWatcher:
 
     @property
     def has_unsettled(self) -> bool:
-        """Whether a file has not stood still for long enough yet."""
         return bool(self._moving) or self._dirty.has_later
 
     def take(self) -> Changes:
-        """All changes since the last call."""
         return self._dirty.take()
 
     def close(self) -> None:
-        """Looks no more."""
         self._task.cancel()
         self._dirty.close()
 
@@ -80,7 +77,6 @@ class PollingWatcher:
             look.entries[name] = _followed(path)
 
     def forget(self, path: str) -> None:
-        """Looks at this folder no more."""
         self._folders.pop(path, None)
         self._moving.pop(path, None)
 
@@ -98,7 +94,6 @@ class PollingWatcher:
         return path not in self._moving
 
     def look_again(self, path: str) -> None:
-        """Reports the path again after a while."""
         self._dirty.add_later(path)
 
     async def _run(self) -> None:
@@ -155,8 +150,8 @@ class PollingWatcher:
         gone = [os.path.join(folder, name) for name in before.keys() - now.keys()]
         changed = list(gone)
         if last.stamp is None or last.stamp != look.stamp:
-            # Whoever read it between the two looks may have met what both of them missed, as an entry that was there
-            # for a moment, or one that was away.
+            # A read between the two looks may have met what both of them missed, as an entry that was there for a
+            # moment, or one that was away.
             changed.append(folder)
         for path in gone:
             self._moving.pop(path, None)

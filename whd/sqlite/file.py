@@ -127,7 +127,7 @@ def migrate(connection: sqlite3.Connection, path: Path, form: Format) -> None:
 
 
 def check_length(connection: sqlite3.Connection, path: Path, what: str) -> None:
-    """A file that was cut short is found now and not by some later read; the whole is not read for it.
+    """Finds a file that was cut short now instead of at some later read, without reading the whole.
 
     Raises StateError.
     """
@@ -142,7 +142,7 @@ def _sync_folder(folder: Path) -> None:
     """Makes the new file's name as durable as its contents will be (fsync(2), on directories)."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # Some file systems refuse fsync on folders (EINVAL); there is nothing more to be had from them.
+        # Some file systems refuse fsync on folders (EINVAL); no more can be had from them.
         with contextlib.suppress(OSError):
             os.fsync(descriptor)
     finally:

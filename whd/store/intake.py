@@ -10,7 +10,7 @@ import threading
 import time
 
 from .interface import Done
-from .rows import ID, SCRIPT_HASH, SIZE_BYTES, Row
+from .rows import Row
 
 # Waiting records beyond this are written at once, ahead of their time.
 EARLY_BYTES = 4 * 1024 * 1024
@@ -52,18 +52,24 @@ class Intake:
 
     def put(self, row: Row, script: str | None) -> bool:
         """Takes a record that may wait a little. False: there is no room, it was not taken (counted in `refused`)."""
-        with self._lock:
+        # Every sync call pays for this: `with` would cost 0.1 µs more than both methods (CPython 3.11 to 3.13).
+        self._lock.acquire()
+        try:
             batch = self._gathering
-            rows = batch.rows
             size = batch.size_bytes
             if size + self._writing.size_bytes > LIMIT_BYTES:
                 self.refused += 1
                 return False
-            earlier = rows.get(row[ID])
-            rows[row[ID]] = row
-            batch.size_bytes = new_size = size + row[SIZE_BYTES] - (earlier[SIZE_BYTES] if earlier else 0)
+            new_size = size + row.size_bytes
+            earlier = batch.rows.setdefault(row.id, row)
+            if earlier is not row:
+                batch.rows[row.id] = row
+                new_size -= earlier.size_bytes
+            batch.size_bytes = new_size
             if script is not None:
-                batch.scripts[row[SCRIPT_HASH]] = script
+                batch.scripts[row.script_hash] = script
+        finally:
+            self._lock.release()
         if not size:
             self._bell.put(False)
         if size < EARLY_BYTES <= new_size:
@@ -75,11 +81,11 @@ class Intake:
         with self._lock:
             batch = self._gathering
             if row is not None:
-                earlier = batch.rows.get(row[ID])
-                batch.rows[row[ID]] = row
-                batch.size_bytes += row[SIZE_BYTES] - (earlier[SIZE_BYTES] if earlier else 0)
+                earlier = batch.rows.get(row.id)
+                batch.rows[row.id] = row
+                batch.size_bytes += row.size_bytes - (earlier.size_bytes if earlier else 0)
                 if script is not None:
-                    batch.scripts[row[SCRIPT_HASH]] = script
+                    batch.scripts[row.script_hash] = script
             is_first = not batch.waiters
             batch.waiters.append((row, done))
         if is_first:
@@ -91,7 +97,7 @@ class Intake:
             row = self._gathering.rows.get(execution_id) or self._writing.rows.get(execution_id)
             if row is None:
                 return None
-            script_hash = row[SCRIPT_HASH]
+            script_hash = row.script_hash
             return row, self._gathering.scripts.get(script_hash) or self._writing.scripts.get(script_hash)
 
     def wait(self, timeout_s: float, gather_s: float) -> None:
@@ -109,7 +115,7 @@ class Intake:
         except queue.Empty:
             return
 
-    def to_row(self) -> Batch:
+    def take(self) -> Batch:
         """For the writer: all that waits, together with what an earlier attempt could not write."""
         with self._lock:
             new, self._gathering = self._gathering, Batch()
@@ -119,7 +125,7 @@ class Intake:
             elif new:
                 # Not `update` alone: a record that is written anew counts once.
                 replaced = batch.rows.keys() & new.rows.keys()
-                batch.size_bytes += new.size_bytes - sum(batch.rows[key][SIZE_BYTES] for key in replaced)
+                batch.size_bytes += new.size_bytes - sum(batch.rows[key].size_bytes for key in replaced)
                 batch.rows.update(new.rows)
                 batch.scripts.update(new.scripts)
                 batch.waiters += new.waiters
@@ -137,9 +143,9 @@ class Intake:
         """
         with self._lock:
             for row, _ in batch.waiters:
-                if row is not None and batch.rows.get(row[ID]) is row:
-                    del batch.rows[row[ID]]
-                    batch.size_bytes -= row[SIZE_BYTES]
+                if row is not None and batch.rows.get(row.id) is row:
+                    del batch.rows[row.id]
+                    batch.size_bytes -= row.size_bytes
             batch.waiters = []
 
     def close(self) -> None:

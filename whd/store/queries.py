@@ -10,7 +10,8 @@ import sqlite3
 from typing import Any
 
 from ..model.execution import Execution, Status
-from . import rows, schema
+from . import schema
+from .encoding import STATUS_CODES, UNFINISHED_CODES, decode
 from .interface import Stored
 
 _HEAD = ",".join(f"e.{name}" for name in schema.HEAD_COLUMNS)
@@ -41,7 +42,7 @@ def unfinished(connection: sqlite3.Connection) -> list[Stored]:
     # CROSS JOIN keeps the order of the tables: from each origin into its index, never over all executions.
     ids = connection.execute(
         "SELECT x.id FROM origin o CROSS JOIN execution x ON x.origin = o.id AND x.status IN (?, ?) ORDER BY x.id",
-        rows.UNFINISHED_CODES,
+        UNFINISHED_CODES,
     ).fetchall()
     return [stored for (raw_id,) in ids if (stored := get(connection, raw_id)) is not None]
 
@@ -83,7 +84,7 @@ def _groups(
 
     One index look-up for each pair, so that a rare webhook or status costs no more than a common one.
     """
-    codes = (rows.STATUS_CODES[status],) if status is not None else tuple(rows.STATUS_CODES.values())
+    codes = (STATUS_CODES[status],) if status is not None else tuple(STATUS_CODES.values())
     conditions = ["1"]
     values: list[Any] = []
     for column, value in (("client_name", client_name), ("webhook_name", webhook_name)):
@@ -103,9 +104,9 @@ def _groups(
 def _summaries(connection: sqlite3.Connection, raw_ids: list[bytes]) -> list[Execution]:
     statement = f"SELECT {_HEAD},{_NAMES} {_FROM} WHERE e.id = ?"
     found = (connection.execute(statement, (raw_id,)).fetchone() for raw_id in raw_ids)
-    return [rows.decode(row[:_HEAD_END], row[_HEAD_END:], None) for row in found if row]
+    return [decode(row[:_HEAD_END], row[_HEAD_END:], None) for row in found if row]
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:
-    execution = rows.decode(row[:_HEAD_END], row[_HEAD_END:_NAMES_END], row[_NAMES_END:_PAYLOAD_END])
+    execution = decode(row[:_HEAD_END], row[_HEAD_END:_NAMES_END], row[_NAMES_END:_PAYLOAD_END])
     return Stored(execution, row[_PAYLOAD_END])

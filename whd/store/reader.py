@@ -1,98 +1,97 @@
-"""The thread that reads the store, on a connection of its own: the writer never makes a reader wait (WAL)."""
+"""Reads of the store's file, in a thread with a connection of its own: the writer never makes a reader wait (WAL).
+
+Any number of processes may read at once, so the store and each front have one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import sqlite3
-import threading
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import StateError
-from . import schema
+from ..futures import result_of
+from ..model.execution import Status
+from ..sqlite.thread import DatabaseThread, Job
+from . import queries, schema
+from .interface import Records, Stored, Summaries
+from .rows import cursor_bytes, to_bytes
 
 _log = logging.getLogger(__name__)
 
-Job = Callable[[sqlite3.Connection], Any]
-Answer = Callable[[Any, Exception | None], None]
 
-# Answers to one wake-up of the loop, at most: the first of them should not wait for very many others.
-_ANSWERS = 64
+class SqliteReader:
+    """ExecutionReader of a SQLite file: finds what is on disk."""
 
-
-class Reader:
-    """Runs jobs in order; each answer arrives on the loop as (result, None) or (None, StateError)."""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path, loop: asyncio.AbstractEventLoop) -> None:
-        self._connection = connection
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
         self._path = path
         self._loop = loop
-        self._jobs: queue.SimpleQueue[tuple[Job, Answer] | None] = queue.SimpleQueue()
-        self._closed: Answer | None = None
-        self._thread = threading.Thread(target=self._run, name="whd-store-reader", daemon=True)
+        self._thread: DatabaseThread | None = None
 
-    def start(self) -> None:
-        """Begins to read."""
-        self._thread.start()
+    def open(self) -> None:
+        """Opens the file, which is there. Raises StateError."""
+        connection = schema.open_reader(self._path)
+        thread = DatabaseThread(connection, self._loop, name="whd-store-reader", failed=self._failed)
+        thread.start()
+        self._thread = thread
 
-    def submit(self, job: Job, answer: Answer) -> None:
-        """Queues a job."""
-        self._jobs.put((job, answer))
+    def stop(self) -> None:
+        """Ends the thread, waiting for nothing: for an `open` of something larger that fails half-way."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
 
-    def stop(self, closed: Answer) -> None:
-        """Does the jobs that are queued, closes the connection, then calls `closed` on the loop."""
-        self._closed = closed
-        self._jobs.put(None)
+    async def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await thread.close()
 
-    def join(self) -> None:
-        """Waits for the thread's end, at most a second; for use after `stop` has called back."""
-        self._thread.join(1.0)
+    async def get(self, execution_id: str) -> Stored | None:
+        raw_id = to_bytes(execution_id)
+        return None if raw_id is None else await self._read(partial(queries.get, raw_id=raw_id))
 
-    def _run(self) -> None:
-        is_open = True
-        while is_open:
-            item = self._jobs.get()
-            answers = []
-            while item is not None:
-                answers.append(self._do(*item))
-                if len(answers) == _ANSWERS:
-                    break
-                try:
-                    item = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            is_open = item is not None
-            self._tell(answers)
-        self._connection.close()
-        if self._closed is not None:
-            self._tell([(self._closed, None, None)])
+    async def script(self, script_hash: str) -> str | None:
+        """A script's source, None if it is not kept."""
+        source: str | None = await self._read(partial(queries.get_script, script_hash=script_hash))
+        return source
 
-    def _do(self, job: Job, answer: Answer) -> tuple[Answer, Any, Exception | None]:
-        try:
-            return answer, job(self._connection), None
-        except sqlite3.Error as error:
+    async def list(
+        self,
+        client: str | None = None,
+        status: Status | None = None,
+        webhook: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> Summaries:
+        found: Summaries = await self._read(
+            partial(
+                queries.list_page,
+                client_name=client,
+                status=status,
+                webhook_name=webhook,
+                limit=limit,
+                before=cursor_bytes(before),
+            )
+        )
+        return found
+
+    async def unfinished(self) -> Records:
+        found: Records = await self._read(queries.unfinished)
+        return found
+
+    async def _read(self, job: Job) -> Any:
+        if self._thread is None:
+            raise StateError("the execution store is closed")
+        return await result_of(partial(self._thread.submit, job))
+
+    def _failed(self, error: Exception) -> StateError:
+        if isinstance(error, sqlite3.Error):
             fault = schema.describe(error, self._path)
             _log.error("%s", fault)
-            return answer, None, StateError("the execution store cannot be read", log_detail=fault)
-        except Exception as error:
-            # A defect of whd: it must not end the thread that everyone else reads through.
+        else:
             _log.exception("a read of the store failed")
-            return answer, None, StateError("the execution store cannot be read", log_detail=repr(error))
-
-    def _tell(self, answers: list[tuple[Answer, Any, Exception | None]]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(_tell, answers)
-        except RuntimeError:
-            # The loop is closed: nobody waits any more.
-            _log.debug("%d readers had left before their answers came", len(answers))
-
-
-def _tell(answers: list[tuple[Answer, Any, Exception | None]]) -> None:
-    for answer, result, error in answers:
-        try:
-            answer(result, error)
-        except Exception:
-            _log.exception("a caller of the store failed when given what it had asked for")
+            fault = repr(error)
+        return StateError("the execution store cannot be read", log_detail=fault)

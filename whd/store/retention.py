@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..sqlite.transaction import transaction
-from . import rows
+from .encoding import ENDED_CODES
+from .rows import first_id
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +28,7 @@ _ROW_BYTES = 200
 
 _MIB = 1024 * 1024
 _DELETE = (
-    "DELETE FROM execution WHERE id > ? AND id <= ? AND ended_ms < ? "
-    f"AND status IN ({','.join(map(str, rows.ENDED_CODES))})"
+    f"DELETE FROM execution WHERE id > ? AND id <= ? AND ended_ms < ? AND status IN ({','.join(map(str, ENDED_CODES))})"
 )
 
 
@@ -114,7 +114,7 @@ class Retention:
         A slice ends with the row that makes it free `most_bytes`.
         """
         # Nothing ends before it was made, and ids sort by that moment: all of it lies before this id.
-        cursor, before = b"", rows.first_id(ended_before_ms)
+        cursor, before = b"", first_id(ended_before_ms)
         while True:
             found = self._connection.execute(
                 "SELECT id, origin, status, ended_ms, length(input_json) + length(output_json) + length(log) "
@@ -127,7 +127,7 @@ class Retention:
             most = min(most_bytes(), SLICE_BYTES)
             for raw_id, origin, status, ended_ms, size in found:
                 cursor = raw_id
-                if status in rows.ENDED_CODES and ended_ms < ended_before_ms:
+                if status in ENDED_CODES and ended_ms < ended_before_ms:
                     origins.add(origin)
                     freed += self._taken_bytes(size + _ROW_BYTES)
                     if freed >= most:

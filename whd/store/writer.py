@@ -21,10 +21,12 @@ from typing import Any
 from ..errors import StateError
 from ..model.options import Options
 from ..sqlite.transaction import transaction
-from . import rows, schema
+from . import schema
+from .encoding import clean, encode
 from .intake import Batch, Intake
-from .interface import Done
+from .interface import Done, answer_all
 from .retention import SLICE_ROWS, Retention, now_ms, wal_limit_bytes
+from .rows import Row, origin_of
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +129,7 @@ class Writer:
         self._finish()
 
     def _turn(self) -> None:
-        batch = self._intake.to_row()
+        batch = self._intake.take()
         count = len(batch.rows)
         if batch:
             self._write(batch)
@@ -164,7 +166,7 @@ class Writer:
         self._intake.written()
         self._recover()
         if batch.waiters:
-            self._tell([(done, refused.get(row[rows.ID]) if row else None) for row, done in batch.waiters])
+            self._tell([(done, refused.get(row.id) if row else None) for row, done in batch.waiters])
 
     def _commit(self, batch: Batch) -> None:
         """The whole batch, in few statements."""
@@ -175,8 +177,8 @@ class Writer:
                 pending: list[Any] = []
                 count = 0
                 for row in batch.rows.values():
-                    values = rows.encode(row, self._origin(row))
-                    if row[rows.SIZE_BYTES] > _LARGE_BYTES:
+                    values = encode(row, self._origin(row))
+                    if row.size_bytes > _LARGE_BYTES:
                         self._save_large(values)
                         continue
                     pending += values
@@ -218,18 +220,18 @@ class Writer:
         try:
             with transaction(self._connection):
                 for script_hash, source in batch.scripts.items():
-                    self._save_script(*rows.clean((script_hash, source)))
+                    self._save_script(*clean((script_hash, source)))
                 for row in batch.rows.values():
                     self._connection.execute("SAVEPOINT record")
                     try:
-                        values = rows.encode(row, self._origin(rows.clean(row)))
-                        self._connection.execute(schema.save_statement(1), rows.clean(values))
+                        values = encode(row, self._origin(Row._make(clean(row))))
+                        self._connection.execute(schema.save_statement(1), clean(values))
                     except sqlite3.OperationalError:
                         raise
                     except _DEFECTS as error:
                         self._connection.execute("ROLLBACK TO record")
                         self._forget()
-                        refused[row[rows.ID]] = error
+                        refused[row.id] = error
                     self._connection.execute("RELEASE record")
         except BaseException:
             self._forget()
@@ -256,14 +258,13 @@ class Writer:
             self._scripts[script_hash] = identity
         return int(identity)
 
-    def _origin(self, row: rows.Row) -> int:
-        key = row[rows.ORIGIN]
+    def _origin(self, row: Row) -> int:
+        key: tuple[Any, ...] = origin_of(row)
         origin = self._origins.get(key)
         if origin is not None:
             return origin
-        script_hash = row[rows.SCRIPT_HASH]
         # A hash whose text nobody gave yet is kept all the same; the text may come with a later record.
-        script = self._scripts.get(script_hash) or self._save_script(script_hash, None)
+        script = self._scripts.get(row.script_hash) or self._save_script(row.script_hash, None)
         values = (*key[:-1], script)
         self._connection.execute(_SAVE_ORIGIN, values)
         (identity,) = self._connection.execute(_FIND_ORIGIN, values).fetchone()
@@ -369,7 +370,7 @@ class Writer:
         if not results:
             return
         try:
-            self._loop.call_soon_threadsafe(tell, results)
+            self._loop.call_soon_threadsafe(answer_all, results)
         except RuntimeError:
             # The loop is closed: the process is on its way out, nobody waits any more.
             _log.debug("%d callers had left before their records were written", len(results))
@@ -391,15 +392,6 @@ class Writer:
             self._connection.close()
         if self._closed is not None:
             self._tell([(self._closed, error)])
-
-
-def tell(results: list[tuple[Done, Exception | None]]) -> None:
-    """On the loop: one call for each who waits; one that fails keeps no other from being told."""
-    for done, error in results:
-        try:
-            done(error)
-        except Exception:
-            _log.exception("a caller of the store failed when told of the end of its write")
 
 
 _END = object()

@@ -3,7 +3,7 @@
 A frame is a 4-byte little-endian length and that many bytes: a *head*, one JSON object in one line, then, if the frame
 carries a value (an input, an output, an answer), a newline and that value's JSON text, which may hold newlines only
 as JSON white space. The value travels as text, so that the daemon can check it once and pass it on byte for byte.
-Of a `run`, which each call has, the head is packed, and its value follows at once: it is read in a third of the time.
+Only a `run`, which each call has, has a packed head, which its value follows at once: read in a third of the time.
 
 No pickle, no marshal: a worker is hostile. Nothing here does I/O or interprets a head. The ops, with their members:
 
@@ -44,9 +44,9 @@ from typing import Any, NamedTuple
 
 LENGTH = Struct("<I")
 MAX_HEAD_BYTES = 1_048_576
-# What is large enough to be spared a copy.
+# From this size on a copy is worth avoiding.
 LARGE_BYTES = 65_536
-# A process that knows so many forgets all when it gets one more.
+# A process that has so many forgets them all when one more comes.
 MAX_CONTEXTS = 256
 
 _decode = json.JSONDecoder().decode
@@ -59,7 +59,7 @@ MAX_DECLARED_CHARS = 1_000
 
 
 class DeclaredUse(NamedTuple):
-    """What a flow's source plainly asks of its user (sandbox/declared_use.py); a compiled frame has some.
+    """One thing that a flow's source plainly uses (sandbox/declared_use.py); a compiled frame lists them.
 
     `action`: read_setting, write_setting, setting (one of the two), the same of files, run_flow, see_flow, task (its
     type) or connect (its URL).
@@ -77,7 +77,7 @@ class FrameError(ValueError):
 class RunHead(NamedTuple):
     """A job, its context, and of its execution the times in ms since 1970, the id in ASCII and what it is called.
 
-    `is_behind`: it was prefetched, another one ran. `name`: "" for that of the context.
+    `is_behind`: it was sent ahead, while another one ran. `name`: "" for that of the context.
     """
 
     job: int
@@ -89,8 +89,8 @@ class RunHead(NamedTuple):
     name: str
 
 
-# What tells a `run` from the others, whose heads begin with a brace; then the fields, with the length of the name,
-# which follows in UTF-8.
+# The first byte of a `run`, where other heads begin with a brace; then the fields, with the length of the name, which
+# follows in UTF-8.
 RUN = ord("r")
 _RUN = Struct("<BQI?QQ36sI")
 _RUN_FRAME = Struct("<IBQI?QQ36sI")
@@ -107,7 +107,7 @@ def run_start(
 
 
 def read_run(payload: bytes | bytearray) -> tuple[RunHead, int]:
-    """Of a `run` frame the head, and where the value begins. Only for what the daemon sent: nothing is checked."""
+    """The head of a `run` frame, and where its value begins. Only for what the daemon sent: nothing is checked."""
     _op, job, context, is_behind, created_ms, started_ms, identity, name_bytes = _RUN.unpack_from(payload)
     end = _RUN.size + name_bytes
     name = payload[_RUN.size : end].decode("utf-8", "surrogatepass") if name_bytes else ""
@@ -123,7 +123,7 @@ def frame(head: dict[str, Any], value: bytes | bytearray | None = None) -> bytes
 
 
 def frame_start(head: dict[str, Any], value_bytes: int) -> bytes:
-    """A frame but for its value, which follows as it is: for values that are not worth a copy."""
+    """A frame without its value, which is then sent as it is: for values that are too large to copy."""
     text = _encode(head).encode("ascii")
     return b"".join((LENGTH.pack(len(text) + 1 + value_bytes), text, b"\n"))
 
@@ -133,7 +133,7 @@ def split(
 ) -> tuple[dict[str, Any], bytes | bytearray | None]:
     """A frame's bytes (without the length) into head and value text. Raises FrameError.
 
-    A large frame, that is a bytearray (FrameReader.feed), becomes its value.
+    A large frame, which is a bytearray (FrameReader.feed), is itself cut down to its value.
     The head is parsed on the daemon's loop, so it is bounded; what may be large travels as the value.
     """
     end = payload.find(b"\n")
@@ -231,7 +231,7 @@ class FrameReader:
         return memoryview(self._large)[self._filled :]
 
     def filled(self, size: int) -> list[bytes | bytearray]:
-        """So much was read into the room; the frame, as feed() gives it, once that is all of it."""
+        """So much was read into the room. Gives the frame, as feed() does, once it is complete."""
         self._filled += size
         if self._large is None or self._filled < len(self._large):
             return []

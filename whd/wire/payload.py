@@ -1,7 +1,7 @@
 """A request's payload: from body bytes to the members that it gives to a flow's input_value (CONTRACT 3, Payload).
 
 Pure functions of values. Small bodies are read in the daemon, large ones by the same code in a process of its own
-(sandbox/worker, op `parse`), where they hold up nobody.
+(sandbox/worker, op `parse`), where they delay nobody.
 
 JSON is read strictly (strict_json). What needs no change is passed on byte for byte.
 """
@@ -35,8 +35,8 @@ class Parsed:
     """What a body gave.
 
     `members_json`: the members `json`, and `data`, `data_encoding` where they apply, as JSON text without braces.
-    `keys`: the values of the payload's own `key` members, taken out; None for one that is not text. `is_whole`: it was
-    read elsewhere, and `members_json` is all of the input_value.
+    `keys`: the values of the payload's own `key` members, taken out; None for one that is not text. `is_whole`: another
+    process read it, and `members_json` is all of the input_value.
     """
 
     members_json: bytes
@@ -46,8 +46,8 @@ class Parsed:
 
 NO_PAYLOAD = Parsed(b'"json":null')
 
-# What a body gave, as pieces, so that nothing large is copied: what stands before, where in the body what is passed on
-# begins (to its end; the body's length for nothing), what stands behind, and the keys as in Parsed.
+# What a body gave, in pieces, so that nothing large is copied: the text before, the offset from which on the body is
+# passed on (its length: nothing of it is), the text behind, and the keys as in Parsed.
 Pieces = tuple[bytes, int, bytes, tuple[str | None, ...]]
 
 
@@ -63,7 +63,7 @@ def parse(body: bytes, content_type: str, has_key: bool) -> Parsed:
 
 
 def parse_in_pieces(body: bytes | bytearray, content_type: str, has_key: bool) -> Pieces:
-    """The same of a body that is not empty, without a copy of what is passed on as it came."""
+    """`parse` for a body that is not empty, without a copy of what is passed on as it came."""
     media_type = _media_type(content_type)
     if media_type == "application/json" or media_type.endswith("+json"):
         return _from_json(_json_text(body), body, has_key)

@@ -13,15 +13,14 @@ from ..errors import BadPayload
 
 MAX_DEPTH = 200
 
-# What is read where it comes in, and what by another process. A small text, whatever it holds, takes one or two
-# milliseconds at the most, and so does a longer one of few parts: each of these characters stands for something that
-# is made of it.
+# What the loop reads itself; larger texts are for another process. A small text, whatever it holds, takes one or two
+# milliseconds at most, and so does a longer one of few parts: each of these characters stands for an object to be made.
 SMALL_BYTES = 16_384
 LARGE_BYTES = 262_144
 _PARTS = b",\\[{&%+"
 _MOST_PARTS = 4_000
 
-# What fails here is JSON that a strict reader must refuse, not text that merely looks like JSON.
+# Errors that begin so are about JSON that a strict reader must refuse, not about text that merely looks like JSON.
 _STRICT = "not strict JSON: "
 
 
@@ -47,7 +46,7 @@ def _finite(text: str) -> float:
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 _decode: Callable[[str], Any] = _decoder.decode
-# What decode() is a wrapper of, written in Python, that costs as much as reading a small value.
+# What decode() wraps in Python; the wrapper costs as much as reading a small value.
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # documented in its source only
 # An object as the list of its members as they stood, repeated names included.
 decode_pairs: Callable[[str], Any] = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=list).decode
@@ -59,7 +58,7 @@ def is_quick(text: bytes | bytearray) -> bool:
     """Whether a payload or JSON text is read in so little time that the loop can do it."""
     if len(text) < SMALL_BYTES:
         return True
-    # One look at each byte, where count() would look at each once for every part.
+    # One look at each byte; count() would take one for every part.
     return len(text) < LARGE_BYTES and len(text) - len(text.translate(None, _PARTS)) <= _MOST_PARTS
 
 
@@ -71,7 +70,7 @@ def decode_strict(text: str) -> Any:
         except StopIteration:
             value, end = None, -1
         if end != len(text) and (end < 0 or text[end:].strip(_WHITE_SPACE)):
-            value = _decode(text)  # white space before it, or an error that is told in words
+            value = _decode(text)  # white space before it, or an error, which decode() puts into words
     except _Unstrict as error:
         raise BadPayload(f"{_STRICT}{error}") from None
     except RecursionError:
@@ -91,7 +90,7 @@ def _may_be_deep(text: str) -> bool:
     """Whether a text has more brackets than MAX_DEPTH: an upper bound at the speed of C; only such need the walk."""
     if len(text) < SMALL_BYTES:
         return text.count("[") + text.count("{") > MAX_DEPTH
-    # From one to the next: a long text of few brackets is passed over at the speed of memchr(3), which count() is not.
+    # From one to the next: a long text of few brackets is passed over at the speed of memchr(3); count() is slower.
     left = MAX_DEPTH
     for bracket in "[{":
         at = text.find(bracket)

@@ -1,4 +1,4 @@
-"""Moments as texts. Pure."""
+"""Moments in time as texts. Pure."""
 
 from __future__ import annotations
 

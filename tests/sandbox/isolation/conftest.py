@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Protocol
 
 import pytest
 
 from . import walled
+
+
+class Start(Protocol):
+    """Starts a zygote of the test's own."""
+
+    def __call__(self, config: dict[str, object] | None = None, *, behind_daemon: bool = False) -> walled.Zygote: ...
 
 
 def _uid_for(who: str) -> int | None:
@@ -44,8 +51,8 @@ def zygote(shared_zygote: walled.Zygote) -> walled.Zygote:
 
 
 @pytest.fixture
-def start(uid: int | None) -> Iterator[object]:
-    """Starts zygotes of the test's own: start(config, behind_daemon=False)."""
+def start(uid: int | None) -> Iterator[Start]:
+    """Starts zygotes of the test's own, ended after it."""
     started = []
 
     def begin(config: dict[str, object] | None = None, *, behind_daemon: bool = False) -> walled.Zygote:

@@ -12,19 +12,22 @@ Started as `python -I far_side.py <project> <descriptor> <config>`. Speaks JSON 
 "seccomp": false in a task runs a worker that stops before bind's filter; everything else of the wall is there.
 """
 
-# ruff: noqa: F401  (the code that tests send uses these modules)
+from __future__ import annotations
 
+# ruff: noqa: F401  (the code that tests send uses these modules)
 import json
 import mmap
 import os
 import socket
 import sys
 import time
+from collections.abc import Iterable
+from typing import Any
 
 sys.path.insert(0, sys.argv[1])
 
 # What flows need, loaded while there still is a file system; the real zygote does the same.
-import _strptime
+import _strptime  # type: ignore[import-not-found]  # a module of the interpreter's own, without a stub
 import base64
 import bisect
 import calendar
@@ -65,11 +68,12 @@ import zlib
 import zoneinfo
 from encodings import ascii, cp1252, idna, latin_1, punycode, utf_8_sig, utf_16
 
-from whd.sandbox.isolation import canary, kernel, layers, wall_worker_bind, wall_worker_start, wall_zygote
+from whd.sandbox.isolation import LayerReport, canary, kernel, layers, wall_worker_bind, wall_worker_start, wall_zygote
 
 hashlib.sha256(b"warm").hexdigest()
 hmac.new(b"k", b"v", "sha256").hexdigest()
 datetime.datetime.strptime("2026-11-23", "%Y-%m-%d")
+VIENNA: zoneinfo.ZoneInfo | None
 try:
     VIENNA = zoneinfo.ZoneInfo("Europe/Vienna")
 except zoneinfo.ZoneInfoNotFoundError:
@@ -78,18 +82,18 @@ except zoneinfo.ZoneInfoNotFoundError:
 MEMORY_BYTES = 64 * 1024 * 1024
 
 
-BUFFERS = []
+BUFFERS: list[kernel.Buffer] = []
 
 
-def at(content):
+def at(content: bytes) -> int:
     """The address of these bytes, which stay for as long as the worker."""
     BUFFERS.append(kernel.Buffer(content))
     return BUFFERS[-1].address
 
 
-def call_through_int_0x80():
+def call_through_int_0x80() -> int:
     """i386's getpid by the compatibility entry; the page was made executable before the wall."""
-    return COMPAT_CALL()
+    return int(COMPAT_CALL())
 
 
 if kernel.MACHINE == "x86_64":
@@ -98,11 +102,11 @@ if kernel.MACHINE == "x86_64":
     COMPAT_CALL = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(_page)))
 
 
-def tell(control, answer, fds=()):
+def tell(control: socket.socket, answer: dict[str, Any], fds: Iterable[int] = ()) -> None:
     socket.send_fds(control, [json.dumps(answer).encode()], list(fds))
 
 
-def fork_worker(control, task, config):
+def fork_worker(control: socket.socket, task: dict[str, Any], config: dict[str, Any]) -> tuple[int, socket.socket]:
     """Parent: (pid, our end of its socket). Child: serves and exits."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     child = os.fork()
@@ -126,7 +130,7 @@ def fork_worker(control, task, config):
         os._exit(99)
 
 
-def execute(source, reports):
+def execute(source: str, reports: list[LayerReport]) -> None:
     scope = dict(globals(), reports=reports, value=None)
     try:
         exec(compile(source, "<worker>", "exec"), scope)
@@ -140,7 +144,7 @@ def execute(source, reports):
     os.write(3, json.dumps(answer).encode())
 
 
-def run(control, task, config):
+def run(control: socket.socket, task: dict[str, Any], config: dict[str, Any]) -> None:
     child, ours = fork_worker(control, task, config)
     with ours:
         answer = ours.recv(1 << 20)
@@ -148,10 +152,10 @@ def run(control, task, config):
     tell(control, {"exit": os.waitstatus_to_exitcode(status), **(json.loads(answer) if answer else {})})
 
 
-HELD = {}
+HELD: dict[int, socket.socket] = {}
 
 
-def hold(control, task, config):
+def hold(control: socket.socket, task: dict[str, Any], config: dict[str, Any]) -> None:
     child, ours = fork_worker(control, task, config)
     HELD[child] = ours
     answer = ours.recv(1 << 20)
@@ -160,13 +164,13 @@ def hold(control, task, config):
     os.close(pidfd)
 
 
-def reap(control, task, config):
+def reap(control: socket.socket, task: dict[str, Any], config: dict[str, Any]) -> None:
     HELD.pop(task["pid"]).close()
     _, status = os.waitpid(task["pid"], 0)
     tell(control, {"exit": os.waitstatus_to_exitcode(status)})
 
 
-def measure(control, task, config):
+def measure(control: socket.socket, task: dict[str, Any], config: dict[str, Any]) -> None:
     started, bound = [], []
     for _ in range(task["count"]):
         reading, writing = os.pipe()
@@ -189,7 +193,7 @@ def measure(control, task, config):
     tell(control, {"start_ms": started, "bind_ms": bound})
 
 
-def main():
+def main() -> None:
     os.dup2(int(sys.argv[2]), 3)
     config = json.loads(sys.argv[3])
     # "lie" names layers that do nothing and report themselves engaged.

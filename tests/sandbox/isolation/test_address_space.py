@@ -27,6 +27,8 @@ def test_what_is_mapped_is_counted() -> None:
     block = mmap.mmap(-1, 100 * 1024 * 1024)
     after = mapped_bytes()
     block.close()
+    assert before is not None
+    assert after is not None
     assert abs(after - before - 100 * 1024 * 1024) <= 2 * GRAIN_BYTES
 
 

@@ -6,9 +6,11 @@ So that a hole in one layer is not a hole in the wall.
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 import pytest
 
+from .conftest import Start
 from .walled import ORDINARY_UID, Zygote
 
 LAST_CAPABILITY = 40  # CAP_CHECKPOINT_RESTORE, the newest of linux/capability.h
@@ -50,7 +52,7 @@ PRIVILEGED = {
 UNLIMITED = {"seccomp": False, "config": {"skip": ["rlimits"]}}
 
 
-def ask(zygote: Zygote, source: str) -> object:
+def ask(zygote: Zygote, source: str) -> Any:
     ended = zygote.run(source, seccomp=False)
     assert ended["exit"] == 0, ended
     assert "error" not in ended, ended
@@ -120,14 +122,14 @@ def test_nothing_can_be_written(zygote: Zygote) -> None:
     assert ended["errno"] in NO_ENTRY
 
 
-def test_the_root_directory_is_empty_even_without_landlock(start) -> None:
+def test_the_root_directory_is_empty_even_without_landlock(start: Start) -> None:
     zygote = start({"skip": ["landlock"]})
     for path in ("/", "/../../..", "."):
         assert zygote.run(f"value = os.listdir({path!r})", **UNLIMITED)["value"] == []
     assert ask(zygote, "value = os.getcwd()") == "/"
 
 
-def test_landlock_forbids_files_even_without_the_empty_root(start) -> None:
+def test_landlock_forbids_files_even_without_the_empty_root(start: Start) -> None:
     zygote = start({"skip": ["empty_root"]})
     for path in ("/etc/passwd", "/proc/self/environ", "/"):
         assert zygote.run(f"open({path!r})", **UNLIMITED)["errno"] in (errno.EACCES, errno.EISDIR)

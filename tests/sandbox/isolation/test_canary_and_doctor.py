@@ -14,6 +14,7 @@ import pytest
 from whd.model.options import SANDBOX_LAYERS
 from whd.sandbox.isolation import REQUIRABLE, doctor, kernel
 
+from .conftest import Start
 from .walled import FAR_SIDE, PROJECT, Zygote, as_user
 
 
@@ -34,12 +35,12 @@ HOLES = {
 
 
 @pytest.mark.parametrize("layers", HOLES, ids=" ".join)
-def test_the_canary_finds_a_layer_that_only_says_it_engaged(start, layers: tuple[str, ...]) -> None:
+def test_the_canary_finds_a_layer_that_only_says_it_engaged(start: Start, layers: tuple[str, ...]) -> None:
     zygote = start({"lie": list(layers)})
     assert HOLES[layers] <= set(zygote.ask({"do": "canary"})["found"])
 
 
-def test_the_canary_does_not_hold_a_reported_absence_against_the_wall(start) -> None:
+def test_the_canary_does_not_hold_a_reported_absence_against_the_wall(start: Start) -> None:
     zygote = start({"skip": ["seccomp", "landlock"]})
     assert zygote.ask({"do": "canary"})["found"] == []
 

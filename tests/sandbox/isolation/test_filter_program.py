@@ -43,14 +43,14 @@ def answer(code: bytes, arch: int, number: int, arguments: tuple[int, ...] = ())
         elif operation == 0x05:
             position += constant
         elif operation == 0x06:
-            return constant
+            return int(constant)
         else:
             raise AssertionError(f"unknown operation {operation:#x}")
 
 
 @pytest.fixture(params=MACHINES)
 def machine(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
 def test_every_named_call_is_in_its_class(machine: str) -> None:

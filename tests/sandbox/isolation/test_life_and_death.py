@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from .conftest import Start
 from .walled import Zygote, as_user, has_ended, why_unreadable
 
 # What a daemon of the workers' own user does with a pidfd that it was sent.
@@ -75,13 +76,13 @@ while True: pass
 
 
 @pytest.mark.parametrize("status", [0, 7])
-def test_the_exit_status_of_the_zygote_is_passed_on(start, status: int) -> None:
+def test_the_exit_status_of_the_zygote_is_passed_on(start: Start, status: int) -> None:
     zygote = start()
     zygote.control.send(b'{"do": "exit", "status": %d}' % status)
     assert zygote.outer.wait(20) == status
 
 
-def test_a_zygote_that_is_killed_takes_its_workers_along_and_is_reported(start) -> None:
+def test_a_zygote_that_is_killed_takes_its_workers_along_and_is_reported(start: Start) -> None:
     zygote = start()
     workers = [zygote.hold(), zygote.hold()]
     signal.pidfd_send_signal(zygote.pidfd, signal.SIGKILL)
@@ -90,7 +91,7 @@ def test_a_zygote_that_is_killed_takes_its_workers_along_and_is_reported(start) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_ending_the_process_that_was_started_ends_all(start, number: int) -> None:
+def test_ending_the_process_that_was_started_ends_all(start: Start, number: int) -> None:
     zygote = start()
     held = zygote.hold()
     zygote.outer.send_signal(number)
@@ -99,7 +100,7 @@ def test_ending_the_process_that_was_started_ends_all(start, number: int) -> Non
     assert has_ended(held.pidfd)
 
 
-def test_the_death_of_the_daemon_ends_all(start) -> None:
+def test_the_death_of_the_daemon_ends_all(start: Start) -> None:
     zygote = start(behind_daemon=True)
     held = zygote.hold()
     zygote.outer.kill()
@@ -107,7 +108,7 @@ def test_the_death_of_the_daemon_ends_all(start) -> None:
     assert has_ended(held.pidfd)
 
 
-def test_without_a_pid_namespace_they_die_together_too(start) -> None:
+def test_without_a_pid_namespace_they_die_together_too(start: Start) -> None:
     zygote = start({"skip": ["namespaces"]}, behind_daemon=True)
     held = zygote.hold()
     zygote.outer.kill()

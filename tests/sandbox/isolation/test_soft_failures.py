@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from whd.sandbox.isolation import REQUIRABLE, LayerReport, cpu_backstop_s, missing, summary
 
+from .conftest import Start
 from .walled import FAR_SIDE, PROJECT, Zygote
 
 # What cannot engage without another: the layer left out, the layers that go with it. Without no_new_privs, the kernel
@@ -20,13 +22,13 @@ GO_WITH = {"namespaces": {"empty_root"}, "no_new_privs": {"landlock", "seccomp"}
 USER_LIMIT = "/proc/sys/user/max_user_namespaces"
 
 
-def engaged(zygote: Zygote, reports: list[object]) -> dict[str, LayerReport]:
+def engaged(zygote: Zygote, reports: list[list[Any]]) -> dict[str, LayerReport]:
     both = [LayerReport(*fields) for fields in (*zygote.reports, *reports)]
     return {report.name: report for report in summary(both, REQUIRABLE)}
 
 
 @pytest.mark.parametrize("name", [name for name in REQUIRABLE if name != "cgroup"])
-def test_one_layer_less_leaves_the_others(start, uid: int | None, name: str) -> None:
+def test_one_layer_less_leaves_the_others(start: Start, uid: int | None, name: str) -> None:
     zygote = start({"skip": [name]})
     # These tests speak over the worker's descriptor 3, so that one layer stays in the worker.
     config = {"skip": [] if name == "closed_fds" else [name]}

@@ -121,7 +121,7 @@ def why_unreadable(uid: int) -> str:
 def outer_pid(pidfd: int) -> int:
     """The number by which this process's pid namespace knows the process (proc(5), fdinfo)."""
     text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
-    return int(re.search(r"^Pid:\s*(-?\d+)", text, re.MULTILINE)[1])
+    return int(re.findall(r"^Pid:\s*(-?\d+)", text, re.MULTILINE)[0])
 
 
 def read_status(pid: int) -> dict[str, str]:

@@ -13,7 +13,7 @@ UNIT_NAMES = ("whd.service", "whd.socket", "whd.sysusers")
 
 
 def hides(path: str) -> str:
-    """The directive of the service for which it does not see `path`, systemd.exec(5); "" if it does."""
+    """The directive that hides `path` from the service, systemd.exec(5); "" if it sees it."""
     for directive, folders in (
         ("ProtectHome=yes", ("/home", "/root", "/run/user")),
         ("PrivateTmp=yes", ("/tmp", "/var/tmp")),

@@ -32,7 +32,7 @@ def shown(value: Any) -> str:
 
 
 def shown_dict(value: Any) -> str:
-    """As `shown`, and a dict with its members."""
+    """A wrong argument in an error, as `shown` has it; a dict with its members."""
     if not isinstance(value, dict) or len(value) > 10:
         return shown(value)
     return "{" + ", ".join(f"{shown(name)}: {shown(item)}" for name, item in dict.items(value)) + "}"

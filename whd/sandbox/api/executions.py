@@ -1,6 +1,6 @@
 """Executions other than the flow's own: children, and those that are looked up by id.
 
-A child is started by one call and waited for by another; in between it lives at the daemon, and this object holds no
+A child is started by one call and waited for by another; in between it lives in the daemon, and this object holds no
 more than its id and what is known for good: what an ended execution was does not change any more.
 """
 
@@ -19,21 +19,21 @@ from .sealed import Sealed, seal
 FIELDS = (*READABLE, "ended_at")
 FLOW_CALL = "child.start"
 MAX_QUOTED_CHARS = 4_000
-# How an execution that is no child is looked at: soon, then at growing intervals.
+# An execution that is no child is polled: soon, then at growing intervals.
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 
 
 class Execution(Sealed):
-    """The root of this, children and looked up executions."""
+    """The base of `this`, of children, and of executions that were looked up."""
 
     __slots__ = ()
 
 
 class Child(Execution):
-    """An execution at the daemon's. `_start`: the call that starts it, None once that was made.
+    """An execution in the daemon. `_start`: the call that starts it, None once that was made.
 
-    `_known`: fields that cannot change any more. `_is_child`: the daemon tells of its end; others are asked for theirs.
+    `_known`: fields that cannot change any more. `_is_child`: the daemon reports its end; others are polled.
     """
 
     __slots__ = ("_id", "_is_child", "_known", "_label", "_run", "_start")
@@ -56,7 +56,7 @@ class Child(Execution):
         return tuple(values) if more else values[0]
 
     def load(self, name: str, /, *more: str) -> Any:
-        """As get, and asked anew even if it is known."""
+        """A field, read anew even if it is known; several give a tuple."""
         values = self._read((name, *more), is_fresh=True)
         return tuple(values) if more else values[0]
 

@@ -26,7 +26,7 @@ class Record(Sealed):
         return tuple(values) if more else values[0]
 
     def load(self, name: str, /, *more: str) -> Any:
-        """As get."""
+        """A field, read anew like with `get`, which keeps nothing; several give a tuple."""
         values = self._read((name, *more))
         return tuple(values) if more else values[0]
 
@@ -90,7 +90,6 @@ class Setting(Record):
         return super().get(name, *more)
 
     def load(self, name: str = "value", /, *more: str) -> Any:
-        """As get."""
         return super().load(name, *more)
 
     def _content(self) -> Any:
@@ -173,7 +172,7 @@ def _utf_8(text: str) -> bytes:
 
 
 Kind = TypeVar("Kind", bound=Record)
-Saved = TypeVar("Saved", Setting, File)
+Saveable = TypeVar("Saveable", Setting, File)
 
 
 def make_record(kind: type[Kind], run: Run, name: str) -> Kind:
@@ -184,7 +183,7 @@ def make_record(kind: type[Kind], run: Run, name: str) -> Kind:
     return record
 
 
-def saved_at_once(record: Saved, fields: dict[str, Any]) -> Saved:
+def saved_at_once(record: Saveable, fields: dict[str, Any]) -> Saveable:
     """The record; system.setting(name, value=…) saves it first."""
     if fields:
         record.save(**fields)

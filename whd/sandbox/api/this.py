@@ -38,7 +38,7 @@ class This(Execution):
         return self._run.field(name)
 
     def load(self, name: str, /, *more: str) -> Any:
-        """As get."""
+        """A field of this execution; `get` is as fresh."""
         return self.get(name, *more)
 
     def set(self, name: Any = MISSING, value: Any = MISSING, /, **fields: Any) -> None:
@@ -106,7 +106,7 @@ class This(Execution):
     # ---- waiting -----------------------------------------------------------------------------------------------------
 
     def sleep(self, seconds: float | str) -> None:
-        """Waits; costs no CPU and no place of a running flow."""
+        """Waits; takes no CPU and no slot of a running flow."""
         self._run.sleep(seconds)
 
     def sleep_until(self, time: Any) -> None:
@@ -136,7 +136,7 @@ class This(Execution):
         return self._task("this.task", True, connector_type, inputs, options)
 
     def connect(self, connector_type: Any = MISSING, /, inputs: Any = None, **options: Any) -> Child:
-        """As task."""
+        """A task under its newer name; the type is REST if none is given."""
         return self._connect(True, connector_type, inputs, options)
 
     def _flow(self, wait: bool, flow_name: Any, inputs: Any, options: dict[str, Any]) -> Child:

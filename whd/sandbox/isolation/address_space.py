@@ -1,4 +1,4 @@
-"""How much address space this process has mapped: what /proc/self/statm says first, where there is no /proc.
+"""How much address space this process has mapped: the first figure of /proc/self/statm, found without /proc.
 
 RLIMIT_AS counts every mapping (mmap(2), ENOMEM), so under a limit far above the real size, the largest mapping that
 still succeeds tells what is left. The mappings are PROT_NONE and hold no page. With a guess near the truth, which a
@@ -12,7 +12,7 @@ import resource
 
 from . import kernel
 
-# Finer than any limit that makes sense, and four trials fewer than to the page.
+# Finer than any limit that makes sense, and found in four steps fewer than to the page.
 GRAIN_BYTES = max(64 * 1024, mmap.PAGESIZE)
 # Far above a worker's size, far below the 39 bits of the smallest address space that arm64 has.
 _CEILING = 1 << 37

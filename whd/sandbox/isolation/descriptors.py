@@ -37,7 +37,7 @@ def keep_control(wall: Wall) -> str:
 def keep_socket(wall: Wall) -> str:
     """A worker's descriptors: config["socket_fd"] becomes 3. Raises OSError when that is not open.
 
-    Python's socket objects of before know nothing of it: the caller detaches them and builds its own over 3.
+    Socket objects that were made before do not notice: the caller detaches them and builds its own over 3.
     """
     socket_fd = wall.config.get("socket_fd", SOCKET_FD)
     if socket_fd != SOCKET_FD:
@@ -61,7 +61,7 @@ def _leave_terminal() -> None:
     try:
         os.setsid()
     except PermissionError:
-        # setsid(2): a process group leader; whoever made it one has taken it out of the terminal's group already.
+        # setsid(2) refuses a process group leader, which as such has left the terminal's group already.
         return
 
 

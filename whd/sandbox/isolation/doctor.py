@@ -15,7 +15,7 @@ from .probe import run_in_worker
 from .report import LayerReport, summary
 
 _TIMEOUT_S = 20.0
-# -I ignores PYTHONPATH and the working directory, so the far side is told where whd lies.
+# -I ignores PYTHONPATH and the working directory, so the program itself says where whd lies.
 _PROGRAM = """
 import os, sys
 os.dup2(int(sys.argv[2]), 3)

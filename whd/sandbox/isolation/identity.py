@@ -3,8 +3,8 @@
 65534 is the kernel's overflow uid and gid (Documentation/admin-guide/sysctl/fs.rst): the one number that by definition
 owns nothing. Outside, a root daemon's zygote and workers become it, so that even a process that has left every
 namespace owns no file and no process of worth. Inside, everybody is mapped to it, an ordinary user's daemon too, so
-that a flow cannot learn which user runs the daemon. An ordinary user keeps the own uid outside (there is no right to
-another), which is also what lets the daemon send signals to its workers.
+that a flow cannot learn which user runs the daemon. An ordinary user keeps its own uid outside, since it may not take
+another; that also lets the daemon send signals to its workers.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ LAYERS: tuple[tuple[str, str, Layer], ...] = (
 REQUIRABLE: tuple[str, ...] = tuple(dict.fromkeys(name for _, name, _ in LAYERS))
 """The names that the option sandbox_require and `whd doctor` know, in the order of the wall."""
 
-# Known to every worker through its fork: whom its death signal has to come from.
+# Inherited by every worker: the process whose death has to end it.
 _zygote_pid: int | None = None
 
 
@@ -100,7 +100,7 @@ def wall_worker_bind(memory_bytes: int, cpu_s: float, config: Mapping[str, Any])
 
 
 def bind_for_canary(memory_bytes: int, cpu_s: float, config: Mapping[str, Any]) -> list[LayerReport]:
-    """As `wall_worker_bind`, but what would end the process answers `seccomp.REHEARSAL_ERRNO`: for the canary alone."""
+    """`wall_worker_bind` for the canary alone: what would end the process answers `seccomp.CANARY_ERRNO`."""
     return _apply("bind", Wall(config, parent_pid=0, memory_bytes=memory_bytes, cpu_s=cpu_s, is_canary=True))
 
 

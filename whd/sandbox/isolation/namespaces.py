@@ -23,7 +23,7 @@ _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWPID = 0x20000000
 _CLONE_NEWNET = 0x40000000
 _ALL_BUT_USER = _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWPID | _CLONE_NEWNET
-# Of a message that fits into a pipe at once.
+# A message of so many characters fits into a pipe at once.
 _DEFECT_CHARS = 1_000
 
 # What refuses user namespaces to ordinary users: file, the content that does it, the way out.
@@ -133,7 +133,7 @@ def _read(path: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    # Bytes, not open(): it would load a codec here, from files that the user stepped aside to may not be able to read.
+    # os.open and bytes: open() would load a codec here, from files that the user we became may not be able to read.
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

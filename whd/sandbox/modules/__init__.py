@@ -53,7 +53,7 @@ def is_importable(name: str) -> bool:
 
 
 def warm_up() -> None:
-    """Loads all that would be loaded late, when a walled process can open no file any more."""
+    """Loads what Python loads only at its first use, when a walled process can open no file any more."""
     for call in [*_warm_up_text(), *_warm_up_numbers(), *_warm_up_times()]:
         call()
 
@@ -91,7 +91,7 @@ def fast_names() -> frozenset[str]:
     return frozenset(name for name in names if is_plain_name(name)) - CAREFUL_NAMES - _SHADOWY
 
 
-# Offered by some class above, but for what they could be on another object; and what is a mapping proxy (guards.py).
+# Offered by a class above, but not harmless on every object, or a mapping proxy (guards.py).
 _SHADOWY = frozenset({"func", "with_traceback", "lock", "groupindex", "metadata"})
 
 API_NAMES = frozenset(

@@ -119,7 +119,7 @@ def _check_field_names(own: Any) -> None:
             if type(name) is not str or not str.isidentifier(name) or str.startswith(name, "_"):
                 raise TypeError(f"@dataclass: {name!r} cannot be a field's name") from None
             names.append(name)
-    # Classes that were made below it before inherit the fields too.
+    # Subclasses that were made before inherit the fields too.
     waiting = [own]
     while waiting:
         kind = waiting.pop()
@@ -133,8 +133,8 @@ def check_inherited_fields(own: type) -> None:
 
 
 def _check_fields(own: type, names: Iterable[str]) -> None:
-    """asdict() and its kin read fields past the guard: what a base of Python's own has under a name that the guard
-    looks at twice, as str has `format`, would be got so.
+    """Refuses fields whose names the guard looks at twice and a base of Python's own has, as str has `format`: asdict()
+    and its kin read fields past the guard, and would give out the base's.
     """
     foreign = [base for base in type.mro(own) if base.__module__ is not FLOW_MODULE]
     for name in names:
@@ -165,7 +165,7 @@ def update_wrapper(wrapper: Any, wrapped: Any, *_parts: Any) -> Any:
 
 
 def wraps(wrapped: Any, *_parts: Any) -> Callable[[Any], Any]:
-    """functools.wraps, as update_wrapper."""
+    """functools.wraps, within the bounds of update_wrapper."""
     return lambda wrapper: update_wrapper(wrapper, wrapped)
 
 

@@ -1,8 +1,8 @@
 """The library's own memory, mended before any facade is made: what it keeps of its arguments cannot be a flow's lie.
 
-A cache that finds its entries by equality answers one execution with what another one put there. Whoever is equal to a
-text or a number without being one could so decide what a later execution gets. The caches that take more than texts and
-numbers get exact ones here; what a flow leaves in any other is noticed at its end (program.py).
+A cache that finds its entries by equality answers one execution with what another one put there. An object that is
+equal to a text or number without being one could so decide what a later execution gets. Caches that take more than
+texts and numbers are given exact ones here; what a flow leaves in any other is noticed at its end (program.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..names import FLOW_MODULE
 
 
 def mend_library() -> None:
-    """Replaces the functions that remember, once for the life of the process."""
+    """Replaces the functions that have such caches, once for the life of the process."""
     _mend_urlsplit()
     _mend_netmasks()
     _mend_aliases()

@@ -1,7 +1,7 @@
 """Methods of library classes that write to their `self` are held to instances of their class.
 
-Python lets everybody call `Class.method(anything)`. A flow would so write attributes to what all executions share: a
-function of a module, a member of an enum. Methods that only read, and private ones, which flows cannot name, stay.
+Python lets everybody call `Class.method(anything)`. So a flow could write attributes of what all executions share: of a
+function of a module, of a member of an enum. Methods that only read, and private ones, which flows cannot name, stay.
 """
 
 from __future__ import annotations
@@ -34,6 +34,6 @@ def _held(method: types.FunctionType, kind: type) -> Any:
             raise TypeError(f"{kind.__name__}.{method.__name__} is for instances of {kind.__name__}") from None
         return method(self, *args, **kwargs)
 
-    # wraps() leaves the way to the original open.
+    # wraps() leaves a reference to the original.
     del held.__dict__["__wrapped__"]
     return held

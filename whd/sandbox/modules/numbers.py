@@ -85,7 +85,7 @@ def _methods() -> dict[str, Any]:
 
 
 def reset_decimal() -> None:
-    """The context that a new thread has (decimal, "Context objects"), whatever the last flow made of it."""
+    """Restores the context that a new thread has (decimal, "Context objects"), whatever the last flow changed."""
     decimal.setcontext(
         decimal.Context(
             prec=28,

@@ -34,8 +34,8 @@ from .facade import Facade, make_facade, pick
 
 
 def _load_saxutils() -> ModuleType:
-    """xml.sax.saxutils without urllib.request, which it loads for what no flow is offered: with ssl, http.client and
-    email, 3 MiB that each worker would share, and each fork has to map.
+    """Loads xml.sax.saxutils without urllib.request, which only what flows do not get needs: with ssl, http.client and
+    email that is 3 MiB, which each fork would have to map.
     """
     is_loaded = "urllib.request" in sys.modules
     if not is_loaded:
@@ -153,10 +153,10 @@ def _hashlib() -> Facade:
 
 
 def _freeze_shared() -> None:
-    """Class attributes that are mutable, hence shared between executions: replaced by their immutable kin."""
+    """Replaces mutable class attributes, which executions would share, by immutable ones."""
     wrapper: Any = textwrap.TextWrapper
     table: dict[int, int] = wrapper.unicode_whitespace_trans
-    # A text serves str.translate as well, and what it hands to an object of a flow's is no dict behind a proxy.
+    # str.translate takes a text as well, and a text gives an object of the flow's no way to a shared dict.
     wrapper.unicode_whitespace_trans = "".join(chr(table.get(code, code)) for code in range(max(table) + 1))
 
 

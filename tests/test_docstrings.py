@@ -1,0 +1,135 @@
+"""Everything public has a docstring that says something; where a base class documents a method, that is enough."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "whd"
+
+# Rooms, or modules of a room, that are still to be gone through; it only ever shrinks.
+LATER = {
+    "admin", "auth.callers", "daemon", "engine", "executions", "fronts", "handlers", "http", "pool", "settings.clients",
+    "settings.fields", "settings.parse", "settings.saved", "saved.thread", "store",
+}  # fmt: skip
+
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+# A docstring that only points elsewhere: "As X.", "See Y.", "Of Z.", "The same.", "The same for a file."
+POINTER = re.compile(r"(As|See|Of|Like) [^.;:,]*\.?|The same( \w+){0,3}\.?")
+# What has to be read twice.
+FORBIDDEN = re.compile(r"\b(whoever|never never|told)\b", re.IGNORECASE)
+
+
+def module_name(path: Path) -> str:
+    """`sandbox.worker`; "" for whd itself."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+def is_later(name: str) -> bool:
+    return name in LATER or name.partition(".")[0] in LATER
+
+
+PATHS = {name: path for path in sorted(PACKAGE.rglob("*.py")) if not is_later(name := module_name(path))}
+SOURCES = {name: path.read_text(encoding="utf-8") for name, path in PATHS.items()}
+
+
+def definitions(tree: ast.Module) -> Iterator[tuple[tuple[str, ...], Definition]]:
+    """Classes, functions and methods with their path; not what stands within functions."""
+    waiting: list[tuple[tuple[str, ...], ast.AST]] = [((), tree)]
+    while waiting:
+        path, holder = waiting.pop()
+        for node in ast.iter_child_nodes(holder):
+            if isinstance(node, Definition):
+                yield (*path, node.name), node
+            if isinstance(node, ast.ClassDef):
+                waiting.append(((*path, node.name), node))
+            elif isinstance(node, ast.If | ast.Try):
+                waiting.append((path, node))
+
+
+def is_documented_above(module: str, path: tuple[str, ...]) -> bool:
+    """Whether a class above the method's own, of whd or of a library, has the method with a docstring."""
+    found: object = importlib.import_module(f"whd.{module}")
+    for name in path[:-1]:
+        found = vars(found)[name]
+    assert isinstance(found, type)
+    return any(getattr(vars(base).get(path[-1]), "__doc__", None) for base in found.__mro__[1:])
+
+
+def undocumented(module: str, source: str) -> list[str]:
+    tree = ast.parse(source)
+    found = [] if ast.get_docstring(tree) else [module]
+    for path, node in definitions(tree):
+        is_public = not any(part.startswith("_") for part in path)
+        is_setter = any(isinstance(one, ast.Attribute) and one.attr == "setter" for one in node.decorator_list)
+        if not is_public or is_setter or ast.get_docstring(node):
+            continue
+        if len(path) == 1 or isinstance(node, ast.ClassDef) or not is_documented_above(module, path):
+            found.append(".".join((module, *path)))
+    return found
+
+
+def docstrings(source: str) -> Iterator[str]:
+    tree = ast.parse(source)
+    for node in (tree, *(node for node in ast.walk(tree) if isinstance(node, Definition))):
+        text = ast.get_docstring(node)
+        if text:
+            yield text
+
+
+def comments(source: str) -> Iterator[str]:
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_what_is_public_has_a_docstring(name: str) -> None:
+    assert undocumented(name, SOURCES[name]) == []
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_no_docstring_only_points_elsewhere(name: str) -> None:
+    assert [text for text in docstrings(SOURCES[name]) if POINTER.fullmatch(text)] == []
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_no_sentence_has_to_be_read_twice(name: str) -> None:
+    texts = [*docstrings(SOURCES[name]), *comments(SOURCES[name])]
+    assert [text for text in texts if FORBIDDEN.search(text)] == []
+
+
+class TestTheRule:
+    """The rule itself, on sources that break it."""
+
+    def test_missing_docstrings_are_found(self) -> None:
+        source = "class A:\n    def b(self): ...\n    def _c(self): ...\n    class D: ...\ndef e():\n    def f(): ...\n"
+        source = source.replace("class A", "class NotWatching")
+        assert undocumented("settings.watch", source) == [
+            "settings.watch",
+            "settings.watch.NotWatching",
+            "settings.watch.e",
+            "settings.watch.NotWatching.b",
+            "settings.watch.NotWatching.D",
+        ]
+
+    def test_an_override_of_a_documented_method_needs_none(self) -> None:
+        source = '"""M."""\nclass NotWatching:\n    """C."""\n    def forget(self): ...\n    def other(self): ...\n'
+        assert undocumented("settings.watch", source) == ["settings.watch.NotWatching.other"]
+
+    @pytest.mark.parametrize("text", ["As Body.", "See Locks.", "The same.", "The same for a file.", "Of a webhook."])
+    def test_pointers_are_found(self, text: str) -> None:
+        assert POINTER.fullmatch(text)
+
+    @pytest.mark.parametrize("text", ["As text: a float would lose digits.", "Asks the daemon.", "Seen by all."])
+    def test_what_says_something_is_no_pointer(self, text: str) -> None:
+        assert not POINTER.fullmatch(text)

@@ -1,0 +1,253 @@
+"""What each Access asks of a caller, asked by the router's side: a route's handler is reached only through its guard.
+
+A guard decides all that can be decided before a handler acts, and hands on only what the handler needs then. So a
+handler cannot forget a check, and one that is not made for its route's access is refused when the App is made.
+
+The order of checks for a webhook: there is such a webhook, the method, the encoding, what its caller check finds in
+query and headers; then the body is read; then its bytes, its payload. What is refused earlier costs no body, and
+nothing of a refused call is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Final, Protocol, cast, runtime_checkable
+
+from ..errors import HttpError, NotFound
+from ..http.messages import Admission, Body, Head, Respond, Response
+from ..model.caller_check import BodyCheck, Query
+from ..model.snapshot import Snapshot
+from ..store.interface import Stored
+from ..valueclass import valueclass
+from ..wire import payload
+from ..wire.payload import Parsed
+from ..wire.strict_json import is_quick
+from .call import Call, CallPlan, input_start, plan_call
+from .context import HandlerContext, find_webhook
+from .query import parse as parse_query
+from .routes import Access, Route, check_method
+
+log = logging.getLogger("whd.handlers")
+
+# A body that means nothing is read and dropped, up to there.
+UNUSED_BODY_BYTES = 1_024
+
+# What App.handle calls, with the plan, the body and how to answer; it gives what http.messages.Application.handle does.
+Handle = Callable[[Any, Body, Respond], Callable[[], None] | None]
+
+
+class Guard(Protocol):
+    """Stands before one route's handler. The call of its admissions is (Handle, plan)."""
+
+    demands: ClassVar[type]
+    """The protocol that the handler must follow."""
+
+    def __init__(self, context: HandlerContext, route: Route, handler: Any) -> None: ...
+
+    def admit(
+        self, snapshot: Snapshot, head: Head, path: str, query_text: str, parameters: tuple[str, ...]
+    ) -> tuple[Admission, bool]:
+        """Everything that can be refused without the body. Raises HttpError.
+
+        Gives also whether the same head may be admitted so again as long as the snapshot is the same.
+        """
+
+
+@runtime_checkable
+class ServesAnybody(Protocol):
+    """What a handler of a public route does."""
+
+    def answer(self) -> Response:
+        """Answers. Raises HttpError."""
+
+
+class PublicGuard:
+    """Access.PUBLIC: asks for nothing."""
+
+    demands: ClassVar[type] = ServesAnybody
+
+    def __init__(self, context: HandlerContext, route: Route, handler: ServesAnybody) -> None:
+        self._route = route
+        self._handler = handler
+
+    def admit(
+        self, snapshot: Snapshot, head: Head, path: str, query_text: str, parameters: tuple[str, ...]
+    ) -> tuple[Admission, bool]:
+        check_method(head.method, self._route.methods)
+        return Admission(UNUSED_BODY_BYTES, (self._handle, None)), True
+
+    def _handle(self, plan: None, body: Body, respond: Respond) -> None:
+        respond(self._handler.answer())
+
+
+@runtime_checkable
+class ServesCallers(Protocol):
+    """What a handler of a webhook's route does."""
+
+    def run(self, call: Call[CallPlan], parsed: Parsed) -> None:
+        """Goes on with a call that the caller check let pass. Answers once, now or later. Raises HttpError."""
+
+
+class WebhookGuard:
+    """Access.WEBHOOK: the caller check of the webhook, over head, raw body and payload."""
+
+    demands: ClassVar[type] = ServesCallers
+
+    def __init__(self, context: HandlerContext, route: Route, handler: ServesCallers) -> None:
+        self._payload_parser = context.pool.payload_parser
+        self._run = handler.run
+
+    def admit(
+        self, snapshot: Snapshot, head: Head, path: str, query_text: str, parameters: tuple[str, ...]
+    ) -> tuple[Admission, bool]:
+        client_name, webhook_name = parameters
+        webhook = find_webhook(snapshot, client_name, webhook_name)
+        # Its own, not the route's: a webhook narrows them, and one that does not exist is not told from one that does.
+        check_method(head.method, webhook.methods)
+        plan = plan_call(snapshot, webhook, head, path, query_text)
+        check = webhook.caller_check
+        body_check = check.body_check(head, plan.proof)
+        max_body_bytes = webhook.limits.max_body_bytes
+        if body_check is None:
+            return Admission(max_body_bytes, (self.handle, plan)), check.is_repeatable
+        # A check of one body: the next request needs another.
+        handle = partial(self._handle_checked, body_check)
+        return Admission(max_body_bytes, (handle, plan), body_check.update), False
+
+    def _handle_checked(self, body_check: BodyCheck, plan: CallPlan, body: Body, respond: Respond) -> None:
+        body_check.finish()
+        self.handle(plan, body, respond)
+
+    def handle(self, plan: CallPlan, body: Body, respond: Respond) -> None:
+        """Reads the payload here or, if it is large, elsewhere, and goes on with it. Raises HttpError."""
+        call = Call(plan, respond)
+        if isinstance(body, list) or plan.is_gzip or not is_quick(body):
+            self._parse_elsewhere(call, body)
+            return
+        parsed = payload.parse(body, plan.content_type, plan.takes_key)
+        if parsed.keys or not plan.proof.is_complete:
+            plan.webhook.caller_check.check_payload(plan.proof, parsed)
+        self._run(call, parsed)
+
+    def _parse_elsewhere(self, call: Call[CallPlan], body: Body) -> None:
+        plan = call.plan
+
+        def go_on(result: Parsed | HttpError) -> None:
+            if isinstance(result, HttpError):
+                raise result
+            if result.keys or not plan.proof.is_complete:
+                plan.webhook.caller_check.check_payload(plan.proof, result)
+            self._run(call, result)
+
+        gunzip_limit = plan.webhook.limits.max_body_bytes if plan.is_gzip else 0
+        start = input_start(plan).decode("ascii") + ","
+        self._payload_parser.parse(
+            body, plan.content_type, plan.takes_key, call.then(go_on), start=start, gunzip_limit=gunzip_limit
+        )
+
+
+@valueclass
+class StatusPlan:
+    """What a head asks of an execution. `asked`: what the handler read of it."""
+
+    snapshot: Snapshot
+    head: Head
+    query: Query
+    client_name: str
+    execution_id: str
+    asked: Any
+
+
+@runtime_checkable
+class ServesExecution(Protocol):
+    """What a handler of an execution's route does."""
+
+    def read(self, head: Head, query: Query) -> Any:
+        """What is asked for, for `answer`. Raises HttpError."""
+
+    async def answer(self, asked: Any, stored: Stored) -> Response:
+        """Answers a caller who may see and cancel this execution. Raises HttpError."""
+
+
+class ExecutionGuard:
+    """Access.EXECUTION: the caller check, as it stands now, of the webhook that the execution's tree came through.
+
+    Without such a webhook there is nothing to be had, which is told no differently from an id that does not exist.
+    """
+
+    demands: ClassVar[type] = ServesExecution
+
+    def __init__(self, context: HandlerContext, route: Route, handler: ServesExecution) -> None:
+        self._context = context
+        self._route = route
+        self._handler = handler
+        self._tasks: set[asyncio.Task[Response]] = set()
+
+    def admit(
+        self, snapshot: Snapshot, head: Head, path: str, query_text: str, parameters: tuple[str, ...]
+    ) -> tuple[Admission, bool]:
+        check_method(head.method, self._route.methods)
+        query = parse_query(query_text)
+        asked = self._handler.read(head, query)
+        client_name, execution_id = parameters
+        plan = StatusPlan(snapshot, head, query, client_name, execution_id, asked)
+        # The check itself is asked anew of each request.
+        return Admission(UNUSED_BODY_BYTES, (self._handle, plan)), True
+
+    def _handle(self, plan: StatusPlan, body: Body, respond: Respond) -> Callable[[], None] | None:
+        # The store is asked off the loop, so this is a task.
+        task = self._context.loop.create_task(self._response(plan))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        call = Call(plan, respond)
+        task.add_done_callback(call.then(partial(_answer, call)))
+        return partial(_cancel, task) if plan.head.method != "DELETE" else None
+
+    async def _response(self, plan: StatusPlan) -> Response:
+        stored = await self._context.lookup.get(plan.execution_id)
+        if stored is None or stored.execution.client_name != plan.client_name:
+            raise NotFound
+        webhook_name = stored.execution.key_webhook_name
+        if not webhook_name:
+            raise NotFound
+        webhook = find_webhook(plan.snapshot, plan.client_name, webhook_name)
+        webhook.caller_check.check_status(plan.head, plan.query)
+        return await self._handler.answer(plan.asked, stored)
+
+
+def _answer(call: Call[StatusPlan], task: asyncio.Task[Response]) -> None:
+    if task.cancelled():
+        return  # the client went away
+    error = task.exception()
+    if error is None:
+        call.respond(task.result())
+    elif isinstance(error, HttpError):
+        raise error
+    else:
+        # A task has nobody above it: without an answer here the caller would wait for ever.
+        log.error("the status of %s", call.plan.execution_id, exc_info=error)
+        raise HttpError("internal error")
+
+
+def _cancel(task: asyncio.Task[Response]) -> None:
+    task.cancel()
+
+
+GUARDS: Final[dict[Access, type[Guard]]] = {
+    Access.PUBLIC: PublicGuard,
+    Access.WEBHOOK: WebhookGuard,
+    Access.EXECUTION: ExecutionGuard,
+}
+
+
+def guard_of(context: HandlerContext, route: Route, handler: object) -> Guard:
+    """The guard of a route, before its handler. Raises TypeError if the two do not go together."""
+    guard = GUARDS.get(route.access)
+    if guard is None:
+        raise TypeError(f"the route {route.name} does not say what it asks of its callers")
+    if not isinstance(handler, guard.demands):
+        raise TypeError(f"{type(handler).__name__} is no {guard.demands.__name__}, as the route {route.name} demands")
+    return guard(context, route, cast(Any, handler))

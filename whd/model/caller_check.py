@@ -1,0 +1,112 @@
+"""What a webhook may ask of its callers: the interface between the checks (auth.callers) and the handlers that ask.
+
+A new kind of proof is one more CallerCheck; handlers, router and commands know nothing of keys or signatures. Nothing
+here does I/O.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..errors import InvalidKey
+from ..valueclass import valueclass
+from ..wire.payload import Parsed
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class RequestHead(Protocol):
+    """What a check sees of a request's head; http.messages.Head is one and says what each holds."""
+
+    @property
+    def method(self) -> str:
+        """In upper case."""
+
+    @property
+    def target(self) -> str:
+        """Path and query as sent."""
+
+    @property
+    def headers(self) -> Headers:
+        """Names in lower case, in order of arrival."""
+
+    @property
+    def content_length(self) -> int | None:
+        """None for a chunked body, 0 without a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query string. `keys`: every value of `key`, as bytes. `is_async`: what `async` says, None without it."""
+
+    fields: dict[str, Any]
+    keys: tuple[bytes, ...] = ()
+    is_async: bool | None = None
+
+
+@valueclass
+class HeadProof:
+    """What a head proved. `headers`: the request's without what was shown as proof; the flow sees these.
+
+    `is_complete`: the payload need not prove anything.
+    """
+
+    headers: Headers
+    is_complete: bool
+
+
+class BodyCheck(Protocol):
+    """A check over the raw bytes of one request's body, as they come."""
+
+    def update(self, part: bytes | bytearray | memoryview) -> object:
+        """The next part. Called as the bytes come in: what takes long holds up everybody."""
+
+    def finish(self) -> None:
+        """The body is complete; nothing of it has been used yet. Raises HttpError if the check fails."""
+
+
+class CallerCheck(ABC):
+    """What one webhook asks of its callers; frozen, made when the webhook's setting is read.
+
+    The methods raise HttpError to refuse, never with anything that was sent. They are asked in this order: `check_head`
+    and `body_check` before the body is read, BodyCheck.finish before it is parsed, `check_payload` before anything else
+    is done with it. What lets callers in if it were forgotten is abstract.
+    """
+
+    __slots__ = ()
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether check_head's outcome follows from check and head alone and so holds for the same head again.
+
+        False where the time, the peer or anything else of one request counts.
+        """
+        return False
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether `key`, in query and payload, is the webhook's and taken out; else it is the flow's."""
+        return False
+
+    @property
+    def key_required(self) -> bool:
+        """Whether callers need a key, as `whd webhooks` says it."""
+        return False
+
+    @abstractmethod
+    def check_head(self, head: RequestHead, query: Query) -> HeadProof:
+        """Everything that can be decided before the body is read."""
+
+    def body_check(self, head: RequestHead, proof: HeadProof) -> BodyCheck | None:
+        """A new check of one request's body, None if its bytes prove nothing. A head with one is never repeatable."""
+        return None
+
+    def check_payload(self, proof: HeadProof, parsed: Parsed) -> None:
+        """What the head left to prove. Called unless `proof.is_complete` and no `key` was taken out of the payload."""
+        raise InvalidKey
+
+    @abstractmethod
+    def check_status(self, head: RequestHead, query: Query) -> None:
+        """Whether the caller may see and cancel executions of this webhook: there is no body to prove it."""

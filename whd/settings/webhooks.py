@@ -1,0 +1,265 @@
+"""A webhook's setting, `client.webhook.<name>`: one table of its fields, and from a file or saved value to a Webhook.
+
+Which names are known, what is hidden from operators and what a file must not show to others all follow from the table:
+a new field is a row (and, where it is used, an attribute of WebhookSource and Webhook). None of the functions raises
+for what a file holds, and no fault repeats a key. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Final
+
+from ..auth.callers import OPEN, KeyCheck
+from ..model.caller_check import CallerCheck
+from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
+from ..model.snapshot import Webhook
+from .document import LIST, NULL, TEXT, Node, load, node_of
+from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
+from .parse import ISOLATIONS, Faults, read_option
+from .suggest import closest
+from .tree import WEBHOOK_PREFIX
+
+METHODS: Final = ("GET", "POST")
+# Stands where an operator would read a secret.
+MASK: Final = "********"
+
+# Gives a field's value, or None with a fault (see fields.py); takes the node, its line, the field's name, the faults.
+ReadField = Callable[[Node, int, str, FieldFaults], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookField:
+    """A field of a webhook's setting.
+
+    `default`: its value where it is left out. `is_secret`: operators see MASK, and a file that others can read is worth
+    a warning, which says that it holds a `noun`. `tightens`: an option of whd.yaml's, which a webhook can only narrow.
+    """
+
+    name: str
+    read: ReadField
+    default: Any = None
+    is_required: bool = False
+    is_secret: bool = False
+    noun: str = "secret"
+    tightens: bool = False
+
+
+def _read_key(node: Node, line: int, field: str, report: FieldFaults) -> tuple[bytes, ...] | None:
+    if node.kind == NULL or (node.kind == TEXT and not node.value):
+        # Most likely a variable that nobody filled in: it must not become a webhook without a key.
+        report.fault(line, field, "is empty", "text that is not empty, or no such field for a webhook without a key")
+        return None
+    if node.kind == LIST and not node.items:
+        report.fault(line, field, "is an empty list", "at least one key, or no such field for a webhook without a key")
+        return None
+    keys = read_texts(node, line, field, report, secret=True, one_will_do=True)
+    return None if keys is None else tuple(key.encode() for key in keys)
+
+
+def _read_methods(node: Node, line: int, field: str, report: FieldFaults) -> tuple[str, ...] | None:
+    names = read_texts(node, line, field, report)
+    if names == ():
+        report.fault(line, field, "is an empty list", "GET, POST or both; enabled: false switches a webhook off")
+        return None
+    for name in names or ():
+        if name not in METHODS:
+            report.fault(line, field, f"there is no method {shown(name)}", "GET or POST", closest(name, METHODS))
+            return None
+    # In one order and one object for all, so that equal ones share.
+    return None if names is None else _methods(frozenset(names))
+
+
+@lru_cache(maxsize=8)
+def _methods(names: frozenset[str]) -> tuple[str, ...]:
+    return METHODS if len(names) == len(METHODS) else tuple(names)
+
+
+def _rows_that_tighten() -> list[WebhookField]:
+    def reader(option: Any) -> ReadField:
+        return lambda node, line, field, report: read_option(option, node, line, report)
+
+    names = (*LIMIT_NAMES, "isolation", "show_script")
+    return [
+        WebhookField(option.name, reader(option), tightens=True) for option in option_fields() if option.name in names
+    ]
+
+
+WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
+    row.name: row
+    for row in (
+        WebhookField("flow_name", read_text, is_required=True),
+        WebhookField("user_name", read_text, is_required=True),
+        WebhookField("key", _read_key, default=(), is_secret=True, noun="key"),
+        WebhookField("enabled", read_bool, default=True),
+        WebhookField("methods", _read_methods, default=METHODS),
+        *_rows_that_tighten(),
+    )
+}
+
+
+def masked(name: str, value: Any) -> Any:
+    """A setting's value as an operator sees it: a webhook's secrets are replaced, their number is not."""
+    if not name.startswith(WEBHOOK_PREFIX) or type(value) is not dict:
+        return value
+    return {
+        field: _mask(item) if field in WEBHOOK_FIELDS and WEBHOOK_FIELDS[field].is_secret else item
+        for field, item in value.items()
+    }
+
+
+def _mask(secret: Any) -> str | list[str]:
+    return [MASK] * len(secret) if type(secret) is list else MASK
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSource:
+    """A webhook's setting as written, before the daemon's options have their say.
+
+    `secrets` holds (field, line) of what is secret in it, `tighter` (field, value, line) of the fields that may only
+    tighten; `value` is the whole setting for flows.
+    """
+
+    client_name: str
+    name: str
+    flow_name: str
+    flow_line: int
+    user_name: str
+    user_line: int
+    caller_check: CallerCheck
+    secrets: tuple[tuple[str, int], ...]
+    enabled: bool
+    methods: tuple[str, ...]
+    tighter: tuple[tuple[str, Any, int], ...]
+    value: dict[str, Any]
+    path: str
+
+
+def parse_webhook(
+    data: bytes | str, path: str, client_name: str, name: str, options: Options
+) -> tuple[Webhook | None, Faults]:
+    """A `client.webhook.<name>` file with `options` as the bounds; a looser value in it gives a warning."""
+    source, faults = read_webhook(data, path, client_name, name)
+    if source is None:
+        return None, faults
+    webhook, warnings = derive_webhook(source, options)
+    return webhook, faults + warnings
+
+
+def read_webhook(data: bytes | str, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+    """A `client.webhook.<name>` file by itself; `derive_webhook` makes a Webhook of it under given options."""
+    node, faults = load(data, path, shown_names=WEBHOOK_FIELDS)
+    return (None, faults) if node is None else _source_of(node, path, client_name, name)
+
+
+def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+    """The same for a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels."""
+    return _source_of(node_of(value), path, client_name, name)
+
+
+def _source_of(node: Node, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+    report = FieldFaults(path)
+    found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
+    if found is None:
+        return None, report.result()
+    if found:
+        known_fields(node, WEBHOOK_FIELDS, report, secret=True)
+    given = {field: row.default for field, row in WEBHOOK_FIELDS.items()}
+    secrets = []
+    tighter = []
+    for field, (line, value) in found.items():
+        if field not in WEBHOOK_FIELDS:
+            continue
+        row = WEBHOOK_FIELDS[field]
+        given[field] = row.read(value, line, field, report)
+        if row.tightens:
+            tighter.append((row.name, given[field], line))
+        if row.is_secret:
+            secrets.append((row.name, line))
+    for field, row in WEBHOOK_FIELDS.items():
+        if row.is_required and field not in found:
+            report.fault(node.line, field, "is missing", f"{field}: NAME")
+    if report.failed:
+        return None, report.result()
+    flow_name, user_name = sys.intern(given["flow_name"]), sys.intern(given["user_name"])
+    raw = {sys.intern(field): item for field, item in node.value.items()}
+    raw |= {"flow_name": flow_name, "user_name": user_name}
+    source = WebhookSource(
+        sys.intern(client_name),
+        name,
+        flow_name,
+        found["flow_name"][0],
+        user_name,
+        found["user_name"][0],
+        KeyCheck(given["key"]) if given["key"] else OPEN,
+        tuple(secrets),
+        given["enabled"],
+        given["methods"],
+        tuple(tighter),
+        raw,
+        path,
+    )
+    return source, report.result()
+
+
+def derive_webhook(source: WebhookSource, options: Options) -> tuple[Webhook, Faults]:
+    """The webhook under `options`: the stricter value of each limit, a warning for each looser one in the file."""
+    limits, isolation, show_script = limits_of(options), options.isolation, options.show_script
+    warnings: Faults = ()
+    if source.tighter:
+        report = FieldFaults(source.path)
+        changes: dict[str, Any] = {}
+        for field, value, line in source.tighter:
+            bound = getattr(options, field)
+            if _is_looser(field, value, bound):
+                report.warning(
+                    line, field, f"{_as_yaml(value)} is looser than the daemon's {_as_yaml(bound)}, which holds",
+                    "a stricter value, or another one in whd.yaml",
+                )  # fmt: skip
+            elif field in LIMIT_NAMES:
+                changes[field] = value
+            elif field == "isolation":
+                isolation = value
+            else:
+                show_script = value
+        limits = _narrowed(limits, tuple(changes.items())) if changes else limits
+        warnings = report.result()
+    webhook = Webhook(
+        source.client_name,
+        source.name,
+        source.flow_name,
+        source.user_name,
+        source.caller_check,
+        source.enabled,
+        source.methods,
+        show_script,
+        isolation,
+        limits,
+        source.path,
+    )
+    return webhook, warnings
+
+
+def _is_looser(field: str, value: Any, bound: Any) -> bool:
+    if field == "isolation":
+        return bool(ISOLATIONS.index(value) < ISOLATIONS.index(bound))
+    return bool(value > bound)
+
+
+def _as_yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@lru_cache(maxsize=16)
+def limits_of(options: Options) -> Limits:
+    """The options' limits alone, the same object for equal ones."""
+    return Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
+
+
+@lru_cache(maxsize=4096)
+def _narrowed(limits: Limits, changes: tuple[tuple[str, Any], ...]) -> Limits:
+    merged = {name: getattr(limits, name) for name in LIMIT_NAMES} | dict(changes)
+    return Limits(**merged)
