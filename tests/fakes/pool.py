@@ -43,7 +43,6 @@ class FakePool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, slots: int = 8, max_queue: int = 1_000) -> None:
         self._loop = loop
-        self._numbers = 0
         self.scheduler = Scheduler(slots, max_queue)
         self.compiler = FakeCompiler()
         self.payload_parser = FakePayloadParser(loop)
@@ -56,8 +55,6 @@ class FakePool:
     # ---- as the daemon calls it --------------------------------------------------------------------------------------
 
     def submit(self, job: Job) -> None:
-        self._numbers += 1
-        job.number = self._numbers
         self.submitted.append(job)
         self.scheduler.add(job)
         job.move(JobState.QUEUED)
@@ -72,9 +69,9 @@ class FakePool:
         for waiter in self._waiters:
             waiter.set_result(None)
         self._waiters.clear()
-        job.open_call = -1
+        job.close_call()
         if job.state is JobState.PARKED:
-            job.move(JobState.RESUMING)
+            job.resume(b"", self._loop.time())
             self.scheduler.resume(job)
             self.dispatch()
 
@@ -87,19 +84,20 @@ class FakePool:
     def dispatch(self) -> None:
         """Gives slots to all who may have one."""
         while (job := self.scheduler.take(can_start=not self.is_held)) is not None:
-            is_new = job.state is JobState.QUEUED
-            if is_new:
+            if job.state is JobState.RESUMING:
+                job.go_on(self._loop.time())
+            else:
                 job.move(JobState.STARTING)
-            job.move(JobState.RUNNING)
-            if is_new:
+                job.begin(self._loop.time())
                 job.listener.on_start(job)
 
     def call(self, job: Job, name: str, arguments: Any, raw: bytes = b"") -> int:
         """A running flow asks for something, and is parked if it is not answered at once; the call's number."""
         assert job.state is JobState.RUNNING, job.state
         assert job.open_call < 0, "a flow waits for its answer"
-        job.calls += 1
-        number = job.open_call = job.calls
+        job.count_call(0)
+        number = job.calls
+        job.open(number)
         job.listener.on_call(job, number, name, arguments, raw)
         if job.state is JobState.RUNNING and job.open_call == number:
             job.move(JobState.PARKED)
@@ -138,7 +136,7 @@ class FakePool:
             self.scheduler.leave(job)
         elif job.state in (JobState.QUEUED, JobState.RESUMING):
             self.scheduler.remove(job)
-        job.open_call = -1
+        job.close_call()
         job.move(JobState.ENDED)
         self.ended.append(job)
         job.listener.on_end(job, end)

@@ -167,6 +167,11 @@ class Job:
         self.started = now
         self.deadline = now + self.limits.timeout_s
 
+    def postpone(self) -> None:
+        """It has not begun after all, and waits again; perhaps for another process, whose CPU clock is another."""
+        self.move(JobState.QUEUED)
+        self._cpu_base_s = -1.0
+
     @property
     def has_acted(self) -> bool:
         """Whether its flow has done what can be seen from outside."""

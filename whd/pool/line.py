@@ -55,22 +55,27 @@ class Line:
 
     def start(self, job: Job, code: Code) -> None:
         """A job becomes the current one of a process that has nothing to do."""
+        assert self.job is None
+        assert not self.prefetched
         job.line, job.code, job.revokes_before = self, code, NOT_PREFETCHED
         self.job = job
 
     def prefetch(self, job: Job, code: Code) -> None:
         """A job is sent along, to run after the current one and those that are prefetched already."""
+        assert self.job is not None
         job.move(JobState.PREFETCHED)
         job.line, job.code, job.revokes_before = self, code, self.revokes_sent
         self.prefetched.append(job)
 
     def next(self) -> Job:
         """The first prefetched job becomes the current one."""
+        assert self.job is None
         job = self.job = self.prefetched.popleft()
         return job
 
     def drop(self, job: Job) -> None:
         """A job has left the process, or is over."""
+        assert job.line is self
         job.line = None
         if job is self.job:
             self.job = None

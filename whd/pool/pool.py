@@ -288,7 +288,7 @@ class Pool:
         """The current job of a process has not begun after all: it leaves it and waits again, as the next."""
         self._started.pop(job, None)
         line.drop(job)
-        job.move(JobState.QUEUED)
+        job.postpone()
         job.listener.on_postponed(job)
         self.scheduler.put_back(job)
 
@@ -349,12 +349,9 @@ class Pool:
                 self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
                 return
             job.open(call)
-            if job.code is not None:
-                job.code.short_runs = 0
-            if line is not None and line.prefetched:
-                self.prefetch.revoke(line)
-                if job.open_call != call:
-                    return  # something followed after all, and has ended it
+            self.prefetch.on_call(job)
+            if job.open_call != call:
+                return  # something followed after all, and has ended it
             job.listener.on_call(job, call, name, arguments, raw)
             if job.state is JobState.RUNNING and job.open_call == call:
                 # Not answered at once: while it waits, somebody else may run.

@@ -187,6 +187,13 @@ class Prefetch:
         else:
             self._processes.give_back(line.worker)
 
+    def on_call(self, job: Job) -> None:
+        """A job that runs asks for something: its flow is not short, and what waits behind the job is revoked."""
+        if job.code is not None:
+            job.code.short_runs = 0
+        if job.line is not None and job.line.prefetched:
+            self.revoke(job.line)
+
     def _begin_next(self, line: Line) -> None:
         following = line.next()
         self._scheduler.enter(following)
