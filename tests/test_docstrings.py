@@ -17,7 +17,7 @@ PACKAGE = ROOT / "whd"
 
 # Rooms, or modules of a room, that are still to be gone through; it only ever shrinks.
 LATER = {
-    "admin", "auth.callers", "daemon", "engine", "executions", "fronts", "handlers", "http", "pool", "settings.clients",
+    "admin", "auth.callers", "daemon", "engine", "executions", "fronts", "handlers", "http", "settings.clients",
     "settings.fields", "settings.parse", "settings.saved", "saved.thread", "store",
 }  # fmt: skip
 

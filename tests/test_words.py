@@ -57,7 +57,7 @@ OLD_NAMES = {
     "shares": "partition",
 }
 # Rooms and modules that still have old words; it only ever shrinks.
-LATER_WORDS = {"fronts", "model.snapshot", "pool", "settings.saved", "store"}
+LATER_WORDS = {"fronts", "model.snapshot", "settings.saved", "store"}
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:

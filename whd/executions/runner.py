@@ -124,7 +124,7 @@ class Runner:
         """
         self._check_room(active)
         active.stop_waiting = stop_waiting
-        active.waiters.append(waiter)
+        active.add_waiter(waiter)
         self._admit(active)
         self._sync_waiters.add(active)
         self._submit(active, is_first=False)
@@ -192,7 +192,7 @@ class Runner:
         execution.root_id = parent.execution.root_id
         execution.key_webhook_name = parent.execution.key_webhook_name
         active.join(parent)
-        active.waiters.append(waiter)
+        active.add_waiter(waiter)
         self._admit(active)
 
     def count_input(self, active: ActiveExecution) -> bool:
