@@ -48,7 +48,13 @@ class FakePool:
         job.listener.on_end(job, end or End(Status.ENDED_SUCCESS, "", output_json=b"1"))
 
     def cancel(self, job: Job, end: End) -> None:
-        self.end(job, end)
+        if job.state is not JobState.ENDED:
+            self.end(job, end)
+
+    def withdraw(self, job: Job) -> None:
+        assert job.state is JobState.QUEUED, job.state
+        self.scheduler.remove(job)
+        job.move(JobState.ENDED)
 
 
 class FakeStore:

@@ -79,6 +79,11 @@ class FakePool:
         if job.state is not JobState.ENDED:
             self._finish(job, end)
 
+    def withdraw(self, job: Job) -> None:
+        assert job.state is JobState.QUEUED, job.state
+        self.scheduler.remove(job)
+        job.move(JobState.ENDED)
+
     # ---- what flows and their processes do ---------------------------------------------------------------------------
 
     def dispatch(self) -> None:
