@@ -18,7 +18,7 @@ from whd.model.execution import Cause, Status
 from whd.model.snapshot import Flow
 from whd.pool.compiler import Code
 from whd.pool.job import End, FlowResponse, Job, JobState
-from whd.pool.payload_parser import Done
+from whd.pool.payload_parser import OnParsed
 from whd.pool.scheduler import Scheduler
 from whd.wire import payload
 from whd.wire.strict_json import decode_strict
@@ -180,7 +180,7 @@ class FakePayloadParser:
         body: bytes | list[bytes],
         content_type: str,
         has_key: bool,
-        done: Done,
+        done: OnParsed,
         *,
         start: str,
         gunzip_limit: int = 0,
@@ -196,7 +196,7 @@ class FakePayloadParser:
         value = start.encode("ascii") + parsed.members_json + b"}"
         self._later(done, payload.Parsed(value, parsed.keys, is_whole=True))
 
-    def check(self, output: bytes, done: Done) -> None:
+    def check(self, output: bytes, done: OnParsed) -> None:
         try:
             decode_strict(output.decode("utf-8"))
         except UnicodeDecodeError:
@@ -206,6 +206,6 @@ class FakePayloadParser:
         else:
             self._later(done, payload.Parsed(b""))
 
-    def _later(self, done: Done, result: payload.Parsed | HttpError) -> None:
+    def _later(self, done: OnParsed, result: payload.Parsed | HttpError) -> None:
         self.tasks += 1
         self._loop.call_soon(done, result)
