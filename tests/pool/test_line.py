@@ -319,6 +319,15 @@ def test_each_answer_is_for_the_oldest_revocation_that_has_none() -> None:
     assert not line.owes_answer
 
 
+def test_a_process_whose_job_waits_for_its_answer_cannot_have_answered_a_revocation() -> None:
+    """It answers between two jobs, and is in the midst of one: what it says is a lie."""
+    line = new_line()
+    job = run(line)
+    revoke(line)
+    job.move(JobState.PARKED)
+    assert not line.take_answer()
+
+
 def test_while_a_revocation_is_sent_another_is_not() -> None:
     line = new_line()
     run(line)
