@@ -154,7 +154,7 @@ class Runner:
             if execution.status.is_ended or active.epoch == DISOWNED:
                 return
             if self.is_draining:
-                # On disk, like what waits for a place when the drain begins: the next start runs it.
+                # On disk, like what waits for a slot when the drain begins: the next start runs it.
                 self._forget(active)
                 active.release_waiters()
             else:
@@ -418,12 +418,13 @@ class Runner:
     # ---- drain -------------------------------------------------------------------------------------------------------
 
     def begin_drain(self) -> None:
-        """Nothing new starts; async executions that wait for a place are left for the next start."""
+        """Nothing new starts; async executions that wait for a slot are left for the next start."""
         self.is_draining = True
         for job in self._pool.scheduler.waiting_jobs():
             active = self._jobs.get(job)
             if active is not None and job.state is JobState.QUEUED and active.execution.is_async and not active.waiters:
-                self._pool.scheduler.remove(job)
+                del self._jobs[job]
+                self._pool.withdraw(job)
                 if active.epoch:
                     self._queue.release(active.execution.id, active.epoch)
                 self._forget(active)

@@ -71,7 +71,6 @@ class Pool:
         self._dispatch_handle: asyncio.Handle | None = None
         self.prefetch = Prefetch(loop, self.scheduler, self.compiler, self.processes, self)
         self._sweeper: asyncio.TimerHandle | None = None
-        self.ended_total = 0
         self.killed_total = 0
 
     async def start(self) -> None:
@@ -153,6 +152,12 @@ class Pool:
         """Ends a job from outside, in whatever state it is; `on_end` gets `end`."""
         if job.state is not JobState.ENDED:
             self._kill_job(job, end)
+
+    def withdraw(self, job: Job) -> None:
+        """Takes out a job that waits in the queue: it never starts, and its listener hears no more of it."""
+        assert job.state is JobState.QUEUED
+        self.scheduler.remove(job)
+        job.move(JobState.ENDED)
 
     # ---- slots and processes -----------------------------------------------------------------------------------------
 
@@ -442,7 +447,6 @@ class Pool:
         elif state in (JobState.QUEUED, JobState.RESUMING):
             self.scheduler.remove(job)
         job.move(JobState.ENDED)
-        self.ended_total += 1
         job.listener.on_end(job, end)
         self.dispatch_soon()
 
