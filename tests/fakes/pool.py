@@ -186,7 +186,7 @@ class FakePayloadParser:
 
     def parse(
         self,
-        body: bytes | list[bytes],
+        body: bytes | list[bytes | bytearray],
         content_type: str,
         has_key: bool,
         done: OnParsed,

@@ -225,7 +225,7 @@ class Serving:
             admission = self.app.readmit(head) or self.app.admit(head)
             if admission.observe is not None:
                 for part in body if isinstance(body, list) else [body]:
-                    admission.observe(part)
+                    admission.observe(bytes(part))
             self.app.handle(admission, body, answers)
         except HttpError as error:
             answers(self.app.problem(error))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from whd.errors import BadRequest, HttpError, TooLarge
-from whd.http.connection import MAX_DISCARDED_BYTES, Connection, Signal, State
+from whd.http.connection import MAX_DISCARDED_BYTES, Connection, Signal
+from whd.http.lifecycle import State
 from whd.http.messages import Head, Response
 
 from .corpus import LIMITS, head, length, post

@@ -46,6 +46,7 @@ from .checks import (
     read_request_line,
     transfer_coding_error,
 )
+from .lifecycle import State
 from .messages import Head, Headers, Response
 from .plain import read_plain_head
 from .writer import CONTINUE, response_bytes
@@ -70,18 +71,6 @@ class Signal(enum.Enum):
 
 
 Event = Head | bytes | Signal
-
-
-class State(enum.Enum):
-    """Where the connection stands in one exchange."""
-
-    HEAD = "reading a head, or waiting for its first byte"
-    ADMISSION = "a head was read; admit_body() or send_response() is next"
-    BODY = "reading a body"
-    ANSWER = "the request is complete; send_response() is next"
-    DISCARD = "answered early; a small body is read and dropped"
-    FAILED = "an error was raised; send_response() may tell the client, then it ends"
-    CLOSED = "nothing more is read or written"
 
 
 # Python 3.11 finds a member of an Enum by a function call, five times as slowly as a global name.

@@ -52,7 +52,7 @@ class PayloadParser:
 
     def parse(
         self,
-        body: bytes | list[bytes],
+        body: bytes | list[bytes | bytearray],
         content_type: str,
         has_key: bool,
         done: OnParsed,
