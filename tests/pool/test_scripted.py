@@ -325,9 +325,13 @@ async def test_a_revocation_that_does_not_fit_into_the_socket_withdraws_nothing(
         monkeypatch.setattr(Worker, "has_unsent", True)
         scene.pool.cancel(jobs[1], CANCELLED)
     assert process.is_killed
+    process.end(jobs[0])  # what it sent before its death counts
     process.die()
     await scene.turn()
-    assert [entry.partition("ENDED")[0] for entry in scene.heard] == ["start 1", "end 2 ", "end 1 ", "start 3"]
+    assert [entry.partition(" the flow")[0] for entry in scene.heard] == [
+        "start 1", "end 2 ENDED_CANCELLED for a test", "start 3", "end 1 ENDED_SUCCESS", "end 3 ENDED_ERROR",
+    ]  # fmt: skip
+    assert idle(scene.pool)
 
 
 @in_scene()
