@@ -1,5 +1,7 @@
 # make serve   sets up and serves the examples on 127.0.0.1:8080 (make serve LISTEN=127.0.0.1:9000 elsewhere)
-# make test    sets up and runs all checks: ruff, mypy --strict, pytest
+# make check   ruff, mypy --strict and all tests that start no process: a minute, for the loop of a person at work
+# make test    sets up and runs all checks: ruff, mypy --strict, pytest; about six minutes on two cores
+# make test-all  what CI runs: make test, then what takes longer (make test-more)
 # make fuzz    200,000 generated requests through both ways of reading HTTP; about a minute
 # make bench   the table of the README, with its JSON and HTML; about eleven minutes on a quiet machine
 # make bench-check    compares a minute's ratios with the committed ones; bench-peers, bench-scale, bench-profile
@@ -14,34 +16,51 @@ BASE ?= 9bb7d26
 BIN = $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: serve test lint pytest pytest-slow pytest-others fuzz bench bench-check bench-compare bench-peers bench-scale \
-  bench-profile clean
+.PHONY: serve check check-waiting check-working test test-all test-more lint pytest pytest-first pytest-second fuzz \
+  bench bench-check bench-compare bench-peers bench-scale bench-profile clean
 
 serve: $(VENV)/.installed
 	exec $(BIN)/whd serve $(if $(LISTEN),--listen $(LISTEN))
 
+# Side by side: one half of these tests waits for clocks most of the time.
+check: $(VENV)/.installed-test $(VENV)/.installed-lint
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint check-waiting check-working
+
+WAITING_TESTS = tests/settings tests/rest
+
+check-waiting:
+	$(BIN)/python -m pytest -q -m "not process" $(WAITING_TESTS)
+
+check-working:
+	$(BIN)/python -m pytest -q -m "not process" $(addprefix --ignore=,$(WAITING_TESTS))
+
 test: lint pytest
+
+test-all: test test-more
+
+test-more: fuzz
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two halves side by side: most tests wait more than they work. PYTEST="tests/http -x" runs those alone.
-SLOW_TESTS = tests/contract tests/bench
+# Two halves of about the same length side by side: most tests wait more than they work. PYTEST="tests/http -x" runs
+# those alone.
+FIRST_HALF = tests/contract tests/bench tests/settings tests/saved
 
 pytest: $(VENV)/.installed-test
 ifdef PYTEST
 	$(BIN)/python -m pytest $(PYTEST)
 else
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target pytest-slow pytest-others
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target pytest-first pytest-second
 endif
 
-pytest-slow:
-	$(BIN)/python -m pytest -q $(SLOW_TESTS)
+pytest-first:
+	$(BIN)/python -m pytest -q $(FIRST_HALF)
 
-pytest-others:
-	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(SLOW_TESTS))
+pytest-second:
+	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(FIRST_HALF))
 
 fuzz: $(VENV)/.installed-test
 	$(BIN)/python -m tests.http.fuzz --count 200000

@@ -13,7 +13,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tests.fakes.clock import settle
 from tests.fakes.pool import FakePool, PoolAnswer
@@ -34,10 +34,12 @@ from whd.model.execution import Execution
 from whd.model.options import Limits, Options
 from whd.model.snapshot import Client, Flow, Setting, Snapshot, User
 from whd.pool.job import Job, JobState
-from whd.pool.payload_parser import PayloadParser
-from whd.pool.pool import Pool
-from whd.rest import RestClient
 from whd.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from whd.pool.payload_parser import PayloadParser
+    from whd.pool.pool import Pool
+    from whd.rest import RestClient
 
 ROOT = User(
     "root",
@@ -134,8 +136,8 @@ class Flows:
         self.store = MemoryStore(loop)
         self.saved = FakeSaved(loop)
         self.rest = FakeRestClient()
-        pool = cast(Pool, self.pool)
-        parser = cast(PayloadParser, self.pool.payload_parser)
+        pool = cast("Pool", self.pool)
+        parser = cast("PayloadParser", self.pool.payload_parser)
         self.broker = broker = Broker(loop, lambda: self.snapshot, pool, self.budget)
         self.locks = Locks(loop.call_later)
         settings = SettingCalls(broker, self.saved, self.locks)
@@ -146,7 +148,7 @@ class Flows:
         lookup = Lookup(self.runner, self.store, None)
         executions = ExecutionCalls(broker, self.runner, lookup, parser, self.budget)
         broker.add(executions.table)
-        broker.add(RestCalls(broker, executions, self.runner, cast(RestClient, self.rest), parser).table)
+        broker.add(RestCalls(broker, executions, self.runner, cast("RestClient", self.rest), parser).table)
 
     async def start(self, user: User = ROOT, *, flow: str = "main", input_json: bytes = b"{}") -> RunningFlow:
         """An execution of one of FLOWS that has begun."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from tests.fakes.pool import FakePool
 from whd.budget import BufferBudget
 from whd.executions.active import ActiveExecution
 from whd.executions.lookup import Lookup
@@ -16,45 +17,10 @@ from whd.executions.runner import Runner
 from whd.model.execution import Execution, Status, new_id
 from whd.model.options import Options
 from whd.model.snapshot import Client, Flow, Snapshot, User
-from whd.pool.job import End, Job, JobState
-from whd.pool.scheduler import Scheduler
+from whd.pool.job import Job
 from whd.store.interface import Done, Stored
 
 FLOW = Flow("acme", "fine", "def handler(system, this): pass", "hash", "fine.py")
-
-
-class FakePool:
-    """Keeps the jobs in the order in which they were submitted; none goes on by itself."""
-
-    def __init__(self) -> None:
-        self.scheduler = Scheduler(0, 100)
-        self.jobs: list[Job] = []
-
-    def submit(self, job: Job) -> None:
-        self.jobs.append(job)
-        self.scheduler.add(job)
-        job.move(JobState.QUEUED)
-
-    def start(self, job: Job) -> None:
-        self.scheduler.remove(job)
-        job.move(JobState.STARTING)
-        job.move(JobState.RUNNING)
-        job.listener.on_start(job)
-
-    def end(self, job: Job, end: End | None = None) -> None:
-        if job.state is JobState.QUEUED:
-            self.scheduler.remove(job)
-        job.move(JobState.ENDED)
-        job.listener.on_end(job, end or End(Status.ENDED_SUCCESS, "", output_json=b"1"))
-
-    def cancel(self, job: Job, end: End) -> None:
-        if job.state is not JobState.ENDED:
-            self.end(job, end)
-
-    def withdraw(self, job: Job) -> None:
-        assert job.state is JobState.QUEUED, job.state
-        self.scheduler.remove(job)
-        job.move(JobState.ENDED)
 
 
 class FakeStore:
@@ -130,7 +96,10 @@ class RunnerScene:
 
     def __init__(self, queue: Queue | None = None) -> None:
         self.options = Options()
-        self.pool, self.store, self.calls = FakePool(), FakeStore(), FakeCalls()
+        # No job starts by itself.
+        self.pool = FakePool(asyncio.get_running_loop())
+        self.pool.is_held = True
+        self.store, self.calls = FakeStore(), FakeCalls()
         self.budget = BufferBudget(lambda: self.options.max_buffered_bytes)
         queue = queue or NoQueue()
         self.runner = Runner(

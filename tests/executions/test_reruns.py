@@ -33,13 +33,13 @@ def test_async_executions_run_again_in_the_order_of_their_age_before_new_calls_a
         found = [interrupted(number) for number in range(CLAIM_COUNT + 2)]
         here = RunnerScene(queue_of(*reversed(found)))
         assert await here.reruns.resume() == len(found)
-        assert [job.execution_id for job in here.pool.jobs] == [stored.execution.id for stored in found]
-        assert all(job.is_first for job in here.pool.jobs)
+        assert [job.execution_id for job in here.pool.submitted] == [stored.execution.id for stored in found]
+        assert all(job.is_first for job in here.pool.submitted)
         first = found[0].execution
         assert (first.status, first.started_ms, first.attempts, first.log) == (Status.PENDING, 0, 1, [])
-        here.pool.start(here.pool.jobs[0])
+        here.pool.start(here.pool.submitted[0])
         assert (first.status, first.attempts) == (Status.RUNNING, 2)
-        here.pool.end(here.pool.jobs[0])
+        here.pool.end(here.pool.submitted[0])
         assert here.store.ends() == [(first.id, Status.ENDED_SUCCESS)]
         here.runner.close()
 
@@ -70,7 +70,7 @@ def test_what_may_not_run_again_ends_as_its_record_says(changes: dict[str, Any],
         queue = queue_of(stored)
         here = RunnerScene(queue)
         assert await here.reruns.resume() == 0
-        assert here.pool.jobs == []
+        assert here.pool.submitted == []
         assert here.runner.active_count == 0
         (saved,) = here.store.saved
         assert (saved.id, saved.status, saved.message) == (stored.execution.id, status, message)
@@ -107,7 +107,7 @@ def test_a_replay_is_a_new_async_execution_of_the_same_input() -> None:
             await asyncio.sleep(0)
         here.store.accepting[0](None)
         active = await replay
-        (job,) = here.pool.jobs
+        (job,) = here.pool.submitted
         new = active.execution
         assert job.execution_id == new.id
         assert (new.input_json, new.replay_of, new.key_webhook_name, new.is_async) == (b"[7]", old.id, "hook", True)

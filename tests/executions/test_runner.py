@@ -12,7 +12,7 @@ from tests.executions.runner_fakes import RunnerScene, interrupted, run_scene
 from whd.errors import Draining
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Status
-from whd.pool.job import End, JobState
+from whd.pool.job import JobState
 
 # ---- calls that are accepted here: NoQueue fails whatever asks it --------------------------------------------------
 
@@ -23,7 +23,7 @@ def test_a_sync_call_is_saved_when_it_ended_and_never_comes_to_the_queue() -> No
         active = here.prepare()
         ended: list[ActiveExecution] = []
         here.runner.start(active, ended.append)
-        (job,) = here.pool.jobs
+        (job,) = here.pool.submitted
         assert not job.is_first
         here.pool.start(job)
         assert (here.store.saved, ended) == ([], [])
@@ -43,12 +43,12 @@ def test_an_async_call_runs_once_it_is_on_disk_and_never_comes_to_the_queue() ->
         answers: list[Exception | None] = []
         here.runner.start_async(active, answers.append)
         assert here.runner.accepting_of("acme") == 1
-        assert (here.pool.jobs, answers) == ([], [])
+        assert (here.pool.submitted, answers) == ([], [])
         here.store.accepting[0](None)
         assert answers == [None]
         assert here.runner.accepting_of("acme") == 0
-        here.pool.start(here.pool.jobs[0])
-        here.pool.end(here.pool.jobs[0])
+        here.pool.start(here.pool.submitted[0])
+        here.pool.end(here.pool.submitted[0])
         assert here.store.ends() == [(active.execution.id, Status.ENDED_SUCCESS)]
         here.runner.close()
 
@@ -86,7 +86,7 @@ def test_an_accept_that_is_written_while_the_drain_begins_is_left_for_the_next_s
         here.store.accepting[0](None)
         # The caller has its 202, and nothing is left to wait for.
         assert answers == [None]
-        assert here.pool.jobs == []
+        assert here.pool.submitted == []
         await here.runner.wait_idle()
         here.runner.close()
 
@@ -101,14 +101,14 @@ def test_what_waits_for_a_slot_when_the_drain_begins_leaves_the_pool_and_can_be_
             here.runner.start_async(active, lambda _error: None)
         for accepted in here.store.accepting:
             accepted(None)
-        here.pool.start(here.pool.jobs[1])
+        here.pool.start(here.pool.submitted[1])
         here.runner.begin_drain()
         assert here.runner.list_active() == [runs]
-        assert (here.pool.scheduler.waiting, here.pool.jobs[0].state) == (0, JobState.ENDED)
+        assert (here.pool.scheduler.waiting, here.pool.submitted[0].state) == (0, JobState.ENDED)
         assert list(here.runner._jobs) == [runs.job]
         here.runner.end_by_limit(waiting, "too late")
         assert here.store.ends() == []
-        here.pool.end(here.pool.jobs[1])
+        here.pool.end(here.pool.submitted[1])
         await here.runner.wait_idle()
         here.runner.close()
 
@@ -145,12 +145,12 @@ def test_what_a_parent_waits_for_ends_with_it_and_what_it_does_not_wait_for_goes
         here = RunnerScene()
         parent = here.prepare()
         here.runner.start(parent, lambda _active: None)
-        here.pool.start(here.pool.jobs[0])
+        here.pool.start(here.pool.submitted[0])
         awaited = here.start_child(parent, lambda _child: None)
         other = here.start_child(parent, lambda _child: None)
         assert (awaited.depth, parent.tree.children, awaited.execution.root_id) == (1, 2, parent.execution.id)
         parent.family.awaited = frozenset({awaited.execution.id})
-        here.pool.end(here.pool.jobs[0])
+        here.pool.end(here.pool.submitted[0])
         assert awaited.execution.status is Status.ENDED_CANCELLED
         assert here.runner.list_active() == [other]
         here.runner.close()
@@ -193,7 +193,7 @@ class TwoNodes:
         assert await self.one.reruns.resume() == 1
         (active,) = self.one.runner.list_active()
         active.add_waiter(lambda active: self.heard.append(active.execution.status))
-        self.one.pool.start(self.one.pool.jobs[0])
+        self.one.pool.start(self.one.pool.submitted[0])
         return active
 
     async def take_over(self) -> None:
@@ -212,7 +212,7 @@ def test_the_end_of_a_claimed_execution_is_saved_and_finishes_the_claim() -> Non
     async def scene() -> None:
         nodes = TwoNodes()
         active = await nodes.start()
-        nodes.one.pool.end(nodes.one.pool.jobs[0])
+        nodes.one.pool.end(nodes.one.pool.submitted[0])
         assert nodes.one.store.ends() == [(active.execution.id, Status.ENDED_SUCCESS)]
         assert nodes.heard == [Status.ENDED_SUCCESS]
         assert nodes.shared.entries == {}
@@ -229,13 +229,13 @@ def test_the_end_of_an_attempt_that_was_overtaken_is_dropped_counted_and_logged(
         active = await nodes.start()
         await nodes.take_over()
         with caplog.at_level(logging.WARNING, "whd.executions"):
-            nodes.one.pool.end(nodes.one.pool.jobs[0])
+            nodes.one.pool.end(nodes.one.pool.submitted[0])
         assert nodes.one.store.ends() == []
         assert (nodes.one.runner.fenced_total, nodes.one.runner.active_count) == (1, 0)
         assert active.execution.id in caplog.text
         assert nodes.heard == [Status.RUNNING]
-        nodes.other.pool.start(nodes.other.pool.jobs[0])
-        nodes.other.pool.end(nodes.other.pool.jobs[0])
+        nodes.other.pool.start(nodes.other.pool.submitted[0])
+        nodes.other.pool.end(nodes.other.pool.submitted[0])
         assert [status for _id, status in nodes.other.store.ends()] == [Status.ENDED_SUCCESS]
         nodes.close()
 
@@ -247,7 +247,7 @@ def test_what_a_node_lost_is_disowned_it_ends_at_once_and_its_end_is_not_saved()
         nodes = TwoNodes()
         await nodes.start()
         await nodes.take_over()
-        (job,) = nodes.one.pool.jobs
+        (job,) = nodes.one.pool.submitted
         job.calls = 1
         nodes.one.runner.disown(await nodes.queues[0].renew())
         assert nodes.one.calls.forgotten == [job]
@@ -267,10 +267,10 @@ def test_an_async_execution_that_was_accepted_here_can_be_disowned_too() -> None
         for active in (waiting, accepting):
             here.runner.start_async(active, answers.append)
         here.store.accepting[0](None)
-        assert [job.execution_id for job in here.pool.jobs] == [waiting.execution.id]
+        assert [job.execution_id for job in here.pool.submitted] == [waiting.execution.id]
         here.runner.disown([waiting.execution.id, accepting.execution.id, "unknown"])
         here.store.accepting[1](None)
-        assert len(here.pool.jobs) == 1
+        assert len(here.pool.submitted) == 1
         assert here.runner.active_count == 0
         assert here.store.saved == []
         assert answers == [None, None]
@@ -285,8 +285,8 @@ def test_a_sync_execution_is_not_disowned_since_its_caller_waits_for_nobody_else
         active = here.prepare()
         here.runner.start(active, lambda _active: None)
         here.runner.disown([active.execution.id])
-        here.pool.start(here.pool.jobs[0])
-        here.pool.end(here.pool.jobs[0])
+        here.pool.start(here.pool.submitted[0])
+        here.pool.end(here.pool.submitted[0])
         assert here.store.ends() == [(active.execution.id, Status.ENDED_SUCCESS)]
         here.runner.close()
 
@@ -352,7 +352,7 @@ def test_an_end_keeps_what_the_flow_saved_unless_it_says_otherwise() -> None:
         here = RunnerScene()
         active = here.prepare()
         here.runner.start(active, lambda _active: None)
-        here.pool.start(here.pool.jobs[0])
+        here.pool.start(here.pool.submitted[0])
         here.runner.save_running(active, "half-way", None, b"[1]")
         assert (active.execution.message, active.execution.name, active.execution.output_json) == (
             "half-way",
@@ -360,7 +360,7 @@ def test_an_end_keeps_what_the_flow_saved_unless_it_says_otherwise() -> None:
             b"[1]",
         )
         here.runner.save_running(active, None, "mine", None)
-        here.pool.end(here.pool.jobs[0], End(Status.ENDED_SUCCESS, "done"))
+        here.pool.end(here.pool.submitted[0], message="done")
         (saved,) = here.store.saved
         assert (saved.message, saved.name, saved.output_json) == ("done", "mine", b"[1]")
         here.runner.close()

@@ -71,7 +71,7 @@ class FakePool:
         self._waiters.clear()
         job.close_call()
         if job.state is JobState.PARKED:
-            job.resume(b"", self._loop.time())
+            job.resume(value, self._loop.time())
             self.scheduler.resume(job)
             self.dispatch()
 
@@ -92,15 +92,24 @@ class FakePool:
             if job.state is JobState.RESUMING:
                 job.go_on(self._loop.time())
             else:
-                job.move(JobState.STARTING)
-                job.begin(self._loop.time())
-                job.listener.on_start(job)
+                self._begin(job)
+
+    def start(self, job: Job) -> None:
+        """Gives a slot to this one, whoever else waits."""
+        self.scheduler.remove(job)
+        self.scheduler.enter(job)
+        self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        job.move(JobState.STARTING)
+        job.begin(self._loop.time())
+        job.listener.on_start(job)
 
     def call(self, job: Job, name: str, arguments: Any, raw: bytes = b"") -> int:
         """A running flow asks for something, and is parked if it is not answered at once; the call's number."""
         assert job.state is JobState.RUNNING, job.state
         assert job.open_call < 0, "a flow waits for its answer"
-        job.count_call(0)
+        job.count_call(len(raw))
         number = job.calls
         job.open(number)
         job.listener.on_call(job, number, name, arguments, raw)

@@ -10,8 +10,9 @@ The limits are those of LIMITS. `eof`: the client shuts its writing side behind 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-LIMITS = {"max_target_bytes": 200, "max_header_bytes": 1000}
+LIMITS: dict[str, Any] = {"max_target_bytes": 200, "max_header_bytes": 1000}
 MAX_BODY_BYTES = 1000
 
 

@@ -51,7 +51,8 @@ class App:
         return admission
 
     def readmit(self, head: Head) -> Admission | None:
-        return head.memo
+        admission: Admission | None = head.memo
+        return admission
 
     def handle(self, admission: Admission, body: Body, respond: Respond) -> Callable[[], None] | None:
         head = admission.call

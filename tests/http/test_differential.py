@@ -24,7 +24,7 @@ def assert_same(feed: Feed) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_corpus_is_read_the_same_way(case: Case):
+def test_the_corpus_is_read_the_same_way(case: Case) -> None:
     for seed in range(4):
         assert_same(Feed((case.stream,), case.eof, seed))
         assert_same(Feed((case.stream + case.stream,), case.eof, seed))
@@ -32,19 +32,19 @@ def test_the_corpus_is_read_the_same_way(case: Case):
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_made_up_requests_are_read_the_same_way(part: int):
+def test_made_up_requests_are_read_the_same_way(part: int) -> None:
     """`python -m tests.http.fuzz` goes on from here."""
     for seed in range(part * SEEDS // 4, (part + 1) * SEEDS // 4):
         assert_same(make_feed(seed))
 
 
-def test_a_good_part_of_them_takes_the_fast_path():
+def test_a_good_part_of_them_takes_the_fast_path() -> None:
     """Or else h11 would be compared with itself."""
     plain = sum(is_plain(b"".join(make_feed(seed).pieces)) for seed in range(400))
     assert 130 < plain < 300
 
 
-def test_one_wrong_byte_anywhere_is_read_the_same_way():
+def test_one_wrong_byte_anywhere_is_read_the_same_way() -> None:
     for at in range(len(WHOLE)):
         for byte in b"\0\t\n\r !,/0:;AZ[a|~\x7f\x80\xff":
             stream = WHOLE[:at] + bytes([byte]) + WHOLE[at + 1 :]
@@ -70,7 +70,7 @@ class TestWhatIsPlain:
             post(b"Connection: Keep-Alive", b"Content-Length: 003"),
         ],
     )
-    def test_plain(self, stream: bytes):
+    def test_plain(self, stream: bytes) -> None:
         assert is_plain(stream)
 
     @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ class TestWhatIsPlain:
             length(b"\xb2"),
         ],
     )
-    def test_not_plain(self, stream: bytes):
+    def test_not_plain(self, stream: bytes) -> None:
         assert not is_plain(stream)
 
     @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ class TestWhatIsPlain:
             b":\r\n" * 20_000,
         ],
     )
-    def test_the_time_that_it_takes_grows_with_the_head_only(self, lines: bytes):
+    def test_the_time_that_it_takes_grows_with_the_head_only(self, lines: bytes) -> None:
         """64 KiB in far less than a second, whatever they are; what backtracks would take minutes."""
         data = bytearray(b"GET /" + b"?" * 8000 + b" HTTP/1.1\r\n" + lines + b"\r\n\r\n")
         before = thread_time()  # of this thread alone: what else the machine does is not counted
@@ -145,24 +145,24 @@ class TestARepeatedHead:
         connection.send_response(Response(200, ()))
         return event, body
 
-    def test_is_the_same_head_with_a_body_of_its_own(self):
+    def test_is_the_same_head_with_a_body_of_its_own(self) -> None:
         connection = Connection(**LIMITS)
         first, _ = self.read(connection, length(b"1", b"a"))
         again, body = self.read(connection, length(b"1", b"b"))
         assert again is first
         assert body == b"b"
 
-    def test_is_told_from_one_that_differs_in_a_byte(self):
+    def test_is_told_from_one_that_differs_in_a_byte(self) -> None:
         connection = Connection(**LIMITS)
         self.read(connection, length(b"1", b"a"))
         assert self.read(connection, length(b"2", b"ab"))[1] == b"ab"
 
-    def test_is_not_kept_if_it_is_large(self):
+    def test_is_not_kept_if_it_is_large(self) -> None:
         connection = Connection(max_target_bytes=100, max_header_bytes=100_000)
         stream = head(b"X: " + b"x" * MAX_REPEATED_BYTES)
         assert self.read(connection, stream)[0] is not self.read(connection, stream)[0]
 
-    def test_is_no_business_of_another_connection(self):
+    def test_is_no_business_of_another_connection(self) -> None:
         one, other = (self.read(Connection(**LIMITS), head(b"X-Webhook-Key: secret"))[0] for _ in range(2))
         assert one == other
         assert one is not other
@@ -178,26 +178,26 @@ class TestAWholeBody:
         connection.admit_body(1000)
         return connection
 
-    def test_then_an_answer_is_owed(self):
+    def test_then_an_answer_is_owed(self) -> None:
         connection = self.admitted(length(b"3", b"abc") + b"GET")
         assert connection.whole_body() == b"abc"
         assert connection.next_event() is Signal.PAUSED
         assert connection.buffered_bytes == 3
 
-    def test_no_body_is_an_empty_one(self):
+    def test_no_body_is_an_empty_one(self) -> None:
         assert self.admitted(head()).whole_body() == b""
 
-    def test_one_that_is_not_all_here_comes_in_parts(self):
+    def test_one_that_is_not_all_here_comes_in_parts(self) -> None:
         connection = self.admitted(length(b"3", b"ab"))
         assert connection.whole_body() is None
         assert [connection.next_event(), connection.next_event()] == [b"ab", Signal.NEED_DATA]
 
-    def test_a_chunked_one_comes_in_parts(self):
+    def test_a_chunked_one_comes_in_parts(self) -> None:
         connection = self.admitted(post(b"Transfer-Encoding: chunked", body=b"1\r\na\r\n0\r\n\r\n"))
         assert connection.whole_body() is None
         assert [connection.next_event(), connection.next_event()] == [b"a", Signal.END]
 
-    def test_one_that_100_continue_is_owed_for_comes_in_parts(self):
+    def test_one_that_100_continue_is_owed_for_comes_in_parts(self) -> None:
         connection = self.admitted(post(b"Expect: 100-continue", b"Content-Length: 0"))
         assert connection.whole_body() is None
         assert connection.wants_continue

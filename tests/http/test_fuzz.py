@@ -36,7 +36,7 @@ def first_by_h11(stream: bytes) -> tuple[str, str] | None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_mutated_streams(seed: int):
+def test_mutated_streams(seed: int) -> None:
     random = Random(seed)
     for _ in range(ROUNDS):
         stream = mutate(random.choice(CASES).stream, random)
@@ -50,7 +50,7 @@ def test_mutated_streams(seed: int):
             assert outcome_of(one_by_one(stream), eof=eof) == whole, stream
 
 
-def test_noise():
+def test_noise() -> None:
     random = Random(7)
     for _ in range(1000):
         stream = random.randbytes(random.randint(1, 200))

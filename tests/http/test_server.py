@@ -9,8 +9,10 @@ import select
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from whd.http.listeners import ListenAddress
 from whd.http.messages import Response
 
 from .client import Client
+from .conftest import Running
 from .corpus import CASES, Case, chunked, head, length, post
 from .fakes import LARGE_BYTES
 
@@ -27,59 +30,59 @@ LARGE = head(line=b"GET /large HTTP/1.1")
 PROJECT = Path(__file__).parents[2]
 
 
-def release(running, number: int = 0, body: bytes = b"released") -> None:
+def release(running: Running, number: int = 0, body: bytes = b"released") -> None:
     running.call(running.app.held[number].respond, Response(200, (), body))
 
 
-def wait_held(running, count: int = 1) -> None:
+def wait_held(running: Running, count: int = 1) -> None:
     for _ in range(count):
         assert running.app.was_held.acquire(timeout=10)
 
 
 class TestExchange:
-    def test_answers_are_observed_with_the_listener_s_name(self, make):
-        seen = []
+    def test_answers_are_observed_with_the_listener_s_name(self, make: Callable[..., Running]) -> None:
+        seen: list[Any] = []
         running = make().start(
             ListenAddress("127.0.0.1:0", "admin"), observe_answer=lambda *answer: seen.append(answer)
         )
         client = running.client()
         client.send(ECHO)
         assert client.answer().status == 200
-        running.until(lambda: seen)  # after the answer is written, which the client may read first
+        running.until(lambda: bool(seen))  # after the answer is written, which the client may read first
         [(status, duration_s, request, listener)] = seen
         assert (status, request.target, listener) == (200, "/x", "admin")
         assert 0 <= duration_s < 10
 
-    def test_get(self, running):
+    def test_get(self, running: Running) -> None:
         client = running.client()
         client.send(head(line=b"GET /x?y=1 HTTP/1.1"))
         answer = client.answer()
         assert (answer.status, answer.body) == (200, b"/x?y=1 ")
         assert parsedate_to_datetime(answer.fields["date"]).tzinfo
 
-    def test_bodies_by_length_and_by_chunks(self, running):
+    def test_bodies_by_length_and_by_chunks(self, running: Running) -> None:
         client = running.client()
         client.send(length(b"3", b"abc") + chunked(b"2\r\nde\r\n1\r\nf\r\n0\r\n\r\n"))
         assert [client.answer().body, client.answer().body] == [b"/p abc", b"/p def"]
 
-    def test_a_large_body(self, running):
+    def test_a_large_body(self, running: Running) -> None:
         client = running.client()
         body = os.urandom(1 << 20) * 8
         client.send(length(b"%d" % len(body), body))
         assert client.answer().body == b"/p " + body
 
-    def test_answers_may_come_later(self, running):
+    def test_answers_may_come_later(self, running: Running) -> None:
         client = running.client()
         client.send(length(b"3", b"abc").replace(b"/p", b"/later"))
         assert client.answer().body == b"abc"
 
-    def test_head_has_no_body(self, running):
+    def test_head_has_no_body(self, running: Running) -> None:
         client = running.client()
         client.send(head(line=b"HEAD /x HTTP/1.1") + ECHO)
         assert client.answer(has_body=False).fields["content-length"] == "3"
         assert client.answer().body == b"/x "
 
-    def test_pipelined_answers_come_in_order_though_the_first_is_slow(self, running):
+    def test_pipelined_answers_come_in_order_though_the_first_is_slow(self, running: Running) -> None:
         client = running.client()
         client.send(HOLD + ECHO + head(line=b"GET /y HTTP/1.1"))
         wait_held(running)
@@ -87,12 +90,12 @@ class TestExchange:
         release(running)
         assert [client.answer().body for _ in range(3)] == [b"released", b"/x ", b"/y "]
 
-    def test_a_thousand_pipelined_requests(self, running):
+    def test_a_thousand_pipelined_requests(self, running: Running) -> None:
         client = running.client()
         client.send(b"".join(head(line=b"GET /%d HTTP/1.1" % n) for n in range(1000)))
         assert [client.answer().body for n in range(1000)] == [b"/%d " % n for n in range(1000)]
 
-    def test_connections_do_not_wait_for_each_other(self, running):
+    def test_connections_do_not_wait_for_each_other(self, running: Running) -> None:
         slow, quick = running.client(), running.client()
         slow.send(HOLD)
         wait_held(running)
@@ -101,19 +104,20 @@ class TestExchange:
         release(running)
         assert slow.answer().status == 200
 
-    def test_nagle_is_off(self, running):
+    def test_nagle_is_off(self, running: Running) -> None:
         client = running.client()
         client.send(ECHO)
         client.answer()
 
         def is_off() -> bool:
+            assert running.server._services is not None
             (protocol,) = running.server._services.connections
             sock = protocol._transport.get_extra_info("socket")
             return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
         assert running.call(is_off)
 
-    def test_the_client_that_leaves_cancels(self, running):
+    def test_the_client_that_leaves_cancels(self, running: Running) -> None:
         client = running.client()
         client.send(HOLD)
         wait_held(running)
@@ -122,7 +126,7 @@ class TestExchange:
         client.close()
         assert running.app.held[0].was_cancelled.wait(10)
 
-    def test_a_client_that_shuts_its_side_gets_its_answers(self, running):
+    def test_a_client_that_shuts_its_side_gets_its_answers(self, running: Running) -> None:
         client = running.client()
         client.send(HOLD + ECHO)
         client.shut()
@@ -132,7 +136,7 @@ class TestExchange:
         assert client.answer().body == b"/x "
         assert client.rest() == b""
 
-    def test_an_exception_in_the_application_is_a_500(self, running, caplog):
+    def test_an_exception_in_the_application_is_a_500(self, running: Running, caplog: pytest.LogCaptureFixture) -> None:
         client = running.client()
         client.send(head(line=b"GET /crash HTTP/1.1") + ECHO)
         answer = client.answer()
@@ -149,7 +153,7 @@ class TestCorpus:
     """The same streams as for the sans-IO connection, through a socket."""
 
     @pytest.mark.parametrize("cut", ["whole", "cut in two"])
-    def test_statuses(self, running, cut):
+    def test_statuses(self, running: Running, cut: str) -> None:
         for case in SENT:
             with running.client() as client:
                 middle = len(case.stream) // 2
@@ -176,7 +180,7 @@ def _is_within_a_request(case: Case) -> bool:
 class TestContinue:
     """RFC 9110, 10.1.1: 100 Continue says that the body is wanted."""
 
-    def test_comes_before_the_body_is_sent(self, running):
+    def test_comes_before_the_body_is_sent(self, running: Running) -> None:
         client = running.client()
         client.send(post(b"Expect: 100-continue", b"Content-Length: 3"))
         assert client.answer(has_body=False).status == 100
@@ -186,7 +190,9 @@ class TestContinue:
     @pytest.mark.parametrize(
         ("path", "size", "status"), [(b"/nowhere", 3, 404), (b"/p", 1 << 40, 413)], ids=["refused", "too large"]
     )
-    def test_never_comes_for_a_body_that_is_not_wanted(self, running, path, size, status):
+    def test_never_comes_for_a_body_that_is_not_wanted(
+        self, running: Running, path: bytes, size: int, status: int
+    ) -> None:
         client = running.client()
         client.send(post(b"Expect: 100-continue", b"Content-Length: %d" % size).replace(b"/p", path))
         assert client.answer().status == status
@@ -196,7 +202,7 @@ class TestContinue:
 
 class TestEarlyRefusal:
     @pytest.mark.parametrize("size", [30_000_000, 100_000_000])
-    def test_is_read_by_a_client_that_sends_its_large_body_first(self, running, size):
+    def test_is_read_by_a_client_that_sends_its_large_body_first(self, running: Running, size: int) -> None:
         client = running.client()
         client.send(length(b"%d" % size))
         client.send(b"x" * size)
@@ -205,12 +211,12 @@ class TestEarlyRefusal:
         client.shut()
         assert client.rest() == b""
 
-    def test_of_a_small_body_keeps_the_connection(self, running):
+    def test_of_a_small_body_keeps_the_connection(self, running: Running) -> None:
         client = running.client()
         client.send(length(b"3", b"abc").replace(b"/p", b"/nowhere") + ECHO)
         assert [client.answer().status, client.answer().status] == [404, 200]
 
-    def test_a_framing_error_closes(self, running):
+    def test_a_framing_error_closes(self, running: Running) -> None:
         client = running.client()
         client.send(b"BAD\r\n\r\n" + ECHO)
         assert client.answer().status == 400
@@ -218,29 +224,29 @@ class TestEarlyRefusal:
 
 
 class TestTimeouts:
-    def test_half_a_head(self, make):
+    def test_half_a_head(self, make: Callable[..., Running]) -> None:
         client = make(header_timeout_s=0.05).start().client()
         client.send(b"GET / HT")
         answer = client.answer()
         assert (answer.status, answer.fields["connection"]) == (408, "close")
         assert client.rest() == b""
 
-    def test_nothing_at_all(self, make):
+    def test_nothing_at_all(self, make: Callable[..., Running]) -> None:
         assert make(header_timeout_s=0.05).start().client().rest() == b""
 
-    def test_half_a_body(self, make):
+    def test_half_a_body(self, make: Callable[..., Running]) -> None:
         client = make(body_timeout_s=0.05).start().client()
         client.send(length(b"3", b"a"))
         assert client.answer().status == 408
         assert client.rest() == b""
 
-    def test_idle(self, make):
+    def test_idle(self, make: Callable[..., Running]) -> None:
         client = make(idle_timeout_s=0.05).start().client()
         client.send(ECHO)
         assert client.answer().status == 200
         assert client.rest() == b""
 
-    def test_a_client_that_does_not_read(self, make):
+    def test_a_client_that_does_not_read(self, make: Callable[..., Running]) -> None:
         running = make(idle_timeout_s=0.1).start()
         client = running.client()
         client.send(LARGE)
@@ -251,14 +257,14 @@ class TestTimeouts:
                 received += len(data)
         assert received < LARGE_BYTES
 
-    def test_a_client_that_reads_gets_all(self, make):
+    def test_a_client_that_reads_gets_all(self, make: Callable[..., Running]) -> None:
         client = make(idle_timeout_s=5).start().client()
         client.send(LARGE * 3)
         assert [len(client.answer().body) for _ in range(3)] == [LARGE_BYTES] * 3
 
 
 class TestLimits:
-    def test_beyond_max_connections_clients_are_told_so(self, make):
+    def test_beyond_max_connections_clients_are_told_so(self, make: Callable[..., Running]) -> None:
         running = make(max_connections=2).start()
         first, second = running.client(), running.client()
         for client in (first, second):
@@ -276,7 +282,7 @@ class TestLimits:
         fourth.send(ECHO)
         assert fourth.answer().status == 200
 
-    def test_far_beyond_it_too(self, make):
+    def test_far_beyond_it_too(self, make: Callable[..., Running]) -> None:
         """Then nothing is kept of them, and a client may see no more than that it was closed."""
         running = make(max_connections=1).start()
         first = running.client()
@@ -290,13 +296,13 @@ class TestLimits:
         first.send(ECHO)
         assert first.answer().status == 200
 
-    def test_live_options_hold_for_new_connections(self, running):
+    def test_live_options_hold_for_new_connections(self, running: Running) -> None:
         running.set(max_target_bytes=16)
         client = running.client()
         client.send(head(line=b"GET /0123456789abcdef HTTP/1.1"))
         assert client.answer().status == 414
 
-    def test_bodies_of_all_connections_share_one_budget(self, make):
+    def test_bodies_of_all_connections_share_one_budget(self, make: Callable[..., Running]) -> None:
         running = make(max_buffered_bytes=1000).start()
         first, second = running.client(), running.client()
         first.send(length(b"900", b"x" * 800))
@@ -310,7 +316,7 @@ class TestLimits:
 
 
 class TestDrain:
-    def test_idle_connections_end_and_owed_answers_come(self, running):
+    def test_idle_connections_end_and_owed_answers_come(self, running: Running) -> None:
         idle, busy, reading = running.client(), running.client(), running.client()
         idle.send(ECHO)
         idle.answer()
@@ -333,7 +339,7 @@ class TestDrain:
         running.until(drained.done)
         assert running.server.connection_count == 0
 
-    def test_close_cancels_what_is_owed(self, running):
+    def test_close_cancels_what_is_owed(self, running: Running) -> None:
         client = running.client()
         client.send(HOLD)
         wait_held(running)
@@ -381,7 +387,7 @@ uvloop.run(main())
 class TestOutOfDescriptors:
     """accept(2): EMFILE. The server lives, tells who it can, and serves again once descriptors are free."""
 
-    def test_all(self):
+    def test_all(self) -> None:
         with contextlib.ExitStack() as stack:
             process = stack.enter_context(
                 subprocess.Popen(
@@ -425,10 +431,10 @@ class TestOutOfDescriptors:
         assert errors.count("no file descriptor is left") == 1
 
     @staticmethod
-    def is_served(client) -> bool:
+    def is_served(client: Client) -> bool:
         with contextlib.suppress(ConnectionError):
             client.send(ECHO)
         select.select([client.socket], [], [], 10)
         with contextlib.suppress(ConnectionError, AssertionError):
-            return client.answer().status == 200
+            return bool(client.answer().status == 200)
         return False
