@@ -325,9 +325,13 @@ async def test_a_revocation_that_does_not_fit_into_the_socket_withdraws_nothing(
         monkeypatch.setattr(Worker, "has_unsent", True)
         scene.pool.cancel(jobs[1], CANCELLED)
     assert process.is_killed
+    process.end(jobs[0])  # what it sent before its death counts
     process.die()
     await scene.turn()
-    assert [entry.partition("ENDED")[0] for entry in scene.heard] == ["start 1", "end 2 ", "end 1 ", "start 3"]
+    assert [entry.partition(" the flow")[0] for entry in scene.heard] == [
+        "start 1", "end 2 ENDED_CANCELLED for a test", "start 3", "end 1 ENDED_SUCCESS", "end 3 ENDED_ERROR",
+    ]  # fmt: skip
+    assert idle(scene.pool)
 
 
 @in_scene()
@@ -344,3 +348,20 @@ async def test_a_postponed_job_is_measured_by_the_clock_of_the_process_that_runs
     process.revoked()
     await scene.turn()
     assert second.cpu_used_s(500.0, now) == 0.0
+
+
+@in_scene()
+async def test_a_call_that_something_follows_is_not_answered(scene: Scene) -> None:
+    """It ends the execution when what waits behind it is revoked: nobody hears of the call after that."""
+    first = scene.submit()
+    scene.submit()
+    await scene.turn()
+    (process,) = scene.processes
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # Just behind the call: it was not there yet when the call was read.
+        monkeypatch.setattr(Worker, "read_last", lambda worker: scene.pool._on_frame(worker, b"{}"))
+        process.call(first)
+        await scene.turn()
+    assert process.is_killed
+    assert scene.heard[1].startswith("end 1 ENDED_ERROR the worker broke its protocol: job is not a whole number")
+    assert scene.heard[2:] == ["start 2"]
