@@ -1,6 +1,6 @@
 """The control socket state/control.sock: how commands speak to the running daemon.
 
-One request a connection: a line of JSON {"command", "arguments"}, answered by a line {"result"} or {"error"}. Whoever
+One request a connection: a line of JSON {"command", "arguments"}, answered by a line {"result"} or {"error"}. Who
 may open the socket may do everything; state/ is 0700 and the socket 0600, as unix(7) has it.
 """
 

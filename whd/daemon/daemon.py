@@ -73,7 +73,6 @@ class SingleProcess(HttpEngine):
         super().__init__(engine, when_lost)
         self.reloader = engine.reloader
         self._admin = Admin(engine, addresses=lambda: self.addresses)
-        self.dispatch = self._admin.dispatch
 
     @property
     def addresses(self) -> list[str]:
@@ -81,6 +80,9 @@ class SingleProcess(HttpEngine):
 
     async def reload(self) -> None:
         await self.reloader.reload(force=True)
+
+    async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
+        return await self._admin.dispatch(command, arguments)
 
     def report(self) -> Report:
         return self.engine.report()
@@ -210,7 +212,7 @@ def _status_text(serving: Serving) -> str:
 
 
 def _options(config: Path) -> Options:
-    """whd.yaml as it stands, for what must be known before all else; its faults are told by who reads it again."""
+    """whd.yaml as it stands, for what must be known before all else; its faults are logged when it is read again."""
     path = config / "whd.yaml"
     try:
         options, _faults = parse_options(path.read_bytes(), str(path))

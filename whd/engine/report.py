@@ -90,7 +90,7 @@ class Report:
 
 
 def settings_report(snapshot: Snapshot) -> SettingsReport:
-    """Of the settings that are in force."""
+    """How much the settings in force hold."""
     clients = snapshot.clients
     return SettingsReport(len(clients), sum(len(client.webhooks) for client in clients.values()), snapshot.serial)
 

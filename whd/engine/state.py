@@ -1,4 +1,4 @@
-"""The folder state/: made private, locked by whoever uses it."""
+"""The folder state/: made private, locked by the process that uses it."""
 
 from __future__ import annotations
 

@@ -76,7 +76,6 @@ class Hub:
         # What `start` took of state/, to be let go of in reverse.
         self._at_end = contextlib.AsyncExitStack()
         self._operations = Operations(self)
-        self.dispatch = self._operations.dispatch
         self._acceptors: list[Acceptor] = []
         self._refusal = refusal_bytes(problem_response(Overloaded("too many connections")))
         self._unhanded: deque[tuple[socket.socket, int]] = deque()
@@ -113,6 +112,9 @@ class Hub:
     @property
     def addresses(self) -> list[str]:
         return [acceptor.listener.address for acceptor in self._acceptors]
+
+    async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
+        return await self._operations.dispatch(command, arguments)
 
     def report(self) -> Report:
         executions = self._counters.executions()
@@ -298,7 +300,7 @@ class Hub:
                 log.error("front %d does not answer any more; it is ended", front.number)
                 front.kill()
             elif not front.answers:
-                # Whoever waits for it does without. Nobody else can cancel what it runs.
+                # Its answers are not waited for, but a cancel is: nobody else can end what it runs.
                 link.give_up(but=("ping", "cancel"))
                 self._take_back(front)
             front.missed += 1

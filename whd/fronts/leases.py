@@ -24,21 +24,21 @@ RETHINK_S: Final = 0.05
 ASK_AGAIN_S: Final = 0.1
 
 
-# Front, places, the number of this telling.
+# Front, slots, the number of this message.
 LeaseGrant = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class _Lease:
     wants: int = 0
-    # What it was told, at which time of telling, and what it may still be using.
-    told: int = 0
+    # The lease it has been sent, the number of that message, and what it may still be using.
+    sent: int = 0
     number: int = 0
     held: int = 0
 
 
 class SlotLeases:
-    """The hub's side. Each method gives the leases that are to be told: (front, places, the number of this telling)."""
+    """The hub's side. Each method gives the leases that are to be sent: (front, slots, the number of this message)."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -66,23 +66,23 @@ class SlotLeases:
         return self._divide()
 
     def report(self, front: int, *, wants: int, held: int, number: int) -> list[LeaseGrant]:
-        """A front says what it could use, and what it uses or may use since it was told its lease for the n-th time."""
+        """A front says what it could use, and what it uses or may use since lease message `number` reached it."""
         lease = self._leases.get(front)
         if lease is None:
             return []
         lease.wants = wants
         if number == lease.number:
             # Else it did not know of its present lease yet when it said so, and says it again.
-            lease.held = max(held, lease.told)
+            lease.held = max(held, lease.sent)
         return self._divide()
 
     def rotate(self) -> list[LeaseGrant]:
         """Called now and then: with fewer places than fronts that want some, those without one have their turn."""
         leases = self._leases.values()
-        if self._total >= len(leases) or all(lease.told or not lease.wants for lease in leases):
+        if self._total >= len(leases) or all(lease.sent or not lease.wants for lease in leases):
             return []
-        if any(lease.held > lease.told for lease in leases):
-            return []  # whoever had the last turn is still to end what runs
+        if any(lease.held > lease.sent for lease in leases):
+            return []  # what ran in the last turn has not ended yet
         self._first += 1
         return self._divide()
 
@@ -91,21 +91,21 @@ class SlotLeases:
         targets = fair_slots(self._total, wanted, self._first)
         news: set[int] = set()
         for front, lease in self._leases.items():
-            if targets[front] < lease.told:
-                lease.told = targets[front]
+            if targets[front] < lease.sent:
+                lease.sent = targets[front]
                 news.add(front)
         free = self._total - sum(lease.held for lease in self._leases.values())
         for front, lease in self._leases.items():
             # What it still holds of an earlier lease it may keep, whatever the others hold.
-            more = min(targets[front] - lease.told, max(0, free) + lease.held - lease.told)
+            more = min(targets[front] - lease.sent, max(0, free) + lease.held - lease.sent)
             if more > 0:
-                lease.told += more
-                free -= max(0, lease.told - lease.held)
-                lease.held = max(lease.held, lease.told)
+                lease.sent += more
+                free -= max(0, lease.sent - lease.held)
+                lease.held = max(lease.held, lease.sent)
                 news.add(front)
         for front in news:
             self._leases[front].number += 1
-        return [(front, self._leases[front].told, self._leases[front].number) for front in sorted(news)]
+        return [(front, self._leases[front].sent, self._leases[front].number) for front in sorted(news)]
 
 
 # Whether a client runs something in the fronts that were asked, and how much runs there in all.
@@ -186,7 +186,7 @@ class LeasedScheduler(Scheduler):
         self._total = 0
         self._held = 0
         self._number = 0
-        self._told_wants = 0
+        self._reported_wants = 0
         self._peak = 0
         self._is_rethinking = False
         self._is_giving_back = False
@@ -233,7 +233,7 @@ class LeasedScheduler(Scheduler):
 
     def _want(self, wants: int) -> None:
         self._peak = max(self._peak, min(wants, self._total))
-        if self._peak > self._told_wants:
+        if self._peak > self._reported_wants:
             self._report()
         if not self._is_rethinking:
             self._is_rethinking = True
@@ -242,16 +242,16 @@ class LeasedScheduler(Scheduler):
     def _rethink(self) -> None:
         """Fewer may be wanted by now."""
         peak, self._peak = self._peak, min(self.running + self.waiting, self._total)
-        self._is_rethinking = peak > 0 or self._told_wants > 0
+        self._is_rethinking = peak > 0 or self._reported_wants > 0
         if self._is_rethinking:
             self._call_later(RETHINK_S, self._rethink)
-        if peak != self._told_wants:
-            self._told_wants = peak
+        if peak != self._reported_wants:
+            self._reported_wants = peak
             self._supervisor.report_slots(wants=peak, held=self._held, number=self._number)
 
     def _report(self) -> None:
-        self._told_wants = max(self._told_wants, self._peak)
-        self._supervisor.report_slots(wants=self._told_wants, held=self._held, number=self._number)
+        self._reported_wants = max(self._reported_wants, self._peak)
+        self._supervisor.report_slots(wants=self._reported_wants, held=self._held, number=self._number)
 
     def _may_exceed(self, client_name: str) -> bool:
         if client_name == self._permitted_client:
@@ -302,7 +302,7 @@ class LeasedScheduler(Scheduler):
                 self._published.discard(client_name)
 
     def publish(self) -> None:
-        """Called now and then, for what was not told at its time."""
+        """Called now and then: publishes what has not been published since it changed."""
         self._counters.set(self._front, Count.WAITING, self.waiting)
         for client_name in tuple(self._published):
             self._publish_calls(client_name)
@@ -327,12 +327,10 @@ class LeasedScheduler(Scheduler):
         return taken
 
     def enter(self, job: Job) -> None:
-        """As Scheduler."""
         super().enter(job)
         self._counters.set(self._front, Count.RUNNING, self.running)
 
     def remove(self, job: Job) -> None:
-        """As Scheduler."""
         super().remove(job)
         self._publish_calls(job.client_name)
 

@@ -273,12 +273,10 @@ class OtherFronts:
         return stored
 
     def release_waiters(self) -> None:
-        """As Elsewhere."""
         if not self._released.done():
             self._released.set_result(None)
 
     async def cancel(self, stored: Stored, message: str) -> Stored:
-        """As Elsewhere."""
         deadline = self._loop.time() + CANCEL_TRIES_S
         while not stored.execution.status.is_ended:
             asked = await self._link.fetch("cancel", id=stored.execution.id, message=message)
@@ -316,27 +314,22 @@ class FrontSaved(SavedReading):
             self._reloader.take_saved(taken)
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
-        """As Saved."""
         self._change(done, value_json, "setting_save", client_name, name, saver)
 
     def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
-        """As Saved."""
         self._change(done, None, "setting_delete", client_name, name)
 
     def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
-        """As Saved."""
         self._change(done, item_json, "setting_list_append", client_name, name, saver)
 
     def file_save(
         self, client_name: str, name: str, content: bytes | str, saver: str, done: SavedDone, *, is_text: bool = False
     ) -> None:
-        """As Saved."""
         is_text = is_text or isinstance(content, str)
         data = file_bytes(name, content)
         self._change(done, data, "file_save", client_name, name, saver, is_text=is_text)
 
     def file_delete(self, client_name: str, name: str, done: SavedDone) -> None:
-        """As Saved."""
         self._change(done, None, "file_delete", client_name, name)
 
     def _change(
@@ -376,7 +369,6 @@ class FrontLocks:
         self._holders: set[int] = set()
 
     def acquire(self, client_name: str, name: str, holder: Any, timeout_s: float | None, callback: Acquired) -> None:
-        """As Locks."""
 
         def answered(head: dict[str, Any] | None, _value: bytes | None) -> None:
             if holder.number not in self._holders:
@@ -392,7 +384,6 @@ class FrontLocks:
         self._link.ask(answered, "lock", client=client_name, name=name, holder=holder.number, timeout_s=timeout_s)
 
     def release(self, client_name: str, name: str, holder: Any) -> None:
-        """As Locks."""
         self._link.tell("unlock", client=client_name, name=name, holder=holder.number)
 
     def release_all(self, holder: Any) -> None:

@@ -38,7 +38,7 @@ class Supervisor:
         self.leases = leases
         self.fronts = fronts
         self.locks = Locks(loop.call_later)
-        # Both set by the owner before the first session: they are told of each other.
+        # Both set by the owner before the first session: each is made with the other.
         self.store: ExecutionStore
         self.saved: Saved
         self._reloader = reloader
@@ -49,7 +49,6 @@ class Supervisor:
     # ---- of saved.Overlay: what is saved is live in every front ------------------------------------------------------
 
     def take_saved(self, changes: Iterable[SavedChange]) -> None:
-        """As Overlay."""
         taken = list(changes)
         self._reloader.take_saved(taken)
         told = [change_member(*change) for change in taken]
@@ -57,15 +56,13 @@ class Supervisor:
             link.tell("setting", changes=told)
 
     def file_setting(self, client_name: str, name: str) -> Setting | None:
-        """As Overlay."""
         return self._reloader.file_setting(client_name, name)
 
     def check_saved_webhook(self, record: SavedSetting) -> None:
-        """As Overlay."""
         self._reloader.check_saved_webhook(record)
 
     def settle(self, done: Callable[[], None]) -> None:
-        """Calls `done` once every front that is not stuck has taken in what it was told by now."""
+        """Calls `done` once every front that is not stuck has taken in all changes sent to it by now."""
         if not self._settling:
             self.loop.call_soon(self._ask_all)
         self._settling.append(done)
@@ -76,7 +73,7 @@ class Supervisor:
         left = len(links)
 
         def one_answered(_head: dict[str, Any] | None, _value: bytes | None) -> None:
-            # One that is gone or stuck counts too: what it was told a stuck one takes in once it goes on.
+            # One that is gone or stuck counts too: a stuck one takes the changes in once it goes on.
             nonlocal left
             left -= 1
             if left <= 0:
@@ -91,7 +88,7 @@ class Supervisor:
     # ---- the fronts --------------------------------------------------------------------------------------------------
 
     def links(self) -> list[Link]:
-        """Of the fronts that there are now."""
+        """The links of all fronts that run now."""
         return [front.link for front in self.fronts if front.link is not None]
 
     def serving_links(self) -> list[Link]:
@@ -113,7 +110,7 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     def _ask_others(self, number: int, client_name: str, answered: Callable[[Used], None]) -> None:
-        """As PermitDesk has it."""
+        """What PermitQueue calls: asks all fronts but one whether the client runs something there."""
         others = [front for front in self.fronts if front.number != number and front.link is not None]
         links = [front.link for front in others if front.link is not None and front.answers]
         left = len(links)

@@ -72,5 +72,4 @@ class App:
         return outcome
 
     def problem(self, error: HttpError) -> Response:
-        """Of Application."""
         return problem_response(error)

@@ -55,7 +55,7 @@ class WebhookHandler:
             raise Misconfigured("the webhook is misconfigured", log_detail=str(fault))
         respond = call.respond
         if plan.head.method == "HEAD":
-            # As GET without the body, and nothing runs: there is no execution whose length could be told.
+            # As GET without the body, and nothing runs: there is no execution whose length is known.
             respond(json_response(202 if plan.is_async else 200, {}))
             return
         runner = self._runner

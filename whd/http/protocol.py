@@ -75,7 +75,7 @@ class ClientProtocol(asyncio.Protocol):
     )
 
     def __init__(self, services: ServerResources, listener: str = PUBLIC, *, is_refused: bool = False) -> None:
-        """`listener`: the name of the one that accepted it. `is_refused`: one too many; it is told so and ended."""
+        """`listener`: the name of the one that accepted it. `is_refused`: one too many; it gets a 503 and ends."""
         options = services.get_options()
         self.listener = listener
         self._services = services

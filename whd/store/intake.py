@@ -14,7 +14,7 @@ from .rows import Row
 
 # Waiting records beyond this are written at once, ahead of their time.
 EARLY_BYTES = 4 * 1024 * 1024
-# From here on whoever brings much is told late (`Store.when_room`), so that he brings the next not sooner than the disk
+# From here on callers with much are answered late (`when_room`), so that they bring the next no sooner than the disk
 # takes it.
 BEHIND_BYTES = 32 * 1024 * 1024
 # From here on the daemon should refuse new calls (`is_full`); a disk that keeps up never lets it come to that.
@@ -137,9 +137,9 @@ class Intake:
             self._writing = Batch()
 
     def hold(self, batch: Batch) -> None:
-        """For the writer: `batch` could not be written. Its waiters leave, with the records they were told of.
+        """For the writer: `batch` could not be written. Its waiters leave, with the records they waited for.
 
-        A later version of such a record stays: whoever saved that was told nothing.
+        A later version of such a record stays: nobody waits for it.
         """
         with self._lock:
             for row, _ in batch.waiters:

@@ -1,6 +1,6 @@
 """What leaves the store: ended executions past their age or past the size, the oldest first, in small slices.
 
-Runs in the writer thread between two commits. Each slice is one short transaction; whoever walks through `sweep`
+Runs in the writer thread between two commits. Each slice is one short transaction; who walks through `sweep`
 decides when the next one may run.
 """
 

@@ -26,7 +26,7 @@ class SqliteStore:
     """ExecutionStore on a SQLite file.
 
     `path`: the file, in a folder (state/) of mode 0700 that is made if missing. `options` gives the current ones:
-    retention is live. Whoever makes it calls `open` once, and `close` at the end.
+    retention is live. Its maker calls `open` once, and `close` at the end.
     """
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options]) -> None:

@@ -1,4 +1,4 @@
-"""The one thread that writes the store: a commit for all that gathered, then who waits is told, then upkeep.
+"""The one thread that writes the store: a commit for all that gathered, then answers to those who wait, then upkeep.
 
 While a commit runs, the next batch gathers (group commit). The loop is woken once per commit, and only if somebody
 waits. A write that fails is tried again until it works; nothing leaves memory unwritten without a line in the log.
@@ -30,7 +30,7 @@ from .rows import Row, origin_of
 
 _log = logging.getLogger(__name__)
 
-# What the thread adds to its nice value: on a busy core calls go before records. Whoever waits for a record leaves the
+# What the thread adds to its nice value: on a busy core calls go before records. Who waits for a record leaves the
 # core free meanwhile.
 WRITER_NICE = 10
 # How long a record that nobody waits for may gather company.
@@ -305,7 +305,7 @@ class Writer:
             self._recover()
 
     def _upkeep(self, rows_written: int) -> None:
-        """Retention and checkpoint: after the callers were told, never between them and their commit."""
+        """Retention and checkpoint: after the callers were answered, never between them and their commit."""
         try:
             options = self._options()
             if not self.fault:
