@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from whd.errors import SaveRefused, StateError
-from whd.saved import Done, SavedFile
+from whd.saved import SavedDone, SavedFile
 from whd.saved.reading import ExistsFound, FileFound, NamesFound
 from whd.saved.values import check_file_name, file_bytes, read_value
 from whd.settings.saved import check_name
@@ -23,18 +23,18 @@ class FakeSaved:
         self.savers: list[str] = []
         self.fault = ""
 
-    def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: Done) -> None:
+    def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
         value, _kept = read_value(value_json)
         self._write(done, lambda: self.settings.update({(client_name, name): value}), saver)
 
-    def setting_delete(self, client_name: str, name: str, done: Done) -> None:
+    def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         check_name(name)
         if (client_name, name) not in self.settings:
             raise SaveRefused("ResourceNotFoundError", f"no value is saved for the setting {name!r}")
         self._write(done, lambda: self.settings.pop((client_name, name)))
 
-    def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: Done) -> None:
+    def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
         item, _kept = read_value(item_json)
         if (client_name, name) not in self.settings:
@@ -42,7 +42,7 @@ class FakeSaved:
         self._write(done, lambda: self.settings[client_name, name].append(item), saver)
 
     def file_save(
-        self, client_name: str, name: str, content: bytes | str, saver: str, done: Done, *, is_text: bool = False
+        self, client_name: str, name: str, content: bytes | str, saver: str, done: SavedDone, *, is_text: bool = False
     ) -> None:
         check_file_name(name)
         file = SavedFile(client_name, name, file_bytes(name, content), is_text or isinstance(content, str), saver, 1)
@@ -58,7 +58,7 @@ class FakeSaved:
         error = self._error()
         self._loop.call_soon(found, error is None and (client_name, name) in self.files, error)
 
-    def file_delete(self, client_name: str, name: str, done: Done) -> None:
+    def file_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         check_file_name(name)
         if (client_name, name) not in self.files:
             raise SaveRefused("ResourceNotFoundError", f"there is no file {name!r}")
@@ -75,7 +75,7 @@ class FakeSaved:
         )
         self._loop.call_soon(found, None if error else names, error)
 
-    def _write(self, done: Done, change: Callable[[], object], saver: str = "") -> None:
+    def _write(self, done: SavedDone, change: Callable[[], object], saver: str = "") -> None:
         error = self._error()
         if error is None:
             change()

@@ -181,6 +181,6 @@ def test_what_is_counted_together() -> None:
         counters.set_calls(0, 3, 7)
         assert (counters.calls_elsewhere(1, 3), counters.calls_elsewhere(0, 3)) == (7, 0)
         counters.clear(0, 10)
-        assert (counters.calls_elsewhere(1, 3), counters.elsewhere(1, Count.BUFFERED)) == (0, 0)
+        assert (counters.calls_elsewhere(1, 3), counters.of_others(1, Count.BUFFERED)) == (0, 0)
     finally:
         counters.close()

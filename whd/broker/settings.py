@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..auth.permissions import Action, authorize, may
 from ..pool.job import Job
-from ..saved import Done, SavedRecords
+from ..saved import SavedDone, SavedRecords
 from .broker import Broker, CallHandler
 from .call import CallError, FlowCall, json_bytes, not_found
 from .locks import LockError, LockTable
@@ -75,7 +75,7 @@ class SettingCalls:
         authorize(user, Action.WRITE_SETTING, name)
         self._saved.setting_list_append(client.name, name, call.json("item"), user.name, self._when_done(call))
 
-    def _when_done(self, call: FlowCall) -> Done:
+    def _when_done(self, call: FlowCall) -> SavedDone:
         return self._broker.when_done(call)
 
     def _acquire(self, call: FlowCall) -> None:

@@ -72,7 +72,7 @@ class Counters:
         start = count * self._fronts
         return sum(self._items[start : start + self._fronts])
 
-    def elsewhere(self, front: int, count: Count) -> int:
+    def of_others(self, front: int, count: Count) -> int:
         """The other fronts' numbers together."""
         return self.total(count) - self.get(front, count)
 
@@ -121,7 +121,7 @@ class SharedBudget(BufferBudget):
         self._front = front
 
     def _limit_here(self) -> int:
-        return self._limit().max_buffered_bytes - self._counters.elsewhere(self._front, Count.BUFFERED)
+        return self._limit().max_buffered_bytes - self._counters.of_others(self._front, Count.BUFFERED)
 
     def take(self, size_bytes: int) -> bool:
         """What this front and the others have counted together."""

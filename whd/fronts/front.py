@@ -300,7 +300,7 @@ class ServingFront:
         if pool.is_starved:
             if pool.processes.has_room(is_child=False):
                 pool.look_again()
-        elif counters.elsewhere(number, Count.STARVED) or self._is_tight():
+        elif counters.of_others(number, Count.STARVED) or self._is_tight():
             for _ in range(EVICTED_AT_ONCE):
                 if not pool.processes.evict():
                     break

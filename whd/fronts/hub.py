@@ -239,7 +239,7 @@ class Hub:
         """A client keeps its number as long as the daemon runs."""
         fresh = [name for name in snapshot.clients if name not in self._clients]
         room = MAX_CLIENTS - len(self._clients)
-        numbers = {name: len(self._clients) + place for place, name in enumerate(fresh[:room])}
+        numbers = {name: len(self._clients) + index for index, name in enumerate(fresh[:room])}
         if numbers:
             self._clients.update(numbers)
             for link in self.supervisor.links():

@@ -2,8 +2,8 @@
 
 Each front has its share at hand, so that an ordinary call asks nobody. A front whose jobs wait says how many it could
 use; the hub takes from those who do not need theirs, and gives only what has come back: the leases never add up to more
-than there are. What the scheduler gives a client beyond the places, one if it runs nothing, the hub permits while all
-places are in use, after it has asked the other fronts whether the client runs something there.
+than there are. What the scheduler gives a client beyond the slots, one if it runs nothing, the hub permits while all
+slots are in use, after it has asked the other fronts whether the client runs something there.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ class PermitQueue:
     """The hub's answers to fronts that ask for a client's place beyond the number, one question of a client at a time:
     who is permitted something knows of it before the next one's question is asked.
 
-    A place is permitted while other clients use all that there are: what is free, the front gets as part of its lease.
+    A slot is permitted while other clients use all that there are: what is free, the front gets as part of its lease.
     That is decided by what each front says at one moment of what it runs of this client and of others; so a client that
-    is alone never has more than the places, however old the answers are. `ask_others(front, client_name, answered)`
+    is alone never has more than the slots, however old the answers are. `ask_others(front, client_name, answered)`
     asks all fronts but one; `places` gives the number.
     """
 
@@ -283,8 +283,8 @@ class LeasedScheduler(Scheduler):
     def check_queue(self, client_name: str, more: int = 0) -> None:
         """As Scheduler, over all fronts."""
         number = self._client_numbers.get(client_name, MAX_CLIENTS)
-        elsewhere = self._counters.calls_elsewhere(self._front, number) if number < MAX_CLIENTS else 0
-        calls = self.calls_of(client_name) + more + elsewhere
+        of_others = self._counters.calls_elsewhere(self._front, number) if number < MAX_CLIENTS else 0
+        calls = self.calls_of(client_name) + more + of_others
         if calls >= self.max_queue + max(0, self._total - self._counters.total(Count.RUNNING)):
             raise self._too_many(calls)
         self._publish_calls(client_name, 1)

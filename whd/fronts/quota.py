@@ -34,10 +34,10 @@ class FrontQuota:
 
     def share_worker_count(self, count: int) -> int:
         self._counters.set(self._front, Count.WORKERS, count)
-        return self._counters.elsewhere(self._front, Count.WORKERS)
+        return self._counters.of_others(self._front, Count.WORKERS)
 
     def has_idle_elsewhere(self) -> bool:
-        return self._counters.elsewhere(self._front, Count.IDLE) > 0
+        return self._counters.of_others(self._front, Count.IDLE) > 0
 
     def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
         def divided() -> Options:

@@ -23,7 +23,7 @@ from ..executions.queue import LocalQueue
 from ..model.execution import Execution, Status
 from ..model.snapshot import SavedSetting
 from ..saved.reading import SavedReading
-from ..saved.saved import Done as SavedDone
+from ..saved.saved import SavedDone
 from ..saved.values import file_bytes
 from ..settings.reload import Reloader
 from ..store import ExecutionReader, Stored, open_reader
@@ -179,10 +179,10 @@ class FrontStore:
             return
         self._written += len(gathered)
         accepts = []
-        for place, done in waiting.items():
+        for index, done in waiting.items():
             self._accepts += 1
             self._accepting[self._accepts] = done
-            accepts.append([place, self._accepts])
+            accepts.append([index, self._accepts])
         heads, value = pack(gathered)
         self._link.tell("save", value, rows=heads, accepts=accepts)
 

@@ -183,9 +183,9 @@ class FrontSession:
     def _on_save(self, message: Message) -> None:
         accepts = dict(message.head["accepts"])
         store = self._supervisor.store
-        for place, row in enumerate(unpack(message.head["rows"], message.value)):
+        for index, row in enumerate(unpack(message.head["rows"], message.value)):
             script = self._scripts.get(row.script_hash)
-            number = accepts.get(place)
+            number = accepts.get(index)
             if number is None:
                 store.save_row(row, script)
             else:

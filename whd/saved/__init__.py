@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .database import read_settings
 from .ledger import SavedFile
-from .saved import Done, Saved, SavedOverlay, SavedRecords
+from .saved import Saved, SavedDone, SavedOverlay, SavedRecords
 
-__all__ = ["Done", "Saved", "SavedFile", "SavedOverlay", "SavedRecords", "read_settings"]
+__all__ = ["Saved", "SavedDone", "SavedFile", "SavedOverlay", "SavedRecords", "read_settings"]

@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 # Called with None once a power cut cannot undo the change, else with why it is not kept: StateError; or SaveRefused or
 # PermissionDenied, where that was not known before.
-Done = Callable[[WhdError | None], None]
+SavedDone = Callable[[WhdError | None], None]
 
 
 class SavedOverlay(Protocol):
@@ -57,17 +57,17 @@ class SavedRecords(Protocol):
     bounds, PermissionDenied, and then call nothing; else `done` is called once.
     """
 
-    def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: Done) -> None:
+    def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
         """Saves a value, as JSON, before the operator's or an earlier one. `saver`: a user, or snapshot.OPERATOR."""
 
-    def setting_delete(self, client_name: str, name: str, done: Done) -> None:
+    def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         """Deletes what was saved; the operator's value, if there is one, stands again."""
 
-    def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: Done) -> None:
+    def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
         """Saves the present list, the operator's if none is saved, with one item more. No two callers lose an item."""
 
     def file_save(
-        self, client_name: str, name: str, content: bytes | str, saver: str, done: Done, *, is_text: bool = False
+        self, client_name: str, name: str, content: bytes | str, saver: str, done: SavedDone, *, is_text: bool = False
     ) -> None:
         """Saves a file, in place of an earlier one of that name. `is_text`: the bytes are meant as UTF-8."""
 
@@ -77,7 +77,7 @@ class SavedRecords(Protocol):
     def file_find(self, client_name: str, name: str, found: ExistsFound) -> None:
         """Whether a file exists: `found(whether, None)` or `found(False, error)`. Raises SaveRefused for a bad name."""
 
-    def file_delete(self, client_name: str, name: str, done: Done) -> None:
+    def file_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         """Deletes a file."""
 
     def file_list(
@@ -105,8 +105,8 @@ class Saved(SavedReading, SavedRecords):
         self._ledger = Ledger()
         self._writer: DatabaseThread | None = None
         # The callbacks that wait for the batch that is being written, and for the open one.
-        self._flying: list[Done] = []
-        self._waiting: list[Done] = []
+        self._flying: list[SavedDone] = []
+        self._waiting: list[SavedDone] = []
         self._idle: asyncio.Future[None] | None = None
 
     def open(self) -> None:
@@ -156,12 +156,12 @@ class Saved(SavedReading, SavedRecords):
         """What counts against max_saved_bytes."""
         return self._ledger.size_bytes(client_name)
 
-    def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: Done) -> None:
+    def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
         value, kept = read_value(value_json)
         self._put_setting(SavedSetting(client_name, name, value, kept, saver, _now_ms()), done)
 
-    def setting_delete(self, client_name: str, name: str, done: Done) -> None:
+    def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         check_name(name)
         self._check_open()
         if not self._ledger.is_coming((SETTING, client_name, name)):
@@ -173,7 +173,7 @@ class Saved(SavedReading, SavedRecords):
         self._ledger.drop((SETTING, client_name, name))
         self._wait(done)
 
-    def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: Done) -> None:
+    def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
         item, kept = read_value(item_json)
         present = self._ledger.coming_setting(client_name, name)
@@ -188,7 +188,7 @@ class Saved(SavedReading, SavedRecords):
         value, kept = appended(value, value_json, item, kept)
         self._put_setting(SavedSetting(client_name, name, value, kept, saver, _now_ms()), done)
 
-    def _put_setting(self, record: SavedSetting, done: Done) -> None:
+    def _put_setting(self, record: SavedSetting, done: SavedDone) -> None:
         self._check_open()
         if record.name.startswith(WEBHOOK_PREFIX):
             self._overlay.check_saved_webhook(record)
@@ -198,7 +198,7 @@ class Saved(SavedReading, SavedRecords):
     # ---- files -------------------------------------------------------------------------------------------------------
 
     def file_save(
-        self, client_name: str, name: str, content: bytes | str, saver: str, done: Done, *, is_text: bool = False
+        self, client_name: str, name: str, content: bytes | str, saver: str, done: SavedDone, *, is_text: bool = False
     ) -> None:
         check_file_name(name)
         self._check_open()
@@ -215,7 +215,7 @@ class Saved(SavedReading, SavedRecords):
     def file_find(self, client_name: str, name: str, found: ExistsFound) -> None:
         found(self.file_exists(client_name, name), None)
 
-    def file_delete(self, client_name: str, name: str, done: Done) -> None:
+    def file_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         check_file_name(name)
         self._check_open()
         if not self._ledger.is_coming((FILE, client_name, name)):
@@ -225,7 +225,7 @@ class Saved(SavedReading, SavedRecords):
 
     # ---- to the disk -------------------------------------------------------------------------------------------------
 
-    def _wait(self, done: Done) -> None:
+    def _wait(self, done: SavedDone) -> None:
         """Has the open batch, in which something was put just now, written as soon as may be."""
         self._waiting.append(done)
         if len(self._waiting) == 1 and not self._flying:

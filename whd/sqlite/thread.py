@@ -15,7 +15,7 @@ from ..futures import result_of
 
 _log = logging.getLogger(__name__)
 
-Job = Callable[[sqlite3.Connection], Any]
+DatabaseJob = Callable[[sqlite3.Connection], Any]
 Answer = Callable[[Any, StateError | None], None]
 # In the thread, inside the `except`: what a job raised (sqlite3.Error, or a defect of whd) as the error that it is
 # answered with.
@@ -34,7 +34,7 @@ class DatabaseThread:
         self._connection = connection
         self._loop = loop
         self._failed = failed
-        self._jobs: queue.SimpleQueue[tuple[Job, Answer] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[DatabaseJob, Answer] | None] = queue.SimpleQueue()
         self._closed: Answer | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -46,7 +46,7 @@ class DatabaseThread:
             self._connection.close()
             raise
 
-    def submit(self, job: Job, answer: Answer) -> None:
+    def submit(self, job: DatabaseJob, answer: Answer) -> None:
         """Queues a job; `answer(result, None)` or `answer(None, error)` on the loop."""
         self._jobs.put((job, answer))
 
@@ -80,7 +80,7 @@ class DatabaseThread:
         if self._closed is not None:
             self._wake([(self._closed, None, None)])
 
-    def _do(self, job: Job, answer: Answer) -> tuple[Answer, Any, StateError | None]:
+    def _do(self, job: DatabaseJob, answer: Answer) -> tuple[Answer, Any, StateError | None]:
         try:
             return answer, job(self._connection), None
         except Exception as error:

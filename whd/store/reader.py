@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import StateError
 from ..futures import result_of
 from ..model.execution import Status
-from ..sqlite.thread import DatabaseThread, Job
+from ..sqlite.thread import DatabaseJob, DatabaseThread
 from . import queries, schema
 from .interface import Records, Stored, Summaries
 from .rows import cursor_bytes, to_bytes
@@ -82,7 +82,7 @@ class SqliteReader:
         found: Records = await self._read(queries.unfinished)
         return found
 
-    async def _read(self, job: Job) -> Any:
+    async def _read(self, job: DatabaseJob) -> Any:
         if self._thread is None:
             raise StateError("the execution store is closed")
         return await result_of(partial(self._thread.submit, job))

@@ -104,12 +104,12 @@ _WHAT = "the execution store"
 def save_statement(rows: int, zeroed: tuple[int, ...] = ()) -> str:
     """Inserts `rows` records in one statement, or replaces those whose id is there already; keeps `seq`.
 
-    `zeroed`: places of COLUMNS that get so many zeros as the value says, to be written over.
+    `zeroed`: indices of COLUMNS that get so many zeros as the value says, to be written over.
     """
-    places = "(" + ",".join("zeroblob(?)" if place in zeroed else "?" for place in range(len(COLUMNS))) + ")"
+    marks = "(" + ",".join("zeroblob(?)" if column in zeroed else "?" for column in range(len(COLUMNS))) + ")"
     changes = ",".join(f"{name}=excluded.{name}" for name in COLUMNS[1:])
     return (
-        f"INSERT INTO execution ({','.join(COLUMNS)}) VALUES {','.join([places] * rows)} "
+        f"INSERT INTO execution ({','.join(COLUMNS)}) VALUES {','.join([marks] * rows)} "
         f"ON CONFLICT (id) DO UPDATE SET {changes}"
     )
 

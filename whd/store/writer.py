@@ -198,20 +198,20 @@ class Writer:
     def _save_large(self, values: tuple[Any, ...]) -> None:
         """One record, its large columns first as zeros that take no memory (sqlite3_blob_open)."""
         large = {
-            place: value
-            for place, value in enumerate(values)
+            column: value
+            for column, value in enumerate(values)
             if isinstance(value, (bytes, bytearray)) and len(value) > _LARGE_BYTES
         }
         execute = self._connection.execute
         execute(
             schema.save_statement(1, tuple(large)),
-            [len(value) if place in large else value for place, value in enumerate(values)],
+            [len(value) if column in large else value for column, value in enumerate(values)],
         )
         if not large:
             return
         (seq,) = execute("SELECT seq FROM execution WHERE id = ?", (values[0],)).fetchone()
-        for place, value in large.items():
-            with self._connection.blobopen("execution", schema.COLUMNS[place], seq) as blob:
+        for column, value in large.items():
+            with self._connection.blobopen("execution", schema.COLUMNS[column], seq) as blob:
                 blob.write(value)
 
     def _commit_singly(self, batch: Batch) -> dict[str, Exception]:
