@@ -28,7 +28,7 @@ ON_BOTH_SIDES = {
     "Zygote": "the daemon's handle on a process, and the process",
 }
 # Types that still share their name with another, to be renamed; it only ever shrinks.
-LATER = {"Child", "Done", "Event", "Job"}
+LATER = {"Child", "Done", "Job"}
 
 # Old words, as any part of a name, and what the thing is called now.
 OLD_WORDS = {

@@ -70,7 +70,7 @@ class Signal(enum.Enum):
     CLOSED = "the client will send no more, or nothing more will be read"
 
 
-Event = Head | bytes | Signal
+ConnectionEvent = Head | bytes | Signal
 
 
 # Python 3.11 finds a member of an Enum by a function call, five times as slowly as a global name.
@@ -200,7 +200,7 @@ class Connection:
 
     # Events out
 
-    def next_event(self) -> Event:
+    def next_event(self) -> ConnectionEvent:
         """The next event. Raises HttpError when the bytes are not a request that can be served."""
         try:
             if self.state is _HEAD:
@@ -238,7 +238,7 @@ class Connection:
         self.state = _ANSWER
         return part
 
-    def _next_head(self) -> Event:
+    def _next_head(self) -> ConnectionEvent:
         buffer = self._buffer
         while buffer.startswith(b"\r\n"):
             # RFC 9112, 2.2: at least one empty line before a request should be ignored.
@@ -338,9 +338,9 @@ class Connection:
             headers = tuple((name, authority if name == b"host" else value) for name, value in headers)
         self._is_keep_alive = _is_keep_alive(options, minor)
         self.state = _ADMISSION
-        return Head(method.decode("ascii"), target.decode("ascii"), headers, length, "1." + minor.decode("ascii"))
+        return Head(method.decode("ascii"), target.decode("ascii"), headers, length)
 
-    def _next_body(self) -> Event:
+    def _next_body(self) -> ConnectionEvent:
         body = self._body
         assert body is not None
         if not body.is_complete:
