@@ -134,12 +134,13 @@ DEFECTS = {(state, "it is admitted") for state in State if state not in (State.A
 
 
 @pytest.mark.parametrize(("state", "event"), [(state, event) for state, event in product(State, EVENTS)])
-def test_every_event_in_every_state(state: State, event: str) -> None:
+def test_every_event_in_every_state(state: State, event: str, defects: list[str]) -> None:
     connection = IN_STATE[state]()
     assert connection.state is state
     if (state, event) in DEFECTS:
         with pytest.raises(AssertionError, match=f"{state.name} to BODY"):
             EVENTS[event](connection)
+        assert defects.pop() == f"{state.name} to BODY"
         return
     try:
         EVENTS[event](connection)

@@ -338,7 +338,7 @@ class Connection:
             headers = tuple((name, authority if name == b"host" else value) for name, value in headers)
         self._is_keep_alive = _is_keep_alive(options, minor)
         self.state = _ADMISSION
-        return Head(method.decode("ascii"), target.decode("ascii"), headers, length, "1." + minor.decode("ascii"))
+        return Head(method.decode("ascii"), target.decode("ascii"), headers, length)
 
     def _next_body(self) -> ConnectionEvent:
         body = self._body

@@ -31,7 +31,6 @@ class Head:
     target: str
     headers: Headers
     content_length: int | None
-    http_version: str = "1.1"
     memo: Any = field(default=None, compare=False, repr=False)
     """The application's own notes; a connection gives the same Head for the same bytes, so they can serve again."""
 

@@ -97,11 +97,6 @@ class Server:
         return tuple(acceptor.listener.address for acceptor in self._acceptors)
 
     @property
-    def sockets(self) -> tuple[socket.socket, ...]:
-        """The listening sockets."""
-        return tuple(acceptor.listener.socket for acceptor in self._acceptors)
-
-    @property
     def connection_count(self) -> int:
         """Open connections, those included that are being refused."""
         services = self._services
