@@ -154,10 +154,9 @@ class Connection:
         They need not go through receive_data(), which would copy them.
         """
         body = self._body
-        if self.state is not _BODY or self._buffer or type(body) is not LengthReader or size >= body.remaining_bytes:
+        if self.state is not _BODY or self._buffer or type(body) is not LengthReader:
             return False
-        body.remaining_bytes -= size
-        return True
+        return body.take_part(size)
 
     def repeated_head(self, data: bytes) -> Head | None:
         """The last request's head, if `data` is the next request as a whole and begins with that head, byte for byte.
