@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_layers import FLOORS
 from whd import errors
 from whd.cli import build_parser
 from whd.model.options import LIMIT_NAMES, Options, option_fields
@@ -81,3 +82,20 @@ def test_every_test_that_is_named_exists() -> None:
 
 def test_the_schema_is_complete() -> None:
     assert {field.name for field in option_fields()} == {field.name for field in fields(Options)}
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_every_file_of_the_architecture_page_exists() -> None:
+    named = re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.(?:py|md))`", ARCHITECTURE)
+    assert len(named) > 20
+    for name in named:
+        assert (ROOT / "whd" / name).exists() or (ROOT / name).exists(), name
+
+
+def test_the_architecture_page_shows_the_floors() -> None:
+    shown = ARCHITECTURE.split("## The floors")[1].split("## ")[0].split("\n\n")[2]
+    # What stands after the rooms of a line, two spaces apart, says what they are for.
+    rooms = [room for line in shown.splitlines() for room in re.split(r"\s{2,}", line[22:].strip())[0].split(" · ")]
+    assert rooms == [room for floor in FLOORS for room in floor]

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "whd"
 
 # Types whose name stands on both sides of the sandbox's wall, for the two ends or two views of one thing.
 ON_BOTH_SIDES = {
-    "Child": "what a parent's process of the daemon knows of a child, and what its flow sees of it",
+    "Child": "what a parent knows of a child, and what its flow sees of it",
     "Client": "a record, and what a flow sees of it",
     "Execution": "a record, and what a flow sees of it",
     "Flow": "a record, and what a flow sees of it",
@@ -28,8 +28,6 @@ ON_BOTH_SIDES = {
     "Worker": "the daemon's handle on a process, and the process",
     "Zygote": "the daemon's handle on a process, and the process",
 }
-# Types that still share their name with another, to be renamed; it only ever shrinks.
-LATER = {"Listener"}
 
 # Old words, as any part of a name, and what the thing is called now.
 OLD_WORDS = {
@@ -57,8 +55,6 @@ OLD_NAMES = {
     "fixed": "sealed",
     "shares": "partition",
 }
-# Rooms and modules that still have old words; it only ever shrinks.
-LATER_WORDS = {"pool"}
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
@@ -121,7 +117,7 @@ HOMES = homes_of_types(MODULES)
 
 def test_no_two_types_have_one_name() -> None:
     twice = {kind: homes for kind, homes in HOMES.items() if len(homes) > 1}
-    assert {kind: homes for kind, homes in twice.items() if kind not in ON_BOTH_SIDES and kind not in LATER} == {}
+    assert {kind: homes for kind, homes in twice.items() if kind not in ON_BOTH_SIDES} == {}
 
 
 @pytest.mark.parametrize("kind", sorted(ON_BOTH_SIDES))
@@ -129,7 +125,7 @@ def test_a_name_on_both_sides_stands_once_on_each(kind: str) -> None:
     assert sorted(home.startswith("sandbox.") for home in HOMES[kind]) == [False, True], HOMES[kind]
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not {name, name.partition(".")[0]} & LATER_WORDS])
+@pytest.mark.parametrize("name", list(MODULES))
 def test_no_old_word_is_used(name: str) -> None:
     assert old_words(identifiers(name, MODULES[name])) == set()
 

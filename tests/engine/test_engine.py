@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -69,6 +70,8 @@ def paths_of(project: Project) -> Paths:
 def scene_in(project: Project, scene: Callable[[Paths], Any]) -> None:
     """Runs a scene; afterwards state/ is free and no descriptor is left open."""
     project.state.mkdir(exist_ok=True)
+    # What other tests left to the collector is not to be closed while a scene is counted.
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     run_scene(scene(paths_of(project)))
     assert len(os.listdir("/proc/self/fd")) == before

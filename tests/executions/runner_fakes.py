@@ -18,7 +18,7 @@ from whd.model.execution import Execution, Status, new_id
 from whd.model.options import Options
 from whd.model.snapshot import Client, Flow, Snapshot, User
 from whd.pool.job import Job
-from whd.store.interface import Stored, StoreDone
+from whd.store.interface import Done, Stored
 
 FLOW = Flow("acme", "fine", "def handler(system, this): pass", "hash", "fine.py")
 
@@ -34,11 +34,11 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.saved: list[Execution] = []
-        self.accepting: list[StoreDone] = []
+        self.accepting: list[Done] = []
         self.is_behind = False
         self.wants_room: list[Callable[[], None]] = []
 
-    def accept(self, execution: Execution, script: str | None, done: StoreDone) -> None:
+    def accept(self, execution: Execution, script: str | None, done: Done) -> None:
         self.accepting.append(done)
 
     def save_nowait(self, execution: Execution, script: str | None) -> None:

@@ -12,6 +12,7 @@ from tests.executions.runner_fakes import RunnerScene, interrupted, run_scene
 from whd.errors import Draining
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Status
+from whd.pool.job import JobState
 
 # ---- calls that are accepted here: NoQueue fails whatever asks it --------------------------------------------------
 
@@ -86,6 +87,28 @@ def test_an_accept_that_is_written_while_the_drain_begins_is_left_for_the_next_s
         # The caller has its 202, and nothing is left to wait for.
         assert answers == [None]
         assert here.pool.submitted == []
+        await here.runner.wait_idle()
+        here.runner.close()
+
+    run_scene(scene())
+
+
+def test_what_waits_for_a_slot_when_the_drain_begins_leaves_the_pool_and_can_be_cancelled_no_more() -> None:
+    async def scene() -> None:
+        here = RunnerScene()
+        waiting, runs = here.prepare(), here.prepare()
+        for active in (waiting, runs):
+            here.runner.start_async(active, lambda _error: None)
+        for accepted in here.store.accepting:
+            accepted(None)
+        here.pool.start(here.pool.submitted[1])
+        here.runner.begin_drain()
+        assert here.runner.list_active() == [runs]
+        assert (here.pool.scheduler.waiting, here.pool.submitted[0].state) == (0, JobState.ENDED)
+        assert list(here.runner._jobs) == [runs.job]
+        here.runner.end_by_limit(waiting, "too late")
+        assert here.store.ends() == []
+        here.pool.end(here.pool.submitted[1])
         await here.runner.wait_idle()
         here.runner.close()
 

@@ -18,7 +18,7 @@ from whd.model.execution import Cause, Status
 from whd.model.snapshot import Flow
 from whd.pool.compiler import Code
 from whd.pool.job import End, FlowResponse, Job, JobState
-from whd.pool.payload_parser import Done
+from whd.pool.payload_parser import OnParsed
 from whd.pool.scheduler import Scheduler
 from whd.wire import payload
 from whd.wire.strict_json import decode_strict
@@ -78,6 +78,11 @@ class FakePool:
     def cancel(self, job: Job, end: End) -> None:
         if job.state is not JobState.ENDED:
             self._finish(job, end)
+
+    def withdraw(self, job: Job) -> None:
+        assert job.state is JobState.QUEUED, job.state
+        self.scheduler.remove(job)
+        job.move(JobState.ENDED)
 
     # ---- what flows and their processes do ---------------------------------------------------------------------------
 
@@ -181,10 +186,10 @@ class FakePayloadParser:
 
     def parse(
         self,
-        body: bytes | list[bytes],
+        body: bytes | list[bytes | bytearray],
         content_type: str,
         has_key: bool,
-        done: Done,
+        done: OnParsed,
         *,
         start: str,
         gunzip_limit: int = 0,
@@ -200,7 +205,7 @@ class FakePayloadParser:
         value = start.encode("ascii") + parsed.members_json + b"}"
         self._later(done, payload.Parsed(value, parsed.keys, is_whole=True))
 
-    def check(self, output: bytes, done: Done) -> None:
+    def check(self, output: bytes, done: OnParsed) -> None:
         try:
             decode_strict(output.decode("utf-8"))
         except UnicodeDecodeError:
@@ -210,6 +215,6 @@ class FakePayloadParser:
         else:
             self._later(done, payload.Parsed(b""))
 
-    def _later(self, done: Done, result: payload.Parsed | HttpError) -> None:
+    def _later(self, done: OnParsed, result: payload.Parsed | HttpError) -> None:
         self.tasks += 1
         self._loop.call_soon(done, result)

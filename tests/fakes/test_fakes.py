@@ -20,7 +20,7 @@ from .saved import FakeSaved
 
 # A protocol's every method is there; of a class, those that the fake has of it.
 MODELS: list[tuple[type, type, set[str]]] = [
-    (FakePool, Pool, {"submit", "answer", "cancel", "dispatch"}),
+    (FakePool, Pool, {"submit", "answer", "cancel", "dispatch", "withdraw"}),
     (FakeCompiler, Compiler, {"known", "compile", "keep"}),
     (FakePayloadParser, PayloadParser, {"parse", "check"}),
     (FakeRestClient, RestClient, {"start"}),

@@ -32,14 +32,10 @@ LIMITS = Limits(max_body_bytes=65_536)
 
 @dataclass(frozen=True)
 class HeaderCheck(CallerCheck):
-    """A proof that is no key: a header with the right value. `repeats`: the same head is not asked again."""
+    """A proof that is no key: a header with the right value. `is_repeatable`: the same head is not asked again."""
 
     value: bytes = b"open sesame"
-    repeats: bool = True
-
-    @property
-    def is_repeatable(self) -> bool:
-        return self.repeats
+    is_repeatable: bool = True
 
     def check_head(self, head: RequestHead, query: Query) -> HeadProof:
         if (b"x-word", self.value) not in head.headers:
@@ -70,10 +66,7 @@ class SumOfBody(CallerCheck):
     """A proof over the raw body; `made` are the checks, one for each request."""
 
     made: list[BodyCheck] = field(default_factory=list)
-
-    @property
-    def is_repeatable(self) -> bool:
-        return True
+    is_repeatable: bool = True
 
     def check_head(self, head: RequestHead, query: Query) -> HeadProof:
         return HeadProof(head.headers, True)
@@ -232,7 +225,7 @@ class Serving:
             admission = self.app.readmit(head) or self.app.admit(head)
             if admission.observe is not None:
                 for part in body if isinstance(body, list) else [body]:
-                    admission.observe(part)
+                    admission.observe(bytes(part))
             self.app.handle(admission, body, answers)
         except HttpError as error:
             answers(self.app.problem(error))

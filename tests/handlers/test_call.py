@@ -112,7 +112,7 @@ class TestPlan:
 
     def test_a_check_that_looks_at_more_than_the_head_is_asked_each_time(self) -> None:
         for repeats in (True, False):
-            serving = Serving(HeaderCheck(repeats=repeats))
+            serving = Serving(HeaderCheck(is_repeatable=repeats))
             head = post((b"x-word", b"open sesame"))
             admission = serving.admit(head)
             assert (serving.app.readmit(head) is admission) is repeats

@@ -3,23 +3,85 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import uvloop
 
 from whd.budget import BufferBudget
+from whd.http.connection import Connection
+from whd.http.lifecycle import PHASE_MOVES, STATE_MOVES, Phase, State
 from whd.http.listeners import PUBLIC, ListenAddress
 from whd.http.messages import Application
+from whd.http.protocol import ClientProtocol
 from whd.http.server import Server
 from whd.model.options import Options
 
 from .client import PATIENCE_S, Client
 from .fakes import App
+
+
+class Along:
+    """Stands for a slot of a class: an assignment must be one of the moves that are allowed, or change nothing.
+
+    One that is not is kept in `defects` as well as raised: what is tested makes a 500 of an exception, or logs it.
+    """
+
+    defects: ClassVar[list[str]] = []
+
+    def __init__(
+        self, owner: type, slot: Any, first: enum.Enum, allowed: Collection[tuple[enum.Enum, enum.Enum]]
+    ) -> None:
+        self._owner = owner
+        self._slot = slot
+        self._first = first
+        self._allowed = frozenset(allowed)
+
+    def __get__(self, instance: Any, _owner: type | None = None) -> Any:
+        return self if instance is None else self._slot.__get__(instance, self._owner)
+
+    def __set__(self, instance: Any, after: enum.Enum) -> None:
+        try:
+            before = self._slot.__get__(instance, self._owner)
+        except AttributeError:
+            defect = "" if after is self._first else f"begins as {after.name}"
+        else:
+            is_move = after is before or (before, after) in self._allowed
+            defect = "" if is_move else f"{before.name} to {after.name}"
+        if defect:
+            self.defects.append(defect)
+            raise AssertionError(defect)
+        self._slot.__set__(instance, after)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lifecycles_are_kept() -> Iterator[None]:
+    """Every State and Phase that is assigned in any test of this folder is checked along the tables of lifecycle.py."""
+    states = {(before, after) for (before, _step), after in STATE_MOVES.items()}
+    phases = {(before, after) for before, following in PHASE_MOVES.items() for after in following}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "state", Along(Connection, vars(Connection)["state"], State.HEAD, states))
+        protocol = Along(ClientProtocol, vars(ClientProtocol)["_phase"], Phase.FRESH, phases)
+        patch.setattr(ClientProtocol, "_phase", protocol)
+        yield
+
+
+@pytest.fixture
+def defects() -> list[str]:
+    """The moves of this test that are in no table; a test that provokes one takes it out."""
+    Along.defects.clear()
+    return Along.defects
+
+
+@pytest.fixture(autouse=True)
+def _no_defect_is_swallowed(defects: list[str]) -> Iterator[None]:
+    yield
+    assert defects == []
 
 
 class Running:

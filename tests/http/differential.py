@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from random import Random
 
 from whd.errors import HttpError
-from whd.http.connection import Connection, Signal, State
+from whd.http.connection import Connection, Signal
+from whd.http.lifecycle import State
 from whd.http.messages import Head, Response
 from whd.http.plain import read_plain_head
 

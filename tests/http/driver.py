@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from random import Random
 
 from whd.errors import HttpError
-from whd.http.connection import Connection, Signal, State
+from whd.http.connection import Connection, Signal
+from whd.http.lifecycle import State
 from whd.http.messages import Head, Response
 
 from .corpus import LIMITS, MAX_BODY_BYTES

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from whd.errors import BadRequest, HttpError, TooLarge
-from whd.http.connection import MAX_DISCARDED_BYTES, Connection, Signal, State
+from whd.http.connection import MAX_DISCARDED_BYTES, Connection, Signal
+from whd.http.lifecycle import State
 from whd.http.messages import Head, Response
 
 from .corpus import LIMITS, head, length, post
@@ -37,7 +38,7 @@ def read_request(connection: Connection, stream: bytes) -> Head:
 def test_a_head_holds_names_in_lower_case_in_order_and_stripped_values(connection: Connection) -> None:
     got = read_head(connection, head(b"X-B:  1\t", b"x-a: 2", b"X-b: 3", line=b"PUT /p?q=1 HTTP/1.1"))
     fields = ((b"host", b"a"), (b"x-b", b"1"), (b"x-a", b"2"), (b"x-b", b"3"))
-    assert got == Head("PUT", "/p?q=1", fields, 0, "1.1")
+    assert got == Head("PUT", "/p?q=1", fields, 0)
 
 
 def test_content_length_is_none_for_a_chunked_body(connection: Connection) -> None:
@@ -50,8 +51,10 @@ def test_the_host_of_an_absolute_target_replaces_the_field(connection: Connectio
     assert (got.target, got.headers) == ("/x", ((b"host", b"b.example:81"),))
 
 
-def test_a_later_minor_version_is_1_1(connection: Connection) -> None:
-    assert read_head(connection, head(line=b"GET / HTTP/1.7")).http_version == "1.1"
+def test_a_later_minor_version_is_served_as_1_1(connection: Connection) -> None:
+    read_request(connection, head(line=b"GET / HTTP/1.7"))
+    assert connection.send_response(OK).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert connection.is_idle
 
 
 def test_nothing_is_read_before_the_body_is_admitted(connection: Connection) -> None:

@@ -40,9 +40,10 @@ class Stage:
         buffered_bytes: int = 1 << 30,
         remembers: bool = True,
         observe_answer: ObserveAnswer | None = None,
+        app: App | None = None,
     ) -> None:
         self.options = OPTIONS
-        self.app = App(OPTIONS, remembers=remembers)
+        self.app = App(OPTIONS, remembers=remembers) if app is None else app
         self.loop = FakeLoop()
         self.budget = BufferBudget(lambda: buffered_bytes)
         self.lost = 0

@@ -1,7 +1,7 @@
 """What hostile workers were tried with against the daemon. Assumes that language layer and wall are both broken.
 
 A worker may ruin its own execution and nothing else. Each test says what would prove more: a caller who is left without
-an answer, another client who waits, memory that grows past the daemon's own limits, a place or a process that is lost.
+an answer, another client who waits, memory that grows past the daemon's own limits, a slot or a process that is lost.
 The first part holds the attempts that the daemon withstood, the second those that it did not when they were found.
 """
 
@@ -253,7 +253,7 @@ WITHSTOOD: dict[str, tuple[str, int, str]] = {
 
 @pytest.mark.parametrize("name", WITHSTOOD)
 def test_a_hostile_worker_ruins_only_its_own_execution(attacked: RunningDaemon, name: str) -> None:
-    """Proof of more: no answer, a bystander without one, a forged log line, a place that stays taken."""
+    """Proof of more: no answer, a bystander without one, a forged log line, a slot that stays taken."""
     _source, status, text = WITHSTOOD[name]
     answer = attack(attacked, _path(name))
     assert answer is not None, "the caller was left without an answer"
@@ -293,7 +293,7 @@ SEEDS = 150
 
 
 def test_whatever_a_worker_sends_its_caller_is_answered(own_project: Project) -> None:
-    """Proof of more: no answer, a defect in the daemon's log, a bystander who waits, a place that stays taken."""
+    """Proof of more: no answer, a defect in the daemon's log, a bystander who waits, a slot that stays taken."""
     path = own_project.endpoint("fuzz", FUZZ, timeout_s=2)
     own_project.options(workers=4)
     with hostile_daemon(own_project) as daemon, bystander(daemon) as longest_wait_s:
@@ -492,7 +492,7 @@ def test_a_flood_while_jobs_are_taken_back_holds_up_nobody(own_project: Project,
     path = own_project.endpoint("attack", source)
     own_project.options(workers=1)
     unanswered = []
-    # There is one place, for which a webhook's caller would wait while the flood is an execution within its bounds.
+    # There is one slot, for which a webhook's caller would wait while the flood is an execution within its bounds.
     with hostile_daemon(own_project) as daemon, bystander(daemon, "/healthz") as longest_wait_s:
         for _ in range(20):
             assert daemon.post(path, {"flood": False}).status == 200

@@ -15,10 +15,8 @@ from whd.engine.engine import Engine, open_engine
 from whd.engine.state import Paths
 from whd.executions.active import ActiveExecution
 from whd.model.execution import Execution
-from whd.pool import frames_in as frames
 from whd.pool import pool, prefetch, processes
 from whd.pool.worker import Worker
-from whd.wire.frames import LENGTH, frame
 
 PATIENCE_S = 20.0
 
@@ -144,70 +142,3 @@ def test_what_waits_in_a_process_is_revoked_through_a_small_socket_buffer(
 ) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(be_narrow(tmp_path, monkeypatch))
-
-
-async def lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "REVOKE_AFTER_S", PATIENCE_S)
-    project = simple_project(folder)
-    project.options(workers=1)
-    project.flow("acme", "spin", FLOW)
-    async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
-        prefetch_whatever_it_takes(engine, monkeypatch)
-        for _ in range(prefetch.SHORT_RUNS + 1):
-            await asyncio.wait_for(run(engine, 0), PATIENCE_S)
-        first, second = run(engine, 0), run(engine, PATIENCE_S)
-        await asyncio.wait_for(first, PATIENCE_S)
-        assert engine.pool.prefetch.prefetched_total == 1
-        (job,) = engine.pool._started
-        while not job.log_lines:
-            await asyncio.sleep(0)
-        line = job.line
-        assert line is not None
-        engine.pool.prefetch.revoke(line)
-        engine.pool._on_frame(line.worker, frames.REVOKED)
-        execution = (await asyncio.wait_for(second, PATIENCE_S)).execution
-        assert execution.status == "ENDED_ERROR"
-        assert "it takes back what it has begun" in execution.message
-        assert execution.attempts == 1
-        assert (engine.pool.scheduler.running, engine.pool.scheduler.waiting) == (0, 0)
-
-
-def test_a_process_cannot_take_back_what_it_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken one that says so would have the execution run again, all that it did included, and so for ever."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(lie(tmp_path, monkeypatch))
-
-
-async def speak_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "REVOKE_AFTER_S", 10 * PATIENCE_S)
-    project = simple_project(folder)
-    project.options(workers=1, timeout_s=10 * PATIENCE_S, cpu_s=10 * PATIENCE_S)
-    project.flow("acme", "spin", FLOW)
-    async with open_engine(Paths(project.config, project.flows, project.state), serves=True) as engine:
-        prefetch_whatever_it_takes(engine, monkeypatch)
-        for _ in range(prefetch.SHORT_RUNS + 1):
-            await asyncio.wait_for(run(engine, 0), PATIENCE_S)
-        long, behind = run(engine, 5 * PATIENCE_S), run(engine, 0)
-        async with asyncio.timeout(PATIENCE_S):
-            while not (engine.pool._started and next(iter(engine.pool._started)).log_lines):
-                await asyncio.sleep(0.001)
-        (job,) = engine.pool._started
-        line = job.line
-        assert line is not None
-        assert len(line.prefetched) == 1
-        calls: list[Any] = []
-        monkeypatch.setattr(engine.runner, "on_call", lambda *call: calls.append(call))
-        monkeypatch.setattr(Worker, "read_last", lambda worker: engine.pool._on_frame(worker, b"{}"))
-        call = frame({"op": "call", "job": job.number, "call": 1, "name": "now"}, b"{}")
-        engine.pool._on_frame(line.worker, call[LENGTH.size :])
-        monkeypatch.undo()
-        execution = (await asyncio.wait_for(long, PATIENCE_S)).execution
-        assert (execution.status, calls) == ("ENDED_ERROR", [])
-        assert (await asyncio.wait_for(behind, PATIENCE_S)).execution.status == "ENDED_SUCCESS"
-        assert (engine.pool.scheduler.running, engine.pool.scheduler.waiting) == (0, 0)
-
-
-def test_a_call_that_something_follows_is_not_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends the execution when what waits behind it is revoked: nobody hears of the call after that."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(speak_on(tmp_path, monkeypatch))

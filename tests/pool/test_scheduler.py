@@ -1,4 +1,4 @@
-"""Places, turns and ranks, without a process."""
+"""Slots, turns and ranks, without a process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def take_all(scheduler: Scheduler) -> list[Job]:
     return taken
 
 
-def test_no_more_than_the_places_of_one_client_run() -> None:
+def test_no_more_than_the_slots_of_one_client_run() -> None:
     scheduler = Scheduler(2, 100)
     jobs = [job("a") for _ in range(5)]
     for one in jobs:
@@ -44,7 +44,7 @@ def test_clients_take_turns() -> None:
     assert [one.client_name for one in take_all(scheduler)] == ["a", "b", "c", "a", "b", "a"]
 
 
-def test_a_client_that_runs_nothing_gets_a_place_beyond_the_number() -> None:
+def test_a_client_that_runs_nothing_gets_a_slot_beyond_the_number() -> None:
     scheduler = Scheduler(1, 100)
     long, other, second = job("a"), job("b"), job("b")
     for one in (long, other, second):
@@ -96,7 +96,7 @@ def test_first_ones_do_not_count_against_the_queue() -> None:
     scheduler.check_queue("a")
 
 
-def test_put_back_stays_next_and_gives_up_its_place() -> None:
+def test_put_back_stays_next_and_gives_up_its_slot() -> None:
     scheduler = Scheduler(1, 100)
     first, second = job("a"), job("a")
     scheduler.add(first)
@@ -118,7 +118,7 @@ def test_without_processes_only_resumed_ones_go_on() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_any_sequence_keeps_the_promises(seed: int) -> None:
-    """Nothing is lost, nobody runs twice, the places hold, and what waits while a place is free does not exist."""
+    """Nothing is lost, nobody runs twice, the slots hold, and what waits while a slot is free does not exist."""
     choose = random.Random(seed)
     scheduler = Scheduler(3, 1_000)
     waiting: set[Job] = set()
@@ -163,5 +163,5 @@ def test_a_cancelled_one_does_not_disturb_the_turns() -> None:
     scheduler.remove(one)
     assert take_all(scheduler) == [two]
     scheduler.leave(two)
-    assert scheduler.waiting_of("a") == 0
+    assert scheduler.waiting == 0
     assert take_all(scheduler) == []

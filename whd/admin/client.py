@@ -1,7 +1,7 @@
 """The control socket state/control.sock: how commands speak to the running daemon.
 
-One request a connection: a line of JSON {"command", "arguments"}, answered by a line {"result"} or {"error"}.
-A process that may open the socket may do everything; state/ is 0700 and the socket 0600, as unix(7) has it.
+One request a connection: a line of JSON {"command", "arguments"}, answered by a line {"result"} or {"error"}. Who
+may open the socket may do everything; state/ is 0700 and the socket 0600, as unix(7) has it.
 """
 
 from __future__ import annotations

@@ -24,17 +24,9 @@ class KeyCheck(CallerCheck):
 
     keys: tuple[bytes, ...] = field(repr=False)
 
-    @property
-    def is_repeatable(self) -> bool:
-        return True
-
-    @property
-    def takes_key(self) -> bool:
-        return True
-
-    @property
-    def key_required(self) -> bool:
-        return True
+    is_repeatable = True
+    takes_key = True
+    key_required = True
 
     def check_head(self, head: RequestHead, query: Query) -> HeadProof:
         given, headers = keys_of_headers(head.headers)
@@ -64,9 +56,7 @@ class KeyCheck(CallerCheck):
 class OpenCheck(CallerCheck):
     """No proof is asked for: everybody may call."""
 
-    @property
-    def is_repeatable(self) -> bool:
-        return True
+    is_repeatable = True
 
     def check_head(self, head: RequestHead, query: Query) -> HeadProof:
         return HeadProof(head.headers, True)

@@ -73,19 +73,18 @@ class SingleProcess(HttpEngine):
         super().__init__(engine, when_lost)
         self.reloader = engine.reloader
         self._admin = Admin(engine, addresses=lambda: self.addresses)
-        self.dispatch = self._admin.dispatch
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens."""
         return list(self.server.addresses)
 
     async def reload(self) -> None:
-        """Reads every file again."""
         await self.reloader.reload(force=True)
 
+    async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
+        return await self._admin.dispatch(command, arguments)
+
     def report(self) -> Report:
-        """What this process has counted, and how it is."""
         return self.engine.report()
 
 
@@ -157,7 +156,7 @@ class Daemon:
         serving.move(EnginePhase.SERVING)
         log.info("whd %s listens on %s", __version__, ", ".join(serving.addresses))
         self._notifier.ready(_status_text(serving))
-        self._send_status(serving)
+        self._tell_status(serving)
         self._feed_watchdog()
 
     # ---- signals and the service manager -----------------------------------------------------------------------------
@@ -190,10 +189,10 @@ class Daemon:
             self._notifier.watchdog()
             asyncio.get_running_loop().call_later(self._notifier.watchdog_s / 2, self._feed_watchdog)
 
-    def _send_status(self, serving: Serving) -> None:
+    def _tell_status(self, serving: Serving) -> None:
         if serving.phase is EnginePhase.SERVING:
             self._notifier.status(_status_text(serving))
-            asyncio.get_running_loop().call_later(STATUS_INTERVAL_S, self._send_status, serving)
+            asyncio.get_running_loop().call_later(STATUS_INTERVAL_S, self._tell_status, serving)
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
@@ -213,7 +212,7 @@ def _status_text(serving: Serving) -> str:
 
 
 def _options(config: Path) -> Options:
-    """whd.yaml as it stands, for what must be known before all else; its faults are reported when it is read again."""
+    """whd.yaml as it stands, for what must be known before all else; its faults are logged when it is read again."""
     path = config / "whd.yaml"
     try:
         options, _faults = parse_options(path.read_bytes(), str(path))

@@ -95,7 +95,7 @@ class Report:
 
 
 def settings_report(snapshot: Snapshot) -> SettingsReport:
-    """Counts what the settings in force hold."""
+    """How much the settings in force hold."""
     clients = snapshot.clients
     return SettingsReport(len(clients), sum(len(client.webhooks) for client in clients.values()), snapshot.serial)
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from ..errors import Forbidden, Misconfigured, NotFound
 from ..futures import done_of
-from ..model.execution import Cause, Execution, ExecutionEvent
+from ..model.execution import Cause, Event, Execution
 from ..model.options import Limits
 from ..model.snapshot import Snapshot, User, Webhook
 from ..store.interface import ExecutionStore
@@ -67,7 +67,7 @@ class Reruns:
         if reason is not None:
             self._end_interrupted(claim, reason)
             return False
-        execution.apply(ExecutionEvent.REQUEUE, now_ms=now_ms())
+        execution.apply(Event.REQUEUE, now_ms=now_ms())
         execution.log.clear()
         execution.script_hash = flow.script_hash
         limits, isolation = limits_now(snapshot, execution, user)
@@ -78,7 +78,7 @@ class Reruns:
         execution = claim.stored.execution
         if self._runner.finish_claim(execution, claim.epoch):
             execution.message, execution.cause = reason, Cause.INTERRUPTED
-            execution.apply(ExecutionEvent.CANCEL if execution.parent_id else ExecutionEvent.FAIL, now_ms=now_ms())
+            execution.apply(Event.CANCEL if execution.parent_id else Event.FAIL, now_ms=now_ms())
             self._store.save_nowait(execution, claim.stored.script)
 
     async def replay(self, execution_id: str) -> ActiveExecution:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ..auth.permissions import Action, PermissionDenied, authorize
 from ..budget import BufferBudget
 from ..errors import Draining, Forbidden, Misconfigured, Overloaded
-from ..model.execution import Cause, Execution, ExecutionEvent, Status, new_id, shared_names_json
+from ..model.execution import Cause, Event, Execution, Status, new_id, shared_names_json
 from ..model.options import Limits
 from ..model.snapshot import Flow, Snapshot, User
 from ..pool.job import End, Job, JobListener, JobState
@@ -37,9 +37,9 @@ SAVE_INTERVAL_S = 0.25
 LARGE_BYTES = 65_536
 
 _EVENTS = {
-    Status.ENDED_SUCCESS: ExecutionEvent.SUCCEED,
-    Status.ENDED_ERROR: ExecutionEvent.FAIL,
-    Status.ENDED_CANCELLED: ExecutionEvent.CANCEL,
+    Status.ENDED_SUCCESS: Event.SUCCEED,
+    Status.ENDED_ERROR: Event.FAIL,
+    Status.ENDED_CANCELLED: Event.CANCEL,
 }
 
 
@@ -124,7 +124,7 @@ class Runner(JobListener):
         """
         self._check_room(active)
         active.stop_waiting = stop_waiting
-        active.waiters.append(waiter)
+        active.add_waiter(waiter)
         self._admit(active)
         self._sync_waiters.add(active)
         self._submit(active, is_first=False)
@@ -192,7 +192,7 @@ class Runner(JobListener):
         execution.root_id = parent.execution.root_id
         execution.key_webhook_name = parent.execution.key_webhook_name
         active.join(parent)
-        active.waiters.append(waiter)
+        active.add_waiter(waiter)
         self._admit(active)
 
     def count_input(self, active: ActiveExecution) -> bool:
@@ -214,7 +214,7 @@ class Runner(JobListener):
 
     def run_task(self, active: ActiveExecution, start: Callable[[], Callable[[], None]]) -> None:
         """A started child that is no flow begins: `start` begins it and gives what cancels it. See `end_task`."""
-        active.execution.apply(ExecutionEvent.START, now_ms=now_ms())
+        active.execution.apply(Event.START, now_ms=now_ms())
         active.cancel_task = start()
 
     def end_task(self, active: ActiveExecution, status: Status, message: str, output_json: bytes) -> None:
@@ -267,13 +267,13 @@ class Runner(JobListener):
         active = self._jobs[job]
         self._uncount(active)
         execution = active.execution
-        execution.apply(ExecutionEvent.START, now_ms=now_ms())
+        execution.apply(Event.START, now_ms=now_ms())
 
     def on_postponed(self, job: Job) -> None:
         active = self._jobs[job]
         self.count_input(active)
         execution = active.execution
-        execution.apply(ExecutionEvent.REQUEUE, now_ms=now_ms())
+        execution.apply(Event.REQUEUE, now_ms=now_ms())
         execution.attempts -= 1  # it was none
 
     def on_log(self, job: Job, lines_json: bytes) -> None:
@@ -380,7 +380,7 @@ class Runner(JobListener):
             if active.cancel_task is not None:
                 active.cancel_task()
             active.execution.message = message
-            active.execution.apply(ExecutionEvent.CANCEL, now_ms=now_ms())
+            active.execution.apply(Event.CANCEL, now_ms=now_ms())
             self._ended(active)
 
     # ---- claims ------------------------------------------------------------------------------------------------------
@@ -423,7 +423,8 @@ class Runner(JobListener):
         for job in self._pool.scheduler.waiting_jobs():
             active = self._jobs.get(job)
             if active is not None and job.state is JobState.QUEUED and active.execution.is_async and not active.waiters:
-                self._pool.scheduler.remove(job)
+                del self._jobs[job]
+                self._pool.withdraw(job)
                 if active.epoch:
                     self._queue.release(active.execution.id, active.epoch)
                 self._forget(active)

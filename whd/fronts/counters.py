@@ -43,7 +43,7 @@ class Count(enum.IntEnum):
 
 
 class Counters:
-    """All fronts' numbers. `descriptor` is to be inherited by the fronts; its maker closes it."""
+    """All fronts' numbers. `descriptor` is inherited by the fronts; its maker closes it."""
 
     def __init__(self, descriptor: int, fronts: int) -> None:
         self.descriptor = descriptor
@@ -124,10 +124,12 @@ class SharedBudget(BufferBudget):
         return self._limit().max_buffered_bytes - self._counters.of_others(self._front, Count.BUFFERED)
 
     def take(self, size_bytes: int) -> bool:
+        """What this front and the others have counted together."""
         is_taken = super().take(size_bytes)
         self._counters.set(self._front, Count.BUFFERED, self.used_bytes)
         return is_taken
 
     def give(self, size_bytes: int) -> None:
+        """What this front and the others have counted together."""
         super().give(size_bytes)
         self._counters.set(self._front, Count.BUFFERED, self.used_bytes)

@@ -42,7 +42,7 @@ from .remote import RemoteShared
 
 log = logging.getLogger("whd.fronts")
 
-# How often the counters that no event publishes at its time are published.
+# How often the counts are published that nothing else has published.
 PUBLISH_S: Final = 0.05
 # Idle workers that are ended at once for the sake of another front that may fork no more.
 EVICTED_AT_ONCE: Final = 4
@@ -261,7 +261,7 @@ class ServingFront:
         self._loop.add_reader(self._connections, self._adopt)
 
     async def drain(self, stop_now: asyncio.Event) -> None:
-        """Takes what the hub had handed over, then drains the HttpEngine: up to drain_s or until `stop_now`."""
+        """Takes the connections that the hub has handed over by now, then drains as HttpEngine does."""
         # What was handed over before the word to stop came.
         self._adopt()
         self._loop.remove_reader(self._connections)

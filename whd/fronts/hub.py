@@ -76,7 +76,6 @@ class Hub:
         # What `start` took of state/, to be let go of in reverse.
         self._at_end = contextlib.AsyncExitStack()
         self._operations = Operations(self)
-        self.dispatch = self._operations.dispatch
         self._acceptors: list[Acceptor] = []
         self._refusal = refusal_bytes(problem_response(Overloaded("too many connections")))
         self._unhanded: deque[tuple[socket.socket, int]] = deque()
@@ -115,6 +114,9 @@ class Hub:
     def addresses(self) -> list[str]:
         """Where it listens."""
         return [acceptor.listener.address for acceptor in self._acceptors]
+
+    async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
+        return await self._operations.dispatch(command, arguments)
 
     def report(self) -> Report:
         """What is known without asking the fronts: the counters in shared memory, and what the hub itself holds."""
@@ -301,7 +303,7 @@ class Hub:
                 log.error("front %d does not answer any more; it is ended", front.number)
                 front.kill()
             elif not front.answers:
-                # Open questions are given up, but for cancels: nobody else can cancel what it runs.
+                # Its answers are not waited for, but a cancel is: nobody else can end what it runs.
                 link.give_up(but=("ping", "cancel"))
                 self._take_back(front)
             front.missed += 1

@@ -24,21 +24,21 @@ RETHINK_S: Final = 0.05
 ASK_AGAIN_S: Final = 0.1
 
 
-# The front, how many slots, and the number of the grant, which counts up for each front.
+# Front, slots, the number of this message.
 LeaseGrant = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class _Lease:
     wants: int = 0
-    # What it was granted last, the number of that grant, and what it may still be using.
-    granted: int = 0
+    # The lease it has been sent, the number of that message, and what it may still be using.
+    sent: int = 0
     number: int = 0
     held: int = 0
 
 
 class SlotLeases:
-    """The hub's side. Each method gives the grants that are to be sent to their fronts."""
+    """The hub's side. Each method gives the leases that are to be sent: (front, slots, the number of this message)."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -66,23 +66,23 @@ class SlotLeases:
         return self._divide()
 
     def report(self, front: int, *, wants: int, held: int, number: int) -> list[LeaseGrant]:
-        """A front says what it could use, and what it uses or may use since the grant of that number."""
+        """A front says what it could use, and what it uses or may use since lease message `number` reached it."""
         lease = self._leases.get(front)
         if lease is None:
             return []
         lease.wants = wants
         if number == lease.number:
             # Else it did not know of its present lease yet when it said so, and says it again.
-            lease.held = max(held, lease.granted)
+            lease.held = max(held, lease.sent)
         return self._divide()
 
     def rotate(self) -> list[LeaseGrant]:
         """Called now and then: with fewer slots than fronts that want some, those without one have their turn."""
         leases = self._leases.values()
-        if self._total >= len(leases) or all(lease.granted or not lease.wants for lease in leases):
+        if self._total >= len(leases) or all(lease.sent or not lease.wants for lease in leases):
             return []
-        if any(lease.held > lease.granted for lease in leases):
-            return []  # what had the last turn still runs
+        if any(lease.held > lease.sent for lease in leases):
+            return []  # what ran in the last turn has not ended yet
         self._first += 1
         return self._divide()
 
@@ -91,21 +91,21 @@ class SlotLeases:
         targets = fair_slots(self._total, wanted, self._first)
         news: set[int] = set()
         for front, lease in self._leases.items():
-            if targets[front] < lease.granted:
-                lease.granted = targets[front]
+            if targets[front] < lease.sent:
+                lease.sent = targets[front]
                 news.add(front)
         free = self._total - sum(lease.held for lease in self._leases.values())
         for front, lease in self._leases.items():
             # What it still holds of an earlier lease it may keep, whatever the others hold.
-            more = min(targets[front] - lease.granted, max(0, free) + lease.held - lease.granted)
+            more = min(targets[front] - lease.sent, max(0, free) + lease.held - lease.sent)
             if more > 0:
-                lease.granted += more
-                free -= max(0, lease.granted - lease.held)
-                lease.held = max(lease.held, lease.granted)
+                lease.sent += more
+                free -= max(0, lease.sent - lease.held)
+                lease.held = max(lease.held, lease.sent)
                 news.add(front)
         for front in news:
             self._leases[front].number += 1
-        return [(front, self._leases[front].granted, self._leases[front].number) for front in sorted(news)]
+        return [(front, self._leases[front].sent, self._leases[front].number) for front in sorted(news)]
 
 
 # Whether a client runs something in the fronts that were asked, and how much runs there in all.
@@ -119,7 +119,7 @@ class PermitQueue:
     A slot is permitted while other clients use all that there are: what is free, the front gets as part of its lease.
     That is decided by what each front says at one moment of what it runs of this client and of others; so a client that
     is alone never has more than the slots, however old the answers are. `ask_others(front, client_name, answered)`
-    asks all fronts but one; `slots` gives the number.
+    asks all fronts but one; `places` gives the number.
     """
 
     def __init__(
@@ -283,8 +283,8 @@ class LeasedScheduler(Scheduler):
     def check_queue(self, client_name: str, more: int = 0) -> None:
         """Counts the client's calls over all fronts. Raises Overloaded."""
         number = self._client_numbers.get(client_name, MAX_CLIENTS)
-        others = self._counters.calls_of_others(self._front, number) if number < MAX_CLIENTS else 0
-        calls = self.calls_of(client_name) + more + others
+        of_others = self._counters.calls_of_others(self._front, number) if number < MAX_CLIENTS else 0
+        calls = self.calls_of(client_name) + more + of_others
         if calls >= self.max_queue + max(0, self._total - self._counters.total(Count.RUNNING)):
             raise self._too_many(calls)
         self._publish_calls(client_name, 1)
@@ -302,7 +302,7 @@ class LeasedScheduler(Scheduler):
                 self._published.discard(client_name)
 
     def publish(self) -> None:
-        """Publishes the counters that no event publishes at its time. Called now and then."""
+        """Called now and then: publishes what has not been published since it changed."""
         self._counters.set(self._front, Count.WAITING, self.waiting)
         for client_name in tuple(self._published):
             self._publish_calls(client_name)

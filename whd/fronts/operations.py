@@ -39,7 +39,7 @@ class Operations:
         if command == "status":
             return await self._status()
         if command == "executions.list":
-            return await list_executions(self._hub.store, arguments, self._active_rows)
+            return await list_executions(self._hub.store, arguments, self._others_active)
         try:
             return await self._ask_front(self._link_for(arguments), command, arguments)
         except LinkLost:
@@ -53,7 +53,7 @@ class Operations:
         self._turn += 1
         count = len(hub.fronts)
         first = owner(str(arguments["id"]), count) if "id" in arguments else self._turn
-        in_turn = [hub.fronts[(first + step) % count] for step in range(count)]
+        in_turn = [hub.fronts[(first + index) % count] for index in range(count)]
         for front in sorted(in_turn, key=lambda front: not front.answers):
             if front.link is not None and front.state in (FrontState.SERVING, FrontState.DRAINING):
                 return front.link
@@ -65,7 +65,7 @@ class Operations:
             raise WhdError(head["error"])
         return json.loads(value or b"null")
 
-    async def _active_rows(self) -> list[dict[str, Any]]:
+    async def _others_active(self) -> list[dict[str, Any]]:
         answers = await asyncio.gather(
             *(asyncio.wait_for(link.fetch("active"), PART_S) for link in self._hub.supervisor.serving_links()),
             return_exceptions=True,

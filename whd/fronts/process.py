@@ -184,7 +184,7 @@ class FrontProcess:
     def _fail(self, text: str) -> None:
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(ConfigError(text))
-            # The error is for the caller of `ready`; where there is none, `lost` is enough.
+            # Who waits for it hears of it; if nobody does, `lost` is enough.
             self._ready.exception()
 
     def hand(self, sock: socket.socket, listener: int, *, is_refused: bool = False) -> bool:
@@ -244,7 +244,7 @@ class FrontProcess:
         return f"by signal {-status}" if status < 0 else f"with status {status}"
 
     def row(self) -> dict[str, Any]:
-        """Its entry under `fronts` in the status document."""
+        """This front's row in the status document."""
         return {
             "number": self.number,
             "pid": self.pid,

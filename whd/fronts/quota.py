@@ -38,7 +38,6 @@ class FrontQuota(SlotSupervisor):
         return self._counters.of_others(self._front, Count.WORKERS)
 
     def has_idle_elsewhere(self) -> bool:
-        """Whether other fronts have idle workers, as they have published."""
         return self._counters.of_others(self._front, Count.IDLE) > 0
 
     def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:

@@ -28,7 +28,7 @@ from ..saved.saved import SavedDone, SavedRecords
 from ..saved.values import file_bytes
 from ..settings.reload import Reloader
 from ..store import ExecutionReader, ExecutionStore, Stored, open_reader
-from ..store.interface import Records, StoreCounters, StoreDone, Summaries, answer_all
+from ..store.interface import Done, Records, StoreCounters, Summaries, answer_all
 from ..store.rows import Row, to_row
 from .counters import Counters, SharedBudget
 from .link import Link, LinkLost
@@ -69,10 +69,10 @@ class FrontStore(ExecutionStore):
         self._rows: list[Row] = []
         self._scripts: set[str] = set()
         # By the index in `_rows`: what to call once that record is on disk.
-        self._waiting: dict[int, StoreDone] = {}
+        self._waiting: dict[int, Done] = {}
         self._size_bytes = 0
         # Records that were sent and are waited for.
-        self._accepting: dict[int, StoreDone] = {}
+        self._accepting: dict[int, Done] = {}
         self._accepts = 0
         self._written = 0
         # Both, and `fault`, as the hub said last.
@@ -129,10 +129,10 @@ class FrontStore(ExecutionStore):
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
-    def accept(self, execution: Execution, script: str | None, done: StoreDone) -> None:
+    def accept(self, execution: Execution, script: str | None, done: Done) -> None:
         self.accept_row(to_row(execution), script, done)
 
-    def accept_row(self, row: Row, script: str | None, done: StoreDone) -> None:
+    def accept_row(self, row: Row, script: str | None, done: Done) -> None:
         if self._is_closed or self.fault:
             self._loop.call_soon(done, StateError("the execution store cannot write", log_detail=self.fault))
             return
@@ -149,7 +149,7 @@ class FrontStore(ExecutionStore):
             raise StateError(f"execution {row.id} was saved after the store's end")
         self._add(row, script, None)
 
-    def _add(self, row: Row, script: str | None, done: StoreDone | None) -> None:
+    def _add(self, row: Row, script: str | None, done: Done | None) -> None:
         if script is not None and row.script_hash not in self._scripts:
             self._send_script(row.script_hash, script)
         if done is not None:

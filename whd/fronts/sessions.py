@@ -38,7 +38,7 @@ class Supervisor(SavedOverlay):
         self.leases = leases
         self.fronts = fronts
         self.locks = Locks(loop.call_later)
-        # Both set by the owner before the first session: they need each other.
+        # Both set by the owner before the first session: each is made with the other.
         self.store: ExecutionStore
         self.saved: Saved
         self._reloader = reloader
@@ -62,7 +62,7 @@ class Supervisor(SavedOverlay):
         self._reloader.check_saved_webhook(record)
 
     def settle(self, done: Callable[[], None]) -> None:
-        """Calls `done` once every front that is not stuck has taken in what it was sent by now."""
+        """Calls `done` once every front that is not stuck has taken in all changes sent to it by now."""
         if not self._settling:
             self.loop.call_soon(self._ask_all)
         self._settling.append(done)
@@ -73,7 +73,7 @@ class Supervisor(SavedOverlay):
         left = len(links)
 
         def one_answered(_head: dict[str, Any] | None, _value: bytes | None) -> None:
-            # One that is gone or stuck counts too: a stuck one takes in what it was sent once it goes on.
+            # One that is gone or stuck counts too: a stuck one takes the changes in once it goes on.
             nonlocal left
             left -= 1
             if left <= 0:
@@ -88,7 +88,7 @@ class Supervisor(SavedOverlay):
     # ---- the fronts --------------------------------------------------------------------------------------------------
 
     def links(self) -> list[Link]:
-        """The links of the fronts that there are now."""
+        """The links of all fronts that run now."""
         return [front.link for front in self.fronts if front.link is not None]
 
     def serving_links(self) -> list[Link]:
@@ -110,7 +110,7 @@ class Supervisor(SavedOverlay):
         task.add_done_callback(self._tasks.discard)
 
     def _ask_others(self, number: int, client_name: str, answered: Callable[[Used], None]) -> None:
-        """PermitQueue's `ask_others`: asks all fronts but `number`."""
+        """What PermitQueue calls: asks all fronts but one whether the client runs something there."""
         others = [front for front in self.fronts if front.number != number and front.link is not None]
         links = [front.link for front in others if front.link is not None and front.answers]
         left = len(links)

@@ -83,7 +83,9 @@ class Call(Generic[PlanT]):
 
 def input_json(plan: CallPlan, parsed: Parsed) -> bytes:
     """The flow's input_value (CONTRACT 3), with the payload's JSON as it came."""
-    return parsed.members_json if parsed.is_whole else b"%b,%b}" % (input_start(plan), parsed.members_json)
+    if parsed.is_whole:
+        return parsed.members_json
+    return b"%b,%b}" % (plan.prefix_json or input_start(plan), parsed.members_json)
 
 
 def input_start(plan: CallPlan) -> bytes:

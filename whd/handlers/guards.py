@@ -105,7 +105,7 @@ class WebhookGuard(Guard):
     ) -> tuple[Admission, bool]:
         client_name, webhook_name = parameters
         webhook = find_webhook(snapshot, client_name, webhook_name)
-        # Its own, not the route's: a webhook narrows them, and one that does not exist looks like one that does.
+        # Its own, not the route's: a webhook narrows them, and a missing one must look no different.
         check_method(head.method, webhook.methods)
         plan = plan_call(snapshot, webhook, head, path, query_text)
         check = webhook.caller_check
@@ -175,7 +175,7 @@ class ServesExecution(Protocol):
 class ExecutionGuard(Guard):
     """Access.EXECUTION: the caller check, as it stands now, of the webhook that the execution's tree came through.
 
-    Without such a webhook there is nothing to be had: the answer is that to an id that does not exist.
+    Without such a webhook the answer is the same as for an id that does not exist.
     """
 
     demands: ClassVar[type] = ServesExecution

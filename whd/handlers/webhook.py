@@ -33,33 +33,29 @@ class WebhookHandler:
         self._runner = context.runner
         self._compiler = context.pool.compiler
 
-    def run(self, call: Call[CallPlan], parsed: Parsed) -> None:
-        """Starts the webhook's flow, compiled first if need be. Raises HttpError."""
-        plan = call.plan
-        if plan.resolved is None:
-            webhook = plan.webhook
-            plan.resolved = self._runner.resolve(
-                plan.snapshot, webhook.client_name, webhook.flow_name, webhook.user_name
-            )
-        flow = plan.resolved[0]
-        code = self._compiler.known(flow)
-        if code is not None:
-            self._start(call, parsed, code)
-        else:
-            self._compiler.compile(flow, call.then(partial(self._start, call, parsed)))
+    def run(self, call: Call[CallPlan], parsed: Parsed, code: Code | None = None) -> None:
+        """Starts the webhook's flow. Raises HttpError.
 
-    def _start(self, call: Call[CallPlan], parsed: Parsed, code: Code) -> None:
+        `code`: the flow's; without it the one that is known, and if none is, all goes on once it is compiled.
+        """
         plan = call.plan
-        respond = call.respond
-        assert plan.resolved is not None
-        flow, user = plan.resolved
         webhook = plan.webhook
+        if plan.resolved is None:
+            names = webhook.client_name, webhook.flow_name, webhook.user_name
+            plan.resolved = self._runner.resolve(plan.snapshot, *names)
+        flow, user = plan.resolved
+        if code is None:
+            code = self._compiler.known(flow)
+            if code is None:
+                self._compiler.compile(flow, call.then(partial(self.run, call, parsed)))
+                return
         if code.refusal:
             fault = refusal_faults(flow, code.refusal)[0]
             self._reloader.flow_fault(flow, fault)
             raise Misconfigured("the webhook is misconfigured", log_detail=str(fault))
+        respond = call.respond
         if plan.head.method == "HEAD":
-            # As GET without the body, and nothing runs: there is no execution whose length could be given.
+            # As GET without the body, and nothing runs: there is no execution whose length is known.
             respond(json_response(202 if plan.is_async else 200, {}))
             return
         runner = self._runner

@@ -41,6 +41,13 @@ class LengthReader:
         self.remaining_bytes = length_bytes
         self.is_complete = not length_bytes
 
+    def take_part(self, size: int) -> bool:
+        """Whether `size` bytes are a part of what is missing, and not its end: then they count as read."""
+        if size >= self.remaining_bytes:
+            return False
+        self.remaining_bytes -= size
+        return True
+
     def read(self, buffer: bytearray) -> bytes:
         """The next part of the body, as much as there is."""
         size = self.remaining_bytes

@@ -46,6 +46,7 @@ from .checks import (
     read_request_line,
     transfer_coding_error,
 )
+from .lifecycle import State
 from .messages import Head, Headers, Response
 from .plain import read_plain_head
 from .writer import CONTINUE, response_bytes
@@ -69,19 +70,7 @@ class Signal(enum.Enum):
     CLOSED = "the client will send no more, or nothing more will be read"
 
 
-Event = Head | bytes | Signal
-
-
-class State(enum.Enum):
-    """Where the connection stands in one exchange."""
-
-    HEAD = "reading a head, or waiting for its first byte"
-    ADMISSION = "a head was read; admit_body() or send_response() is next"
-    BODY = "reading a body"
-    ANSWER = "the request is complete; send_response() is next"
-    DISCARD = "answered early; a small body is read and dropped"
-    FAILED = "an error was raised; send_response() may tell the client, then it ends"
-    CLOSED = "nothing more is read or written"
+ConnectionEvent = Head | bytes | Signal
 
 
 # Python 3.11 finds a member of an Enum by a function call, five times as slowly as a global name.
@@ -165,10 +154,9 @@ class Connection:
         They need not go through receive_data(), which would copy them.
         """
         body = self._body
-        if self.state is not _BODY or self._buffer or type(body) is not LengthReader or size >= body.remaining_bytes:
+        if self.state is not _BODY or self._buffer or type(body) is not LengthReader:
             return False
-        body.remaining_bytes -= size
-        return True
+        return body.take_part(size)
 
     def repeated_head(self, data: bytes) -> Head | None:
         """The last request's head, if `data` is the next request as a whole and begins with that head, byte for byte.
@@ -211,7 +199,7 @@ class Connection:
 
     # Events out
 
-    def next_event(self) -> Event:
+    def next_event(self) -> ConnectionEvent:
         """The next event. Raises HttpError when the bytes are not a request that can be served."""
         try:
             if self.state is _HEAD:
@@ -249,7 +237,7 @@ class Connection:
         self.state = _ANSWER
         return part
 
-    def _next_head(self) -> Event:
+    def _next_head(self) -> ConnectionEvent:
         buffer = self._buffer
         while buffer.startswith(b"\r\n"):
             # RFC 9112, 2.2: at least one empty line before a request should be ignored.
@@ -349,9 +337,9 @@ class Connection:
             headers = tuple((name, authority if name == b"host" else value) for name, value in headers)
         self._is_keep_alive = _is_keep_alive(options, minor)
         self.state = _ADMISSION
-        return Head(method.decode("ascii"), target.decode("ascii"), headers, length, "1." + minor.decode("ascii"))
+        return Head(method.decode("ascii"), target.decode("ascii"), headers, length)
 
-    def _next_body(self) -> Event:
+    def _next_body(self) -> ConnectionEvent:
         body = self._body
         assert body is not None
         if not body.is_complete:

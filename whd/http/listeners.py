@@ -218,7 +218,7 @@ class Acceptor:
     """Accepts from one listener and hands each connection over; lives through running out of descriptors.
 
     One descriptor is kept in reserve. When accept(2) fails for want of one (EMFILE, ENFILE) the reserve is given up,
-    the connection is accepted with it, told so by `refuse` and closed: so the queue shrinks, clients learn why, and
+    the connection is accepted with it, answered by `refuse` and closed: so the queue shrinks, clients learn why, and
     the loop does not spin on a socket that stays readable. Where even that fails, accepting pauses for RETRY_S.
     """
 

@@ -14,7 +14,7 @@ from ..model.caller_check import Headers as Headers  # of requests and answers a
 from ..valueclass import valueclass
 
 # A request's whole body: in one piece or, from LARGE_BODY_BYTES on, perhaps the parts that it came in, in order.
-Body = bytes | list[bytes]
+Body = bytes | list[bytes | bytearray]
 LARGE_BODY_BYTES = 262_144
 
 
@@ -31,7 +31,6 @@ class Head:
     target: str
     headers: Headers
     content_length: int | None
-    http_version: str = "1.1"
     memo: Any = field(default=None, compare=False, repr=False)
     """The application's own notes; a connection gives the same Head for the same bytes, so they can serve again."""
 
@@ -53,12 +52,15 @@ class Response:
 class Admission:
     """The application's yes to a head: what to read, and its own notes for later (`call`), not looked into here.
 
-    `observe` is called with each part of the body as it comes, before `handle`; what it gives is not looked at.
+    `observe` sees the body's bytes as they come, after transfer coding and before content coding: each byte once, in
+    order, before `handle`; no call for an empty body. So what is worked out over a large body, such as a signature,
+    holds up the loop for one part at a time: what one read of the socket brought, with at most 64 KiB that waited. It
+    may raise HttpError, which is answered as one of `handle` is.
     """
 
     max_body_bytes: int
     call: Any
-    observe: Callable[[bytes | bytearray | memoryview], object] | None = None
+    observe: Callable[[bytes], object] | None = None
 
 
 Respond = Callable[[Response], None]

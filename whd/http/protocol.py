@@ -6,7 +6,6 @@ The hot path is plain callbacks: no task, no future, no timer of its own (deadli
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import math
 from collections.abc import Callable
@@ -14,15 +13,15 @@ from functools import partial
 from typing import cast
 
 from ..errors import HttpError, Overloaded, RequestTimeout
-from .connection import Connection, Signal, State
+from .connection import Connection, Signal
 from .deadline import Deadline
+from .lifecycle import Phase, State
 from .listeners import PUBLIC
 from .messages import LARGE_BODY_BYTES, Admission, Body, Head, ObserveAnswer, Response
 from .resources import ServerResources
 
 PIPELINED_BYTES = 65_536
 """Beyond this much of further requests, reading pauses until the current one is answered."""
-
 RATE_BYTES_PER_S = 65_536
 """The least rate of a body: each 64 KiB received give it one more second (as Apache's mod_reqtimeout MinRate)."""
 
@@ -38,20 +37,6 @@ LINGER_BYTES = 268_435_456
 """How long, how long without a byte, and for how much a client that was refused may go on sending."""
 
 LOG = logging.getLogger("whd.http")
-
-
-class Phase(enum.Enum):
-    """What a connection waits for; decides what happens at its deadline."""
-
-    FRESH = "the first byte after connecting: then it is closed"
-    IDLE = "the first byte of a further request: then it is closed"
-    HEAD = "the rest of a head: then 408"
-    BODY = "the rest of a body: then 408"
-    ANSWER = "the application: no deadline of ours"
-    BLOCKED = "the client to read what it was answered: then it is cut, unless it made progress"
-    FLUSH = "the same, and nothing else follows"
-    LINGER = "the client to close: then it is cut"
-    LOST = "nothing any more"
 
 
 # As in connection.py: a global name is found faster than a member of an Enum.
@@ -90,7 +75,7 @@ class ClientProtocol(asyncio.Protocol):
     )
 
     def __init__(self, services: ServerResources, listener: str = PUBLIC, *, is_refused: bool = False) -> None:
-        """`listener`: the name of the one that accepted it. `is_refused`: one too many; it is told so and ended."""
+        """`listener`: the name of the one that accepted it. `is_refused`: one too many; it gets a 503 and ends."""
         options = services.get_options()
         self.listener = listener
         self._services = services
@@ -105,7 +90,7 @@ class ClientProtocol(asyncio.Protocol):
         self._head: Head | None = None
         self._began_at = math.nan  # when that was read, if answers are observed; NaN between requests
         self._admission: Admission | None = None
-        self._parts: list[bytes] = []  # of a body that has not come at once
+        self._parts: list[bytes | bytearray] = []  # of a body that has not come at once
         self._body_bytes = 0  # taken from the budget
         self._cancel: Callable[[], None] | None = None
         self._is_blocked = False
@@ -243,7 +228,8 @@ class ClientProtocol(asyncio.Protocol):
             # All here at once: handed on before anything else can come, it is never counted as held.
             body = connection.whole_body()
             if body is not None:
-                self._handle(admission, body)
+                if admission.observe is None or not body or self._show(admission.observe, body):
+                    self._handle(admission, body)
                 return
             self._admission = admission
             if connection.wants_continue:
@@ -259,7 +245,7 @@ class ClientProtocol(asyncio.Protocol):
         if head is None or self._is_blocked:
             return False
         admission = self._application.readmit(head)
-        if admission is None or len(data) > admission.max_body_bytes:
+        if admission is None or len(data) > admission.max_body_bytes or admission.observe is not None:
             return False
         self._serial += 1
         self._head = head
@@ -276,17 +262,33 @@ class ClientProtocol(asyncio.Protocol):
         if not self._services.budget.take(size):
             self._refuse(Overloaded("too many requests are being read"))
             return
+        admission = self._admission
+        if admission is not None and admission.observe is not None and not self._show(admission.observe, part):
+            self._services.budget.give(size)
+            return
         # No growing buffer for all: the allocator moves one of megabytes, and the loop waits for each move.
         parts = self._parts
         if not parts or len(parts[-1]) >= PART_BYTES:
             parts.append(part)
         else:
-            if type(parts[-1]) is bytes:
-                parts[-1] = cast(bytes, bytearray(parts[-1]))
-            parts[-1] += part
+            last = parts[-1]
+            if type(last) is bytes:
+                last = parts[-1] = bytearray(last)
+            last += part
         self._body_bytes += size
         if self._phase is _BODY:
             self._deadline.at += size / RATE_BYTES_PER_S
+
+    def _show(self, observe: Callable[[bytes], object], part: bytes) -> bool:
+        """Lets the application see a part of the body; False if it refused the request, which is answered then."""
+        try:
+            observe(part)
+            return True
+        except HttpError as error:
+            self._refuse(error)
+        except Exception:
+            self._fail()
+        return False
 
     def _drop_body(self) -> None:
         self._parts = []

@@ -25,7 +25,7 @@ from .resources import ServerResources
 from .writer import response_bytes
 
 REFUSED_AT_ONCE = 128
-"""So many connections beyond the limit are told so with care; further ones in one go (see Server._refuse)."""
+"""So many connections beyond the limit are refused with care; further ones in one go (see Server._refuse)."""
 
 RESERVED_DESCRIPTORS = 256
 """Connections leave at least so many to workers and files, or half of all where there are few."""
@@ -39,7 +39,7 @@ class Server:
     `applications` by listener's name; that of PUBLIC serves where the name has none of its own.
     `get_options` is asked at each use, since options are live. `budget` counts the bodies being read. `unix_mode` is
     the mode of the socket files that it makes: like systemd's SocketMode, everyone may connect, as to a TCP port.
-    Start it once; whoever started it calls drain() or close(). `when_lost` is called when a connection has ended,
+    Start it once; its owner calls drain() or close(). `when_lost` is called when a connection has ended,
     `observe_answer` for each answer that a connection sent (not for those of `refuse`).
     """
 
@@ -95,11 +95,6 @@ class Server:
     def addresses(self) -> tuple[str, ...]:
         """Where it listens, in the form of ListenAddress.where, with the real ports."""
         return tuple(acceptor.listener.address for acceptor in self._acceptors)
-
-    @property
-    def sockets(self) -> tuple[socket.socket, ...]:
-        """The listening sockets."""
-        return tuple(acceptor.listener.socket for acceptor in self._acceptors)
 
     @property
     def connection_count(self) -> int:

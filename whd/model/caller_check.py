@@ -77,23 +77,18 @@ class CallerCheck(ABC):
 
     __slots__ = ()
 
-    @property
-    def is_repeatable(self) -> bool:
-        """Whether check_head's outcome follows from check and head alone and so holds for the same head again.
+    # Attributes, not properties, of the class or of each check: every new head asks for them.
+    is_repeatable: bool = False
+    """Whether check_head's outcome follows from check and head alone and so holds for the same head again.
 
-        False where the time, the peer or anything else of one request counts.
-        """
-        return False
+    False where the time, the peer or anything else of one request counts.
+    """
 
-    @property
-    def takes_key(self) -> bool:
-        """Whether `key`, in query and payload, is the webhook's and taken out; else it is the flow's."""
-        return False
+    takes_key: bool = False
+    """Whether `key`, in query and payload, is the webhook's and taken out; else it is the flow's."""
 
-    @property
-    def key_required(self) -> bool:
-        """Whether callers need a key, as `whd webhooks` says it."""
-        return False
+    key_required: bool = False
+    """Whether callers need a key, as `whd webhooks` says it."""
 
     @abstractmethod
     def check_head(self, head: RequestHead, query: Query) -> HeadProof:

@@ -38,7 +38,7 @@ class Status(enum.StrEnum):
 ENDED = frozenset({Status.ENDED_SUCCESS, Status.ENDED_ERROR, Status.ENDED_CANCELLED})
 
 
-class ExecutionEvent(enum.Enum):
+class Event(enum.Enum):
     """What can happen to an execution."""
 
     # Enum's own hash is a Python function; each change of a status would pay for it.
@@ -51,15 +51,15 @@ class ExecutionEvent(enum.Enum):
     REQUEUE = "requeue"
 
 
-TRANSITIONS: dict[tuple[Status, ExecutionEvent], Status] = {
-    (Status.PENDING, ExecutionEvent.START): Status.RUNNING,
-    (Status.PENDING, ExecutionEvent.FAIL): Status.ENDED_ERROR,
-    (Status.PENDING, ExecutionEvent.CANCEL): Status.ENDED_CANCELLED,
-    (Status.PENDING, ExecutionEvent.REQUEUE): Status.PENDING,
-    (Status.RUNNING, ExecutionEvent.SUCCEED): Status.ENDED_SUCCESS,
-    (Status.RUNNING, ExecutionEvent.FAIL): Status.ENDED_ERROR,
-    (Status.RUNNING, ExecutionEvent.CANCEL): Status.ENDED_CANCELLED,
-    (Status.RUNNING, ExecutionEvent.REQUEUE): Status.PENDING,
+TRANSITIONS: dict[tuple[Status, Event], Status] = {
+    (Status.PENDING, Event.START): Status.RUNNING,
+    (Status.PENDING, Event.FAIL): Status.ENDED_ERROR,
+    (Status.PENDING, Event.CANCEL): Status.ENDED_CANCELLED,
+    (Status.PENDING, Event.REQUEUE): Status.PENDING,
+    (Status.RUNNING, Event.SUCCEED): Status.ENDED_SUCCESS,
+    (Status.RUNNING, Event.FAIL): Status.ENDED_ERROR,
+    (Status.RUNNING, Event.CANCEL): Status.ENDED_CANCELLED,
+    (Status.RUNNING, Event.REQUEUE): Status.PENDING,
 }
 
 
@@ -115,16 +115,16 @@ class Execution:
     replay_of: str = ""
     log: list[bytes] = field(default_factory=list)
 
-    def apply(self, event: ExecutionEvent, *, now_ms: int) -> None:
+    def apply(self, event: Event, *, now_ms: int) -> None:
         """Changes the status as TRANSITIONS says and stamps the time. Raises TransitionError."""
         status = TRANSITIONS.get((self.status, event))
         if status is None:
             raise TransitionError(f"{self.id}: {event.name} in {self.status}")
         self.status = status
-        if event is ExecutionEvent.START:
+        if event is Event.START:
             self.started_ms = now_ms
             self.attempts += 1
-        elif event is ExecutionEvent.REQUEUE:
+        elif event is Event.REQUEUE:
             self.started_ms = 0
         else:
             self.ended_ms = now_ms

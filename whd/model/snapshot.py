@@ -84,7 +84,7 @@ class SavedSetting:
         return f"saved by {self.saver or 'an operator'}"
 
     @property
-    def fault_path(self) -> str:
+    def location(self) -> str:
         """What a fault shows instead of a path."""
         return f"{self.client_name}: {self.name} ({self.origin})"
 

@@ -79,7 +79,8 @@ class Compiler:
     def known(self, flow: Flow) -> Code | None:
         """The decided code of a flow, None while there is none."""
         code = self._codes.get((flow.client_name, flow.script_hash, flow.name))
-        return code if code is not None and code.is_known else None
+        # is_known, written out: each call asks.
+        return code if code is not None and (code.frame or code.refusal) else None
 
     def compile(self, flow: Flow, done: Callable[[Code], None]) -> None:
         """Calls `done` with the decided code, at once when it is known."""

@@ -36,7 +36,8 @@ def frame_limit_bytes(limits: Limits) -> int:
     """The largest frame that a worker under these limits may send: an output and an own answer, each at its limit, or
     a request with something raw.
     """
-    return raw_limit_bytes(limits) * 2 + MAX_HEAD_BYTES
+    # raw_limit_bytes, written out: each call pays for it.
+    return max(limits.max_output_bytes, MAX_CALL_BYTES) * 2 + MAX_HEAD_BYTES
 
 
 def raw_limit_bytes(limits: Limits) -> int:

@@ -152,14 +152,25 @@ class Job:
     def move(self, state: JobState) -> None:
         """Changes the state along JOB_MOVES; anything else is a defect."""
         if state not in JOB_MOVES[self.state]:
-            raise AssertionError(f"job {self.number}: {self.state.name} to {state.name}")
+            raise self._defect(state)
         self.state = state
+
+    def _defect(self, state: JobState) -> AssertionError:
+        return AssertionError(f"job {self.number}: {self.state.name} to {state.name}")
 
     def begin(self, now: float) -> None:
         """Its process runs it from now on."""
-        self.move(JobState.RUNNING)
+        # As move() does it: each call pays for this.
+        if JobState.RUNNING not in JOB_MOVES[self.state]:
+            raise self._defect(JobState.RUNNING)
+        self.state = JobState.RUNNING
         self.started = now
         self.deadline = now + self.limits.timeout_s
+
+    def postpone(self) -> None:
+        """It has not begun after all, and waits again; perhaps for another process, whose CPU clock is another."""
+        self.move(JobState.QUEUED)
+        self._cpu_base_s = -1.0
 
     @property
     def has_acted(self) -> bool:

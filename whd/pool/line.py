@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .frames_in import frame_limit_bytes
 from .job import NOT_PREFETCHED, Job, JobState
 
 if TYPE_CHECKING:
-    from ..model.options import Limits
     from .compiler import Code
     from .worker import Worker
+
+# All that waits in a process with the job that runs, as much again for the last one, and a revocation fit into the
+# socket's buffer, of which it is at most that part: a revocation is never left unsent, else nobody would know what may
+# still begin there.
+MAX_PREFETCHED_BYTES = 65_536
+BUFFER_PART = 4
 
 
 class Line:
@@ -28,8 +32,8 @@ class Line:
     """
 
     __slots__ = (
-        "codes", "contexts", "frame_limit_bytes", "is_revoking", "job", "limits", "prefetched", "revokes_answered",
-        "revokes_sent", "worker",
+        "codes", "contexts", "is_revoking", "job", "prefetched", "revokes_answered", "revokes_sent", "room_bytes",
+        "worker",
     )  # fmt: skip
 
     def __init__(self, worker: Worker) -> None:
@@ -38,13 +42,12 @@ class Line:
         self.job: Job | None = None
         # In the order in which they are to run.
         self.prefetched: deque[Job] = deque()
+        # How much may wait there.
+        self.room_bytes = min(MAX_PREFETCHED_BYTES, worker.buffer_bytes // BUFFER_PART)
         # Whether a revocation is being sent just now.
         self.is_revoking = False
         self.revokes_sent = 0
         self.revokes_answered = 0
-        # Of the latest current job, with what follows from them.
-        self.limits: Limits | None = None
-        self.frame_limit_bytes = 0
         self.codes: set[tuple[str, str, str]] = set()
         self.contexts: set[int] = set()
 
@@ -52,27 +55,27 @@ class Line:
 
     def start(self, job: Job, code: Code) -> None:
         """A job becomes the current one of a process that has nothing to do."""
+        assert self.job is None
+        assert not self.prefetched
         job.line, job.code, job.revokes_before = self, code, NOT_PREFETCHED
         self.job = job
 
     def prefetch(self, job: Job, code: Code) -> None:
         """A job is sent along, to run after the current one and those that are prefetched already."""
+        assert self.job is not None
         job.move(JobState.PREFETCHED)
         job.line, job.code, job.revokes_before = self, code, self.revokes_sent
         self.prefetched.append(job)
 
     def next(self) -> Job:
         """The first prefetched job becomes the current one."""
+        assert self.job is None
         job = self.job = self.prefetched.popleft()
         return job
 
-    def note_limits(self, limits: Limits) -> None:
-        """The current job has other limits than the one before; equal ones are mostly one object."""
-        self.limits = limits
-        self.frame_limit_bytes = frame_limit_bytes(limits)
-
     def drop(self, job: Job) -> None:
         """A job has left the process, or is over."""
+        assert job.line is self
         job.line = None
         if job is self.job:
             self.job = None

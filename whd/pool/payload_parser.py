@@ -24,7 +24,7 @@ TASK_TIMEOUT_S = 30.0
 MEMORY_PER_BYTE = 48
 MIN_MEMORY_BYTES = 1_073_741_824
 
-Done = Callable[[Parsed | HttpError], None]
+OnParsed = Callable[[Parsed | HttpError], None]
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class _Task:
     start: bytes
     parts: Sequence[bytes | bytearray]
     value_bytes: int
-    done: Done
+    done: OnParsed
     number: int = 0
 
 
@@ -52,10 +52,10 @@ class PayloadParser:
 
     def parse(
         self,
-        body: bytes | list[bytes],
+        body: bytes | list[bytes | bytearray],
         content_type: str,
         has_key: bool,
-        done: Done,
+        done: OnParsed,
         *,
         start: str,
         gunzip_limit: int = 0,
@@ -72,7 +72,7 @@ class PayloadParser:
         size = sum(map(len, parts))
         self._add(_Task(frame_start(head, size), parts, max(size, gunzip_limit), done, self._numbers))
 
-    def check(self, output: bytes | bytearray, done: Done) -> None:
+    def check(self, output: bytes | bytearray, done: OnParsed) -> None:
         """Whether an output is strict JSON; `done` gets BadPayload if not."""
         self._numbers += 1
         start = frame_start({"op": "check", "job": self._numbers}, len(output))

@@ -71,7 +71,6 @@ class Pool:
         self._dispatch_handle: asyncio.Handle | None = None
         self.prefetch = Prefetch(loop, self.scheduler, self.compiler, self.processes, self)
         self._sweeper: asyncio.TimerHandle | None = None
-        self.ended_total = 0
         self.killed_total = 0
 
     async def start(self) -> None:
@@ -153,6 +152,12 @@ class Pool:
         """Ends a job from outside, in whatever state it is; `on_end` gets `end`."""
         if job.state is not JobState.ENDED:
             self._kill_job(job, end)
+
+    def withdraw(self, job: Job) -> None:
+        """Takes out a job that waits in the queue: it never starts, and its listener hears no more of it."""
+        assert job.state is JobState.QUEUED
+        self.scheduler.remove(job)
+        job.move(JobState.ENDED)
 
     # ---- slots and processes -----------------------------------------------------------------------------------------
 
@@ -264,6 +269,8 @@ class Pool:
     def _run(self, job: Job, code: Code, worker: Worker) -> None:
         if job.isolation == "execution":
             worker.retire()
+        # What is prefetched behind it has the same limits.
+        worker.expect(frames.frame_limit_bytes(job.limits))
         line = worker.line or Line(worker)
         line.start(job, code)
         self.begin(job, line)
@@ -274,10 +281,6 @@ class Pool:
 
     def begin(self, job: Job, line: Line) -> None:
         """The current job of a process, which holds a slot, runs from now on."""
-        limits = job.limits
-        if limits is not line.limits:
-            line.note_limits(limits)
-        line.worker.expect(line.frame_limit_bytes)
         job.begin(self._loop.time())
         self._started[job] = None
         if is_short(job):
@@ -290,7 +293,7 @@ class Pool:
         """The current job of a process has not begun after all: it leaves it and waits again, as the next."""
         self._started.pop(job, None)
         line.drop(job)
-        job.move(JobState.QUEUED)
+        job.postpone()
         job.listener.on_postponed(job)
         self.scheduler.put_back(job)
 
@@ -341,11 +344,7 @@ class Pool:
             self._on_log_frame(job, value)
         elif op == "call":
             line = job.line
-            if (
-                line is not None
-                and (worker := line.worker)
-                and (worker.has_unsent or worker.frames_left or worker.reader.pending_bytes)
-            ):
+            if line is not None and not line.worker.is_between_frames:
                 # Who asks waits for the answer: nothing may follow, and nothing may be left unread.
                 raise FrameError("a request that does not wait for its answer, or for the one before")
             call, name, arguments, raw = frames.read_call(head, value, job.limits)
@@ -355,12 +354,9 @@ class Pool:
                 self._kill_job(job, End(Status.ENDED_ERROR, limit, Cause.LIMIT))
                 return
             job.open(call)
-            if job.code is not None:
-                job.code.short_runs = 0
-            if line is not None and line.prefetched:
-                self.prefetch.revoke(line)
-                if job.open_call != call:
-                    return  # something followed after all, and has ended it
+            self.prefetch.on_call(job)
+            if job.open_call != call:
+                return  # something followed after all, and has ended it
             job.listener.on_call(job, call, name, arguments, raw)
             if job.state is JobState.RUNNING and job.open_call == call:
                 # Not answered at once: while it waits, somebody else may run.
@@ -451,7 +447,6 @@ class Pool:
         elif state in (JobState.QUEUED, JobState.RESUMING):
             self.scheduler.remove(job)
         job.move(JobState.ENDED)
-        self.ended_total += 1
         job.listener.on_end(job, end)
         self.dispatch_soon()
 

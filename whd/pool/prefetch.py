@@ -35,10 +35,6 @@ REVOKE_AFTER_S = 0.01
 MAX_PREFETCHED = 32
 SPREAD_US = 200
 MOST_US = 2_000
-# All of it with the job that runs, as much again for the last one, and a revocation fit into the socket's buffer, of
-# which it is at most that part: a revocation is never left unsent, else nobody would know what may still begin there.
-MAX_PREFETCHED_BYTES = 65_536
-BUFFER_PART = 4
 # Of a job, beside the time that its process tells.
 RUN_FRAME_US = 10
 
@@ -51,11 +47,6 @@ REVOKE = frame({"op": "revoke"})
 def is_short(job: Job) -> bool:
     """Whether others may wait behind a job that runs or is about to."""
     return job.code is not None and job.code.short_runs >= SHORT_RUNS and job.isolation != "execution"
-
-
-def most_bytes(worker: Worker) -> int:
-    """How much may wait in a process."""
-    return min(MAX_PREFETCHED_BYTES, worker.buffer_bytes // BUFFER_PART)
 
 
 class Runs(Protocol):
@@ -133,7 +124,8 @@ class Prefetch:
     def fill(self, line: Line, job: Job, most_us: int) -> None:
         """Sends a process jobs that may wait there behind `job`, which runs there and is short."""
         worker = line.worker
-        if worker.is_retired or line.is_revoking or not is_short(job) or not self._scheduler.waiting:
+        # First what is mostly so.
+        if not self._scheduler.waiting or worker.is_retired or line.is_revoking or not is_short(job):
             return
         assert job.code is not None
         prefetched = line.prefetched
@@ -144,8 +136,8 @@ class Prefetch:
             assert waiting.code is not None
             wait_us += waiting.code.took_us + RUN_FRAME_US
             size += waiting.frame_bytes
-        size_limit = most_bytes(worker)
-        while len(prefetched) < MAX_PREFETCHED and wait_us < most_us and size < size_limit:
+        room = line.room_bytes
+        while len(prefetched) < MAX_PREFETCHED and wait_us < most_us and size < room:
             more = self._scheduler.take_behind(job, self._fits_behind)
             if more is None:
                 break
@@ -161,7 +153,7 @@ class Prefetch:
     def _fits_behind(self, other: Job, job: Job) -> bool:
         code = self._compiler.known(other.flow)
         assert job.line is not None
-        half = most_bytes(job.line.worker) // 2
+        half = job.line.room_bytes // 2
         return (
             code is not None
             and code.short_runs >= SHORT_RUNS
@@ -194,6 +186,13 @@ class Prefetch:
             self._unanswered[line] = self._loop.time() + ANSWER_PATIENCE_S
         else:
             self._processes.give_back(line.worker)
+
+    def on_call(self, job: Job) -> None:
+        """A job that runs asks for something: its flow is not short, and what waits behind the job is revoked."""
+        if job.code is not None:
+            job.code.short_runs = 0
+        if job.line is not None and job.line.prefetched:
+            self.revoke(job.line)
 
     def _begin_next(self, line: Line) -> None:
         following = line.next()

@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..model.options import Options
 from ..wire.frames import frame
 from .worker import Binding, Worker, WorkerState
-from .zygote import Zygote
+from .zygote import Zygote, ZygoteListener
 
 log = logging.getLogger("whd.pool")
 
@@ -54,11 +54,11 @@ def _nothing() -> None:
 
 
 def nobody_else(_count: int) -> int:
-    """Of a pool that has max_workers for itself."""
+    """How many workers other pools have, for one that has max_workers to itself: none."""
     return 0
 
 
-class Processes:
+class Processes(ZygoteListener):
     """All worker processes of one zygote.
 
     `on_frame` gets what they send, `on_gone` hears of each end, `on_room` of room for more.
@@ -272,7 +272,7 @@ class Processes:
         worker.jobs_done += 1
         # Long jobs are measured while they run; a look now and then is enough for the sum of many short ones.
         is_old = worker.jobs_done % 1_000 == 0 and worker.cpu_s() > CPU_LIFE_S
-        is_speaking = worker.reader.pending_bytes > 0
+        is_speaking = worker.pending_bytes > 0
         if worker.is_retired or is_old or is_speaking or worker.jobs_done >= JOBS_PER_LIFE or worker.binding is None:
             self.discard(worker)
             return
@@ -309,7 +309,6 @@ class Processes:
     # ---- what the zygote and the sockets say -------------------------------------------------------------------------
 
     def on_forked(self, worker: int, pidfd: int) -> None:
-        """Of Zygote's Listener."""
         process = self._workers[worker]
         self._forking -= 1
         process.attach(pidfd)
@@ -318,13 +317,11 @@ class Processes:
         self._serve()
 
     def on_fork_failed(self, worker: int, reason: str) -> None:
-        """Of Zygote's Listener."""
         self._forking -= 1
         self._workers.pop(worker).release()
         self._fail_request(reason)
 
     def on_exited(self, worker: int, status: int) -> None:
-        """Of Zygote's Listener."""
         process = self._workers.get(worker) or self._dying.get(worker)
         if process is None:
             return
@@ -357,7 +354,7 @@ class Processes:
                 del self._idle[worker.binding]
 
     def on_zygote_lost(self) -> None:
-        """Of Zygote's Listener: every worker died with it."""
+        # Every worker died with it.
         if self._closing:
             return
         log.error("the zygote ended; starting another")

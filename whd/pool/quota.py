@@ -31,7 +31,7 @@ class PoolQuota(Protocol):
 
 
 class WholeQuota:
-    """Of a pool that has all of it."""
+    """The quota of a pool that shares with nobody: all that the options allow."""
 
     is_first = True
 
@@ -39,10 +39,13 @@ class WholeQuota:
         self.scheduler = Scheduler(0, 0)
 
     def share_worker_count(self, count: int) -> int:
+        """Nobody else has workers."""
         return 0
 
     def has_idle_elsewhere(self) -> bool:
+        """Nobody else has workers."""
         return False
 
     def options_of_pool(self, options: Callable[[], Options]) -> Callable[[], Options]:
+        """The options as they are."""
         return options

@@ -200,11 +200,6 @@ class Scheduler:
         lane = self._lanes.get(client_name)
         return 0 if lane is None else len(lane.waiting[Rank.CALL])
 
-    def waiting_of(self, client_name: str) -> int:
-        """How many of a client's jobs wait."""
-        lane = self._lanes.get(client_name)
-        return 0 if lane is None else lane.count()
-
     def waiting_jobs(self) -> list[Job]:
         """All waiting jobs, client by client."""
         return [job for lane in self._lanes.values() for waiting in lane.waiting for job in waiting]

@@ -58,7 +58,7 @@ class WorkerState(enum.Enum):
     SPARE = "walled in, not bound yet"
     IDLE = "bound, waits for a job"
     BUSY = "has a job"
-    DEAD = "gone, or told to go"
+    DEAD = "gone, or killed"
 
 
 class Worker:
@@ -69,9 +69,9 @@ class Worker:
     """
 
     __slots__ = (
-        "_budget", "_counted_bytes", "_held", "_loop", "_on_fault", "_on_frame", "_out", "_socket", "_writing",
-        "binding", "buffer_bytes", "cpu_clock", "exit_status", "fault", "frames_left", "idle_cpu_s", "idle_since",
-        "is_retired", "jobs_done", "line", "number", "pidfd", "reader", "state",
+        "_budget", "_counted_bytes", "_held", "_loop", "_on_fault", "_on_frame", "_out", "_reader", "_socket",
+        "_writing", "binding", "buffer_bytes", "cpu_clock", "exit_status", "fault", "frames_left", "idle_cpu_s",
+        "idle_since", "is_retired", "jobs_done", "line", "number", "pending_bytes", "pidfd", "state",
     )  # fmt: skip
 
     def __init__(
@@ -104,7 +104,9 @@ class Worker:
         self.cpu_clock = 0
         self.fault = ""
         # A process that has nothing to do has nothing to say.
-        self.reader = FrameReader(0)
+        self._reader = FrameReader(0)
+        # How much of an unfinished frame is held.
+        self.pending_bytes = 0
 
         self.state = WorkerState.FORKING
         self.binding: Binding | None = None
@@ -125,7 +127,7 @@ class Worker:
 
     def expect(self, limit_bytes: int) -> None:
         """How large a frame the process may send from now on."""
-        self.reader.limit_bytes = limit_bytes
+        self._reader.limit_bytes = limit_bytes
 
     def retire(self) -> None:
         """The process is not to be used again after what it does now."""
@@ -193,7 +195,7 @@ class Worker:
     @property
     def is_between_frames(self) -> bool:
         """Whether all that is for it is sent, and all that it has sent is looked at."""
-        return not (self._out or self.frames_left or self.reader.pending_bytes)
+        return not (self._out or self.frames_left or self.pending_bytes)
 
     def _write_out(self) -> None:
         """Writes as much of what waits as the process takes now."""
@@ -222,7 +224,7 @@ class Worker:
         if ours is None:
             return 0
         try:
-            is_large = self.reader.pending_bytes >= READ_SMALL_BYTES
+            is_large = self.pending_bytes >= READ_SMALL_BYTES
             size = ours.recv_into(_buffer, READ_BYTES if is_large else READ_SMALL_BYTES)
         except BlockingIOError:
             return 0
@@ -232,7 +234,7 @@ class Worker:
             self._broken("")
             return 0
         try:
-            frames = self.reader.feed(_view[:size].tobytes())
+            frames = self._reader.feed(_view[:size].tobytes())
         except FrameError as error:
             self._broken(str(error))
             return 0
@@ -250,7 +252,7 @@ class Worker:
 
     def _count_pending(self) -> bool:
         """Counts what is held of an unfinished frame, if it is much, against what the daemon may hold in all."""
-        pending = self.reader.pending_bytes
+        self.pending_bytes = pending = self._reader.pending_bytes
         if pending <= COUNTED_FROM_BYTES:
             pending = 0
         change = pending - self._counted_bytes

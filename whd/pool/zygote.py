@@ -26,7 +26,7 @@ MAX_MESSAGE_BYTES = 65_536
 MAX_FORKS_IN_FLIGHT = 16
 
 
-class Listener(Protocol):
+class ZygoteListener(Protocol):
     """Who hears what the zygote says."""
 
     def on_forked(self, worker: int, pidfd: int) -> None:
@@ -45,7 +45,7 @@ class Listener(Protocol):
 class Zygote:
     """One zygote process. After `start`: `layers`, what the wall reported, and `failures`, what its canary could do."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, config: dict[str, Any], listener: Listener) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: dict[str, Any], listener: ZygoteListener) -> None:
         self._loop = loop
         self._config = config
         self._listener = listener

@@ -68,7 +68,7 @@ def check_webhook(base: Client, record: SavedSetting) -> None:
     if error is not None:
         raise error
     if source is None:
-        what = "; ".join(_without_path(fault) for fault in faults if not fault.is_warning)
+        what = "; ".join(_without_location(fault) for fault in faults if not fault.is_warning)
         raise SaveRefused("InvalidInputError", f"{record.name}: {what}")
 
 
@@ -179,9 +179,9 @@ class SavedLayer:
             del self._settings[record.name]
         if error is not None:
             what = f"is past the bounds of a saved webhook and answers 503: {error}; {_unset(record)} removes it"
-            faults = (Fault(record.fault_path, 0, "", what), *faults)
+            faults = (Fault(record.location, 0, "", what), *faults)
         if error is not None or source is None:
-            self._webhooks[short_name] = BrokenWebhook(base.name, short_name, record.fault_path)
+            self._webhooks[short_name] = BrokenWebhook(base.name, short_name, record.location)
         else:
             webhook, warnings = derive_webhook(source, options)
             self._webhooks[short_name] = webhook
@@ -192,7 +192,7 @@ class SavedLayer:
 
 def _source_of(record: SavedSetting) -> tuple[WebhookSource | None, Faults]:
     short_name = record.name.removeprefix(WEBHOOK_PREFIX)
-    return read_saved_webhook(record.value, record.fault_path, record.client_name, short_name)
+    return read_saved_webhook(record.value, record.location, record.client_name, short_name)
 
 
 def _has_file(base: Client, record: SavedSetting) -> bool:
@@ -204,5 +204,5 @@ def _unset(record: SavedSetting) -> str:
     return f"`whd settings unset {record.name} --client {record.client_name}`"
 
 
-def _without_path(fault: Fault) -> str:
+def _without_location(fault: Fault) -> str:
     return str(fault).removeprefix(f"{fault.path}: ")

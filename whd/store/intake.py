@@ -9,13 +9,13 @@ import queue
 import threading
 import time
 
-from .interface import StoreDone
+from .interface import Done
 from .rows import Row
 
 # Waiting records beyond this are written at once, ahead of their time.
 EARLY_BYTES = 4 * 1024 * 1024
-# From here on `ExecutionStore.when_room` makes callers that bring much wait, so that what they bring next does not come
-# sooner than the disk takes it.
+# From here on callers with much are answered late (`when_room`), so that they bring the next no sooner than the disk
+# takes it.
 BEHIND_BYTES = 32 * 1024 * 1024
 # From here on the daemon should refuse new calls (`is_full`); a disk that keeps up never lets it come to that.
 FULL_BYTES = 128 * 1024 * 1024
@@ -31,7 +31,7 @@ class Batch:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self.scripts: dict[str, str] = {}
-        self.waiters: list[tuple[Row | None, StoreDone]] = []
+        self.waiters: list[tuple[Row | None, Done]] = []
         self.size_bytes = 0
 
     def __bool__(self) -> bool:
@@ -76,7 +76,7 @@ class Intake:
             self._bell.put(True)
         return True
 
-    def put_urgent(self, row: Row | None, script: str | None, done: StoreDone) -> None:
+    def put_urgent(self, row: Row | None, script: str | None, done: Done) -> None:
         """Takes a record that somebody waits for, or (None) somebody who waits for all that was put before."""
         with self._lock:
             batch = self._gathering
@@ -137,9 +137,9 @@ class Intake:
             self._writing = Batch()
 
     def hold(self, batch: Batch) -> None:
-        """For the writer: `batch` could not be written. Its waiters leave, with the records whose loss they hear of.
+        """For the writer: `batch` could not be written. Its waiters leave, with the records they waited for.
 
-        A later version of such a record stays: its saver has heard of no loss.
+        A later version of such a record stays: nobody waits for it.
         """
         with self._lock:
             for row, _ in batch.waiters:

@@ -18,7 +18,7 @@ from .rows import Row
 
 _log = logging.getLogger(__name__)
 
-StoreDone = Callable[[Exception | None], None]
+Done = Callable[[Exception | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ class ExecutionStore(ExecutionReader, Protocol):
     def is_behind(self) -> bool:
         """Whether so much waits to be written that `when_room` makes callers wait."""
 
-    def accept(self, execution: Execution, script: str | None, done: StoreDone) -> None:
+    def accept(self, execution: Execution, script: str | None, done: Done) -> None:
         """Keeps a record for good: `done(None)` once a power cut cannot undo it, else `done(error)`: it is not kept.
 
         While a fault stands, the answer is an error at once, but never before `accept` returns.
         """
 
-    def accept_row(self, row: Row, script: str | None, done: StoreDone) -> None:
+    def accept_row(self, row: Row, script: str | None, done: Done) -> None:
         """`accept` of a record that was taken elsewhere (rows.to_row)."""
 
     def save_nowait(self, execution: Execution, script: str | None) -> None:
@@ -124,7 +124,7 @@ class ExecutionStore(ExecutionReader, Protocol):
         """Figures for `whd status`."""
 
 
-def answer_all(results: Iterable[tuple[StoreDone, Exception | None]]) -> None:
+def answer_all(results: Iterable[tuple[Done, Exception | None]]) -> None:
     """Answers everyone who waits; one whose callback fails keeps no other from its answer."""
     for done, error in results:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..errors import StateError
 from ..model.execution import Execution, Status
-from .interface import ExecutionStore, Records, StoreCounters, Stored, StoreDone, Summaries, answer_all
+from .interface import Done, ExecutionStore, Records, StoreCounters, Stored, Summaries, answer_all
 from .rows import Row, cursor_bytes, from_row, to_row
 
 
@@ -28,10 +28,10 @@ class MemoryStore(ExecutionStore):
         self._written = 0
         self._is_closed = False
 
-    def accept(self, execution: Execution, script: str | None, done: StoreDone) -> None:
+    def accept(self, execution: Execution, script: str | None, done: Done) -> None:
         self.accept_row(to_row(execution), script, done)
 
-    def accept_row(self, row: Row, script: str | None, done: StoreDone) -> None:
+    def accept_row(self, row: Row, script: str | None, done: Done) -> None:
         error = None
         if self._is_closed or self.fault:
             error = StateError("the execution store cannot write", log_detail=self.fault)

@@ -1,7 +1,7 @@
 """What leaves the store: ended executions past their age or past the size, the oldest first, in small slices.
 
-Runs in the writer thread between two commits. Each slice is one short transaction; the caller that walks through
-`sweep` decides when the next one may run.
+Runs in the writer thread between two commits. Each slice is one short transaction; who walks through `sweep`
+decides when the next one may run.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ CREATE TABLE origin (
     UNIQUE (client_name, webhook_name, key_webhook_name, flow_name, user_name, kind, script)
 );
 CREATE INDEX origin_by_script ON origin (script);
--- The payload stands last: a query for only the columns before it never reads its overflow pages.
+-- The payload stands last: a reader of the columns before it never reads its overflow pages.
 CREATE TABLE execution (
     seq INTEGER PRIMARY KEY,
     id BLOB NOT NULL CHECK (length(id) = 16),
@@ -91,7 +91,7 @@ PAYLOAD_COLUMNS = COLUMNS[14:]
 # of the system each: four times the default means a quarter of them. Still larger pages would make each small commit
 # larger, which rewrites a page of the table and of each index. A file that is there keeps its own.
 PAGE_BYTES = 16_384
-# The writer checkpoints after it has answered its callers; this is only the net below it.
+# The writer checkpoints after its callers have been answered; this is only the net below it.
 AUTOCHECKPOINT_PAGES = 2000
 # What does not fit into the cache goes into the WAL before the commit, some of it twice; a payload of the default
 # max_body_bytes need not.
@@ -104,12 +104,12 @@ _WHAT = "the execution store"
 def save_statement(rows: int, zeroed: tuple[int, ...] = ()) -> str:
     """Inserts `rows` records in one statement, or replaces those whose id is there already; keeps `seq`.
 
-    `zeroed`: indexes into COLUMNS that get so many zeros as the value says, to be written over.
+    `zeroed`: indices of COLUMNS that get so many zeros as the value says, to be written over.
     """
-    placeholders = "(" + ",".join("zeroblob(?)" if index in zeroed else "?" for index in range(len(COLUMNS))) + ")"
+    marks = "(" + ",".join("zeroblob(?)" if column in zeroed else "?" for column in range(len(COLUMNS))) + ")"
     changes = ",".join(f"{name}=excluded.{name}" for name in COLUMNS[1:])
     return (
-        f"INSERT INTO execution ({','.join(COLUMNS)}) VALUES {','.join([placeholders] * rows)} "
+        f"INSERT INTO execution ({','.join(COLUMNS)}) VALUES {','.join([marks] * rows)} "
         f"ON CONFLICT (id) DO UPDATE SET {changes}"
     )
 

@@ -14,7 +14,7 @@ from ..model.execution import Execution, Status
 from ..model.options import Options
 from . import schema
 from .intake import BEHIND_BYTES, FULL_BYTES, LIMIT_BYTES, Intake
-from .interface import ExecutionStore, Records, StoreCounters, Stored, StoreDone, Summaries
+from .interface import Done, ExecutionStore, Records, StoreCounters, Stored, Summaries
 from .reader import SqliteReader
 from .rows import Row, from_row, to_row
 from .writer import Writer
@@ -92,10 +92,10 @@ class SqliteStore(ExecutionStore):
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
-    def accept(self, execution: Execution, script: str | None, done: StoreDone) -> None:
+    def accept(self, execution: Execution, script: str | None, done: Done) -> None:
         self.accept_row(to_row(execution), script, done)
 
-    def accept_row(self, row: Row, script: str | None, done: StoreDone) -> None:
+    def accept_row(self, row: Row, script: str | None, done: Done) -> None:
         # While a fault stands: the writer itself finds out when it is over.
         if self._is_closed or self.fault:
             refusal = StateError("the execution store cannot write", log_detail=self.fault)

@@ -1,4 +1,4 @@
-"""The one thread that writes the store: a commit for all that gathered, then the callers' answers, then upkeep.
+"""The one thread that writes the store: a commit for all that gathered, then answers to those who wait, then upkeep.
 
 While a commit runs, the next batch gathers (group commit). The loop is woken once per commit, and only if somebody
 waits. A write that fails is tried again until it works; nothing leaves memory unwritten without a line in the log.
@@ -24,13 +24,13 @@ from ..sqlite.transaction import transaction
 from . import schema
 from .encoding import clean, encode
 from .intake import Batch, Intake
-from .interface import StoreDone, answer_all
+from .interface import Done, answer_all
 from .retention import SLICE_ROWS, Retention, now_ms, wal_limit_bytes
 from .rows import Row, origin_of
 
 _log = logging.getLogger(__name__)
 
-# What the thread adds to its nice value: on a busy core calls go before records. A caller that waits for one leaves the
+# What the thread adds to its nice value: on a busy core calls go before records. Who waits for a record leaves the
 # core free meanwhile.
 WRITER_NICE = 10
 # How long a record that nobody waits for may gather company.
@@ -87,7 +87,7 @@ class Writer:
         self._scripts: dict[str, int] = {}
         self._origins: dict[tuple[Any, ...], int] = {}
         self._thread = threading.Thread(target=self._run, name="whd-store-writer", daemon=True)
-        self._closed: StoreDone | None = None
+        self._closed: Done | None = None
         self.fault = ""
         self.written = 0
         self.commits = 0
@@ -99,7 +99,7 @@ class Writer:
         """Begins to write."""
         self._thread.start()
 
-    def stop(self, closed: StoreDone) -> None:
+    def stop(self, closed: Done) -> None:
         """Writes what waits, closes the connection, then calls `closed` on the loop: None, or what was lost."""
         self._closed = closed
         self._intake.close()
@@ -198,20 +198,20 @@ class Writer:
     def _save_large(self, values: tuple[Any, ...]) -> None:
         """One record, its large columns first as zeros that take no memory (sqlite3_blob_open)."""
         large = {
-            index: value
-            for index, value in enumerate(values)
+            column: value
+            for column, value in enumerate(values)
             if isinstance(value, (bytes, bytearray)) and len(value) > _LARGE_BYTES
         }
         execute = self._connection.execute
         execute(
             schema.save_statement(1, tuple(large)),
-            [len(value) if index in large else value for index, value in enumerate(values)],
+            [len(value) if column in large else value for column, value in enumerate(values)],
         )
         if not large:
             return
         (seq,) = execute("SELECT seq FROM execution WHERE id = ?", (values[0],)).fetchone()
-        for index, value in large.items():
-            with self._connection.blobopen("execution", schema.COLUMNS[index], seq) as blob:
+        for column, value in large.items():
+            with self._connection.blobopen("execution", schema.COLUMNS[column], seq) as blob:
                 blob.write(value)
 
     def _commit_singly(self, batch: Batch) -> dict[str, Exception]:
@@ -305,7 +305,7 @@ class Writer:
             self._recover()
 
     def _upkeep(self, rows_written: int) -> None:
-        """Retention and checkpoint: after the callers have their answers, never between them and their commit."""
+        """Retention and checkpoint: after the callers were answered, never between them and their commit."""
         try:
             options = self._options()
             if not self.fault:
@@ -366,7 +366,7 @@ class Writer:
                 self._retention.removed_origins.clear()
                 self._forget()
 
-    def _answer(self, results: list[tuple[StoreDone, Exception | None]]) -> None:
+    def _answer(self, results: list[tuple[Done, Exception | None]]) -> None:
         if not results:
             return
         try:
