@@ -53,26 +53,6 @@ class KeyCheck(CallerCheck):
 
 
 @dataclass(frozen=True, slots=True)
-class HeaderCheck(CallerCheck):
-    """A header with a secret value, which is taken out. `name` in lower case."""
-
-    name: bytes
-    value: bytes = field(repr=False)
-
-    is_repeatable = True
-
-    def check_head(self, head: RequestHead, query: Query) -> HeadProof:
-        given = [value for name, value in head.headers if name == self.name]
-        if not given:
-            raise InvalidKey
-        check_given(given, (self.value,))
-        return HeadProof(tuple(pair for pair in head.headers if pair[0] != self.name), True)
-
-    def check_status(self, head: RequestHead, query: Query) -> None:
-        self.check_head(head, query)
-
-
-@dataclass(frozen=True, slots=True)
 class OpenCheck(CallerCheck):
     """No proof is asked for: everybody may call."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
-from ..auth.callers import OPEN, HeaderCheck, KeyCheck
+from ..auth.callers import OPEN, KeyCheck
 from ..model.caller_check import CallerCheck
 from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
 from ..model.snapshot import Webhook
@@ -60,15 +60,6 @@ def _read_key(node: Node, line: int, field: str, report: FieldFaults) -> tuple[b
     return None if keys is None else tuple(key.encode() for key in keys)
 
 
-def _read_header(node: Node, line: int, field: str, report: FieldFaults) -> tuple[bytes, bytes] | None:
-    text = read_text(node, line, field, report)
-    name, colon, value = (text or "").partition(":")
-    if text is not None and not (name.strip() and colon and value.strip()):
-        report.fault(line, field, "is no header", "NAME: VALUE")
-        return None
-    return None if text is None else (name.strip().lower().encode(), value.strip().encode())
-
-
 def _read_methods(node: Node, line: int, field: str, report: FieldFaults) -> tuple[str, ...] | None:
     names = read_texts(node, line, field, report)
     if names == ():
@@ -103,7 +94,6 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         WebhookField("flow_name", read_text, is_required=True),
         WebhookField("user_name", read_text, is_required=True),
         WebhookField("key", _read_key, default=(), is_secret=True, noun="key"),
-        WebhookField("header", _read_header, is_secret=True),
         WebhookField("enabled", read_bool, default=True),
         WebhookField("methods", _read_methods, default=METHODS),
         *_rows_that_tighten(),
@@ -159,12 +149,6 @@ def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tu
     return _source_of(node_of(value), path, client_name, name)
 
 
-def _check_of(given: dict[str, Any]) -> CallerCheck:
-    if given["header"] is not None:
-        return HeaderCheck(*given["header"])
-    return KeyCheck(given["key"]) if given["key"] else OPEN
-
-
 def _source_of(node: Node, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
     report = FieldFaults(path)
     found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
@@ -199,7 +183,7 @@ def _source_of(node: Node, path: str, client_name: str, name: str) -> tuple[Webh
         found["flow_name"][0],
         user_name,
         found["user_name"][0],
-        _check_of(given),
+        KeyCheck(given["key"]) if given["key"] else OPEN,
         tuple(secrets),
         given["enabled"],
         given["methods"],
