@@ -146,6 +146,31 @@ def test_a_class_that_follows_a_protocol_has_all_of_it(name: str) -> None:
         )
 
 
+def descendants() -> Iterator[type]:
+    """Classes of whd that descend from one of its protocols."""
+    for module in PATHS:
+        for found in vars(importlib.import_module(f"whd.{module}" if module else "whd")).values():
+            is_own = isinstance(found, type) and found.__module__ == f"whd.{module}"
+            if is_own and not getattr(found, "_is_protocol", False) and any(protocols_above(found)):
+                yield found
+
+
+def protocols_above(kind: type) -> list[type]:
+    return [
+        base for base in kind.__mro__ if base.__module__.startswith("whd.") and getattr(base, "_is_protocol", False)
+    ]
+
+
+@pytest.mark.parametrize("kind", list(descendants()), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_a_class_that_descends_from_a_protocol_leaves_none_of_it_to_the_protocol(kind: type) -> None:
+    """Else the protocol's own empty method would answer, with None, and nobody would hear of it."""
+    for protocol in protocols_above(kind):
+        for member, value in vars(protocol).items():
+            if not member.startswith("_") and (callable(value) or isinstance(value, property)):
+                owner = next(base for base in kind.__mro__ if member in vars(base))
+                assert not getattr(owner, "_is_protocol", False), f"{member} is {owner.__name__}'s"
+
+
 class TestTheRule:
     """The rule itself, on sources that break it."""
 
