@@ -158,15 +158,20 @@ def test_a_front_s_row_says_the_same_of_executions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("report", "document"),
+    ("warnings", "store_fault", "document"),
     [
-        (Report(), {"status": "ready"}),
-        (Report(faults=("a", "b")), {"status": "degraded", "faults": 2}),
-        (Report(faults=("a",), store=StoreCounters(fault="the disk")), {"status": "degraded", "faults": 2}),
+        ([], "", {"status": "ready"}),
+        ([True], "", {"status": "ready"}),
+        ([False, True, False], "", {"status": "degraded", "faults": 2}),
+        ([False], "the disk", {"status": "degraded", "faults": 2}),
+        ([], "the disk", {"status": "degraded", "faults": 1}),
     ],
 )
-def test_readiness_counts_the_faults_of_settings_and_store(report: Report, document: dict[str, Any]) -> None:
-    assert readiness(report) == (200, document)
+def test_readiness_counts_the_faults_of_settings_and_store(
+    warnings: list[bool], store_fault: str, document: dict[str, Any]
+) -> None:
+    faults = tuple(Fault("a.yaml", 1, "", "wrong", is_warning=is_warning) for is_warning in warnings)
+    assert readiness(Snapshot(Options(), {}, faults), store_fault) == (200, document)
 
 
 def test_the_service_manager_s_line() -> None:

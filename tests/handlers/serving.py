@@ -201,7 +201,7 @@ class Serving:
             flow_fault=lambda flow, fault: self.flow_faults.append((flow, fault)),
         )
         pool = SimpleNamespace(compiler=self.compiler, payload_parser=self.payload_parser)
-        context = HandlerContext(
+        self.context = context = HandlerContext(
             cast(Any, self),
             cast(Any, self.reloader),
             cast(Any, self.runner),

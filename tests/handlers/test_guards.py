@@ -22,10 +22,11 @@ from tests.handlers.serving import (
 from whd.auth.callers import OPEN, KeyCheck
 from whd.errors import InvalidKey, MethodNotAllowed, NotFound
 from whd.handlers import routes
+from whd.handlers.app import handlers_of
 from whd.handlers.call import Call, CallPlan
 from whd.handlers.context import json_response
-from whd.handlers.guards import GUARDS, PublicGuard
-from whd.handlers.routes import Access, Route
+from whd.handlers.guards import GUARDS, PublicGuard, guard_of
+from whd.handlers.routes import ROUTES, Access, Route
 from whd.http.messages import Admission, Body, Head, Respond, Response
 from whd.model.execution import Execution
 from whd.store.interface import Stored
@@ -47,7 +48,7 @@ class Recorder:
 
 
 class Greeter:
-    def answer(self) -> Response:
+    def answer_anybody(self) -> Response:
         return json_response(200, {"hello": "world"})
 
 
@@ -80,10 +81,17 @@ class TestRoutes:
         with pytest.raises(TypeError, match="OfItsOwnMind is no Serves"):
             Serving(OPEN, handlers={route: OfItsOwnMind()})
 
-    def test_what_answers_anybody_does_not_serve_a_route_that_asks_for_more(self) -> None:
-        for access in (Access.WEBHOOK, Access.EXECUTION):
-            with pytest.raises(TypeError):
-                Serving(OPEN, handlers={Route("new", ("new",), ("GET",), access): Greeter()})
+    @pytest.mark.parametrize("access", Access)
+    @pytest.mark.parametrize("made_for", ROUTES, ids=lambda route: route.name)
+    def test_a_handler_serves_only_routes_of_the_access_it_is_made_for(self, made_for: Route, access: Access) -> None:
+        serving = Serving(OPEN)
+        handler = handlers_of(serving.context)[made_for]
+        new = Route("new", ("new", "{client}", "{id}"), ("GET",), access)
+        if access is made_for.access:
+            guard_of(serving.context, new, handler)
+        else:
+            with pytest.raises(TypeError, match="as the route new demands"):
+                guard_of(serving.context, new, handler)
 
     def test_a_new_route_of_a_webhook_asks_what_the_webhook_asks(self) -> None:
         route = Route("new", ("new", "{client}", "{webhook}"), ("POST",), Access.WEBHOOK)

@@ -81,7 +81,7 @@ class HttpEngine:
     def _readiness(self) -> tuple[int, dict[str, Any]]:
         if self.phase is not EnginePhase.SERVING:
             return 503, {"status": self.phase.value}
-        return readiness(self.engine.report())
+        return readiness(self.engine.snapshot, self.engine.store.fault)
 
     async def drain(self, stop_now: asyncio.Event) -> None:
         """CONTRACT 4: stop accepting, answer what is in flight up to drain_s, hand out 202s for the rest.

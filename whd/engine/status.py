@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import __version__
+from ..model.snapshot import Snapshot
 from .report import ExecutionsReport, Report
 from .state import Paths
 
@@ -86,9 +87,12 @@ def executions_row(executions: ExecutionsReport) -> dict[str, int]:
     }
 
 
-def readiness(report: Report) -> tuple[int, dict[str, Any]]:
-    """What /readyz answers while calls are served: (status, document)."""
-    faults = len(report.faults or ()) + bool(report.store.fault)
+def readiness(snapshot: Snapshot, store_fault: str) -> tuple[int, dict[str, Any]]:
+    """What /readyz answers while calls are served: (status, document).
+
+    Of the facts and not of a Report: anybody may ask, as often as they like, and this costs next to nothing.
+    """
+    faults = sum(not fault.is_warning for fault in snapshot.faults) + bool(store_fault)
     return 200, {"status": "degraded", "faults": faults} if faults else {"status": "ready"}
 
 

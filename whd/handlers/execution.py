@@ -30,7 +30,7 @@ class ExecutionHandler:
         """From method and query. Raises BadRequest."""
         return Asked(head.method == "DELETE", _wait_s(query.fields.get("wait")))
 
-    async def answer(self, asked: Asked, stored: Stored) -> Response:
+    async def answer_permitted(self, asked: Asked, stored: Stored) -> Response:
         """The record, as it is after the end or the wait that was asked for."""
         if asked.is_cancel:
             stored = await self._lookup.cancel(stored, "cancelled by DELETE")

@@ -58,9 +58,9 @@ class Guard(Protocol):
 
 @runtime_checkable
 class ServesAnybody(Protocol):
-    """What a handler of a public route does."""
+    """What a handler of a public route does. Its method has a name of its own, as the two below: guard_of looks there."""
 
-    def answer(self) -> Response:
+    def answer_anybody(self) -> Response:
         """Answers. Raises HttpError."""
 
 
@@ -80,7 +80,7 @@ class PublicGuard(Guard):
         return Admission(UNUSED_BODY_BYTES, (self._handle, None)), True
 
     def _handle(self, plan: None, body: Body, respond: Respond) -> None:
-        respond(self._handler.answer())
+        respond(self._handler.answer_anybody())
 
 
 @runtime_checkable
@@ -168,7 +168,7 @@ class ServesExecution(Protocol):
     def read(self, head: Head, query: Query) -> Any:
         """What is asked for, for `answer`. Raises HttpError."""
 
-    async def answer(self, asked: Any, stored: Stored) -> Response:
+    async def answer_permitted(self, asked: Any, stored: Stored) -> Response:
         """Answers a caller who may see and cancel this execution. Raises HttpError."""
 
 
@@ -215,7 +215,7 @@ class ExecutionGuard(Guard):
             raise NotFound
         webhook = find_webhook(plan.snapshot, plan.client_name, webhook_name)
         webhook.caller_check.check_status(plan.head, plan.query)
-        return await self._handler.answer(plan.asked, stored)
+        return await self._handler.answer_permitted(plan.asked, stored)
 
 
 def _answer(call: Call[StatusPlan], task: asyncio.Task[Response]) -> None:

@@ -9,7 +9,7 @@ from .context import HandlerContext, json_response
 class HealthHandler:
     """The route HEALTHZ: the loop turns."""
 
-    def answer(self) -> Response:
+    def answer_anybody(self) -> Response:
         """Always 200."""
         return json_response(200, {"status": "alive"})
 
@@ -20,7 +20,7 @@ class ReadyHandler:
     def __init__(self, context: HandlerContext) -> None:
         self._readiness = context.readiness
 
-    def answer(self) -> Response:
+    def answer_anybody(self) -> Response:
         """What the daemon says of itself."""
         status, document = self._readiness()
         headers = ((b"retry-after", b"1"),) if status == 503 else ()

@@ -2,7 +2,8 @@
 
 A broken file keeps its last good version since this start, what is removed is gone at once, and a snapshot shares with
 the one before whatever did not change. All file reading is here; what a file means is decided in parse.py, what the
-files of a client mean together in clients.py.
+files of a client mean together in clients.py. Some lines over 500: listing, reading and keeping last good versions are
+one decision, and parted they would hand each other the same table.
 """
 
 from __future__ import annotations
