@@ -58,7 +58,7 @@ class Guard(Protocol):
 
 @runtime_checkable
 class ServesAnybody(Protocol):
-    """What a handler of a public route does. Its method has a name of its own, as the two below: guard_of looks there."""
+    """What a handler of a public route does. Each of the three methods has a name of its own: guard_of looks there."""
 
     def answer_anybody(self) -> Response:
         """Answers. Raises HttpError."""
