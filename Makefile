@@ -40,7 +40,8 @@ test-all: test test-more
 
 test-more: fuzz
 
-lint: $(VENV)/.installed-lint
+# mypy reads the tests too, and with them pytest.
+lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
