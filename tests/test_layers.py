@@ -27,6 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rest",),
     ("settings",),
     ("auth",),
+    ("senders",),
     ("http", "pool", "store"),
     ("model", "sandbox"),
     ("wire", "sqlite"),
@@ -44,7 +45,9 @@ PURE = (
     "http.connection", "http.messages", "http.plain", "http.writer", "model.caller_check", "model.options",
     "model.snapshot", "pool.frames_in", "pool.job", "pool.line", "pool.scheduler", "rest.inputs", "rest.outputs",
     "rest.values",
-    "sandbox.declared_use", "settings.document", "settings.fields", "settings.parse", "settings.webhooks",
+    "sandbox.declared_use", "senders.check", "senders.encodings", "senders.places", "senders.presets", "senders.rows",
+    "senders.scheme", "senders.template", "senders.verifier",
+    "settings.document", "settings.fields", "settings.parse", "settings.webhooks",
     "store.encoding",
     "store.interface", "store.rows", "valueclass", "wire.frames", "wire.payload", "wire.strict_json", "wire.timestamps",
 )  # fmt: skip

@@ -111,6 +111,15 @@ class InvalidKey(HttpError):
         super().__init__(detail, headers=((b"www-authenticate", b'Bearer realm="webhook"'),))
 
 
+class InvalidSignature(HttpError):
+    """The proof of origin is missing, malformed, stale or wrong; the text says which check failed."""
+
+    status, code, title = 401, "invalid_signature", TITLES[401]
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers=((b"www-authenticate", b'Signature realm="webhook"'),))
+
+
 class Forbidden(HttpError):
     """The webhook's user may not run its flow."""
 

@@ -56,7 +56,7 @@ class SumCheck:
     def update(self, part: bytes | bytearray | memoryview) -> None:
         self.found += sum(part)
 
-    def finish(self) -> None:
+    def finish(self, body: bytes | list[bytes | bytearray]) -> None:
         if self.found != self.wanted:
             raise InvalidKey("the body is not the one that was meant")
 

@@ -118,7 +118,7 @@ class WebhookGuard(Guard):
         return Admission(max_body_bytes, (handle, plan), body_check.update), False
 
     def _handle_checked(self, body_check: BodyCheck, plan: CallPlan, body: Body, respond: Respond) -> None:
-        body_check.finish()
+        body_check.finish(body)
         self.handle(plan, body, respond)
 
     def handle(self, plan: CallPlan, body: Body, respond: Respond) -> None:

@@ -50,11 +50,12 @@ class Query:
 class HeadProof:
     """What a head proved. `headers`: the request's without what was shown as proof; the flow sees these.
 
-    `is_complete`: the payload need not prove anything.
+    `is_complete`: the payload need not prove anything. `evidence`: the check's own notes for its further steps.
     """
 
     headers: Headers
     is_complete: bool
+    evidence: Any = None
 
 
 class BodyCheck(Protocol):
@@ -63,7 +64,7 @@ class BodyCheck(Protocol):
     def update(self, part: bytes | bytearray | memoryview) -> object:
         """The next part. Called as the bytes come in: what takes long holds up everybody."""
 
-    def finish(self) -> None:
+    def finish(self, body: bytes | list[bytes | bytearray]) -> None:
         """The body is complete; nothing of it has been used yet. Raises HttpError if the check fails."""
 
 

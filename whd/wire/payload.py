@@ -13,6 +13,7 @@ import codecs
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -36,12 +37,14 @@ class Parsed:
 
     `members_json`: the members `json`, and `data`, `data_encoding` where they apply, as JSON text without braces.
     `keys`: the values of the payload's own `key` members, taken out; None for one that is not text. `is_whole`: another
-    process read it, and `members_json` is all of the input_value.
+    process read it, and `members_json` is all of the input_value. `picked`: values of the payload that a check asked
+    for, by place.
     """
 
     members_json: bytes
     keys: tuple[str | None, ...] = ()
     is_whole: bool = False
+    picked: Mapping[str, Any] | None = None
 
 
 NO_PAYLOAD = Parsed(b'"json":null')
