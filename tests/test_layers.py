@@ -37,7 +37,8 @@ MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.
 PURE = (
     "admin.documents",
-    "auth.addresses", "auth.callers", "auth.connections", "auth.permissions", "auth.urls", "broker.call",
+    "auth.addresses", "auth.callers", "auth.combined", "auth.connections", "auth.permissions", "auth.urls",
+    "broker.call",
     "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family",
     "executions.queue", "fronts.leases",
     "engine.report", "engine.status",
@@ -45,9 +46,10 @@ PURE = (
     "http.connection", "http.messages", "http.plain", "http.writer", "model.caller_check", "model.options",
     "model.snapshot", "pool.frames_in", "pool.job", "pool.line", "pool.scheduler", "rest.inputs", "rest.outputs",
     "rest.values",
-    "sandbox.declared_use", "senders.check", "senders.encodings", "senders.places", "senders.presets", "senders.rows",
-    "senders.scheme", "senders.template", "senders.verifier",
-    "settings.document", "settings.fields", "settings.parse", "settings.webhooks",
+    "sandbox.declared_use",
+    "senders.check", "senders.credentials", "senders.encodings", "senders.jwt", "senders.locators", "senders.msgraph",
+    "senders.presets", "senders.rows", "senders.scheme", "senders.signer", "senders.template", "senders.verifier",
+    "settings.document", "settings.fields", "settings.parse", "settings.verify", "settings.webhooks",
     "store.encoding",
     "store.interface", "store.rows", "valueclass", "wire.frames", "wire.payload", "wire.strict_json", "wire.timestamps",
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whd.senders.places import Place
+from whd.senders.locators import Locator
 from whd.senders.template import BadTemplate, Template, Word, compile_template
 
 
@@ -17,7 +17,9 @@ from whd.senders.template import BadTemplate, Template, Word, compile_template
         ("{{{method}}}{body}", Template((b"{", Word("method"), b"}"), True, ())),
         (
             "{header:X-Id}|{json:/a/b}",
-            Template((Word("place", Place("header", "X-Id")), b"|", Word("place", Place("json", "/a/b"))), False, ()),
+            Template(
+                (Word("locator", Locator("header", "X-Id")), b"|", Word("locator", Locator("json", "/a/b"))), False, ()
+            ),
         ),
     ],
 )

@@ -14,9 +14,10 @@ from whd.model.options import LIMIT_NAMES, Options
 from whd.model.snapshot import Snapshot, Webhook
 from whd.settings.fields import read_text, read_texts
 from whd.settings.index import Index
-from whd.settings.webhooks import MASK, WEBHOOK_FIELDS, WebhookField, masked, read_saved_webhook, read_webhook
+from whd.settings.webhooks import MASK, WEBHOOK_FIELDS, WebhookField, masked, read_saved_webhook
 
 from .trees import WEBHOOK, Tree
+from .webhook_files import parse_webhook
 
 NAME = "client.webhook.x"
 PLAIN = WebhookField("colour", read_text, default="red")
@@ -104,12 +105,12 @@ def test_the_table_knows_every_limit_as_one_that_tightens() -> None:
     assert all(hasattr(Options(), name) for name in tightening)
 
 
-def test_the_key_is_the_secret_of_today() -> None:
-    assert [row.name for row in WEBHOOK_FIELDS.values() if row.is_secret] == ["key"]
+def test_these_fields_are_secret() -> None:
+    assert [row.name for row in WEBHOOK_FIELDS.values() if row.is_secret] == ["key", "verify"]
 
 
 def test_key_required_is_what_the_check_says() -> None:
     for text, required in (("key: [a, b]\n", True), ("", False)):
-        source, _ = read_webhook("flow_name: a\nuser_name: b\n" + text, "w.yaml", "acme", "x")
-        assert source is not None
-        assert source.caller_check.key_required is required
+        webhook, _ = parse_webhook("flow_name: a\nuser_name: b\n" + text, "w.yaml", "acme", "x", Options())
+        assert webhook is not None
+        assert webhook.caller_check.key_required is required

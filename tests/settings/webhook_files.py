@@ -15,5 +15,5 @@ def parse_webhook(
     source, faults = read_webhook(data, path, client_name, name)
     if source is None:
         return None, faults
-    webhook, warnings = derive_webhook(source, options)
+    webhook, warnings = derive_webhook(source, options, lambda: 0.0)
     return webhook, faults + warnings

@@ -15,7 +15,7 @@ from ..errors import InvalidSignature, NotFound
 from ..model.caller_check import BodyCheck, CallerCheck, Headers, HeadProof, Query, RequestHead
 from ..wire.payload import Parsed
 from ..wire.strict_json import NotJson, decode_strict
-from .places import Place
+from .locators import Locator
 from .rows import MAX_FIELDS, is_form
 from .scheme import SignatureRefused, SignedRequest
 from .template import joined
@@ -69,11 +69,11 @@ class SignatureCheck(CallerCheck):
 
     def check_payload(self, proof: HeadProof, parsed: Parsed) -> None:
         verifier, _evidence = proof.evidence
-        place = verifier.late_timestamp
-        if place is None:
+        locator = verifier.late_timestamp
+        if locator is None:
             return
         try:
-            verifier.check_age(text_at(parsed.picked or {}, Place("form", str(place))), self.now())
+            verifier.check_age(text_at(parsed.picked or {}, Locator("form", str(locator))), self.now())
         except SignatureRefused as refused:
             raise InvalidSignature(str(refused)) from None
 
@@ -83,14 +83,14 @@ class SignatureCheck(CallerCheck):
 
     def _part(self, headers: Headers) -> tuple[dict[bytes, list[bytes]], Headers]:
         """The values of the headers that the verifiers look at, and the headers that the flow may see."""
-        wanted, proofs = self.header_names, self.proof_names
+        wanted, hidden = self.header_names, self.proof_names
         values: dict[bytes, list[bytes]] = {}
         rest = []
         for header in headers:
             name = header[0]
             if name in wanted:
                 values.setdefault(name, []).append(header[1])
-            if name not in proofs:
+            if name not in hidden:
                 rest.append(header)
         return values, tuple(rest)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 from .rows import hubspot, json_of_payload, mandrill, payload_or_body, twilio
-from .scheme import PLAIN, Answer, Preset, Scheme, SecretForm
+from .scheme import PLAIN, Preset, Scheme, SecretForm, Success
 
 # Standard Webhooks, Svix, GitLab: the key is base64 behind the prefix, 24 to 64 bytes (the spec, "Signature scheme").
 _WHSEC = SecretForm(prefix="whsec_", is_base64=True, lengths=(24, 64))
 _GITLAB_WHSEC = SecretForm(prefix="whsec_", is_base64=True, lengths=(32, 32))
-_EMPTY_200 = Answer(200)
-_EMPTY_202 = Answer(202)
-_EMPTY_204 = Answer(204)
+_EMPTY_200 = Success(200)
+_EMPTY_202 = Success(202)
+_EMPTY_204 = Success(204)
 _STANDARD_SIGNED = "{id}.{timestamp}.{body}"
 
 

@@ -67,12 +67,12 @@ TEXT: Final = SecretForm()
 class Scheme:
     """One way to sign.
 
-    `signature`: the places of the signature, of which the first that is there decides; with `every` all that are there.
-    `separator`: between several signatures in one of them, "" for one alone. `prefix`: what each begins with; others in
-    a list are skipped. `signed`: the template of what is signed. `timestamp`: its place, `item:t=` for the item of the
-    signature's own list that begins so; "" without one. `unit`: of TIME_UNITS. `tolerance_s`: 0 allows any age. `id`:
-    the place of `{id}`. `siblings`: further headers that are derived from the secret; flows do not see them. `texts`: a
-    function instead of `signed`, for what no template says; `needs_url` if it uses the url.
+    `signature`: the locators of the signature, of which the first that is there decides; with `every` all that are
+    there. `separator`: between several signatures in one of them, "" for one alone. `prefix`: what each begins with;
+    others in a list are skipped. `signed`: the template of what is signed. `timestamp`: its locator, `item:t=` for the
+    item of the signature's own list that begins so; "" without one. `unit`: of TIME_UNITS. `tolerance_s`: 0 allows any
+    age. `id`: the locator of `{id}`. `siblings`: further headers that are derived from the secret; flows do not see
+    them. `texts`: a function instead of `signed`, for what no template says; `needs_url` if it uses the url.
     """
 
     signature: tuple[str, ...]
@@ -93,7 +93,7 @@ class Scheme:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Success:
     """What a sender takes for success: a status and a body."""
 
     status: int = 200
@@ -105,11 +105,11 @@ class Answer:
 class Preset:
     """A sender: a row of the table.
 
-    `schemes`: what it may sign with; the first whose headers are there decides. `dedup`: the places of the id of a
+    `schemes`: what it may sign with; the first whose headers are there decides. `dedup`: the locators of the id of a
     delivery, the first that is there counts; `is_id_signed`: whether the signature covers it. `handshake`: of
     handshakes.py. `success`: what it wants in return, `timeout_s` within how long. `unwrap`: the form's member that is
     the payload. `parses_first`: members of the body are read before the signature is known to hold, so bodies are
-    limited to 1 MiB. `event`: the place of the event's name. `source`: the page or file that says so; `is_confirmed`:
+    limited to 1 MiB. `event`: the locator of the event's name. `source`: the page or file that says so; `is_confirmed`:
     whether all of the row was seen there.
     """
 
@@ -122,7 +122,7 @@ class Preset:
     is_id_signed: bool = False
     event: str = ""
     handshake: str = ""
-    success: Answer = Answer()
+    success: Success = Success()
     timeout_s: float | None = None
     retries: str = ""
     unwrap: str = ""

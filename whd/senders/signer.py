@@ -11,7 +11,7 @@ import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .places import parse_place
+from .locators import parse_locator
 from .scheme import PLAIN, Scheme, SignedRequest
 
 _ITEM = "item:"
@@ -41,21 +41,21 @@ def sign(scheme: Scheme, key: bytes, delivery: Unsigned) -> tuple[tuple[str, str
 
     `key`: the secret's bytes as the scheme uses them.
     """
-    place = parse_place(scheme.signature[0])
+    locator = parse_locator(scheme.signature[0])
     if scheme.algorithm == PLAIN:
-        return ((place.name, scheme.prefix + key.decode()),)
+        return ((locator.name, scheme.prefix + key.decode()),)
     timestamp = timestamp_text(scheme.unit, delivery.at_s)
     headers: list[tuple[str, str]] = []
     if scheme.timestamp.startswith("header:"):
-        headers.append((parse_place(scheme.timestamp).name, timestamp))
+        headers.append((parse_locator(scheme.timestamp).name, timestamp))
     if scheme.id:
-        headers.append((parse_place(scheme.id).name, delivery.id))
+        headers.append((parse_locator(scheme.id).name, delivery.id))
     digest = hmac.digest(key, _signed_text(scheme, delivery, timestamp), scheme.algorithm)
     signature = digest.hex() if scheme.encoding == "hex" else base64.b64encode(digest).decode()
     items = [scheme.prefix + signature]
     if scheme.timestamp.startswith(_ITEM):
         items.insert(0, scheme.timestamp.removeprefix(_ITEM) + timestamp)
-    headers.append((place.name, scheme.separator.join(items)))
+    headers.append((locator.name, scheme.separator.join(items)))
     return tuple(headers)
 
 

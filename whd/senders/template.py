@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from .places import NotAPlace, Place, parse_place
+from .locators import Locator, NotALocator, parse_locator
 
 WORDS: Final = ("body", "timestamp", "id", "method", "url", "path", "query")
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -26,10 +26,10 @@ class BadTemplate(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """`{name}`, or `{header:NAME}` and the like, which name a place."""
+    """`{name}`, or `{header:NAME}` and the like, which name a locator."""
 
     name: str
-    place: Place | None = None
+    locator: Locator | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,12 @@ class Template:
         return any(isinstance(piece, Word) and piece.name == word for piece in self.before + self.behind)
 
     @property
-    def places(self) -> tuple[Place, ...]:
-        """The places that it names, of the head and of the body."""
+    def locators(self) -> tuple[Locator, ...]:
+        """The locators that it names, of the head and of the body."""
         return tuple(
-            piece.place for piece in self.before + self.behind if isinstance(piece, Word) and piece.place is not None
+            piece.locator
+            for piece in self.before + self.behind
+            if isinstance(piece, Word) and piece.locator is not None
         )
 
 
@@ -88,10 +90,10 @@ def _word(text: str) -> Word:
         words = ", ".join(f"{{{word}}}" for word in WORDS)
         raise BadTemplate(f"there is no word {{{text}}}; expected {words}, {{header:NAME}} or {{json:/pointer}}", text)
     try:
-        place = parse_place(text, ("header", "query", "json", "form"))
-    except NotAPlace as error:
+        locator = parse_locator(text, ("header", "query", "json", "form"))
+    except NotALocator as error:
         raise BadTemplate(f"{{{text}}}: {error}", text) from None
-    return Word("place", place)
+    return Word("locator", locator)
 
 
 def _add_text(pieces: list[bytes | Word], text: str) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 from ..model.caller_check import RequestHead
 from ..valueclass import valueclass
 from .encodings import DECODERS, TIME_UNITS
-from .places import MISSING, Place, look_up, parse_place, text_of
+from .locators import MISSING, Locator, look_up, parse_locator, text_of
 from .scheme import PLAIN, Scheme, SignatureRefused
 from .template import Template, Word, compile_template, joined
 
@@ -43,15 +43,15 @@ class Verifier:
         self.url = url
         self.tolerance_s = scheme.tolerance_s if tolerance_s is None else tolerance_s
         self._keys = tuple(keys)
-        self._places = tuple(parse_place(place) for place in scheme.signature)
+        self._locators = tuple(parse_locator(locator) for locator in scheme.signature)
         self._prefix = scheme.prefix.encode()
         self._separator = scheme.separator.encode()
         self._decode = DECODERS[scheme.encoding]
         self.template: Template = compile_template(scheme.signed)
         self._seconds = TIME_UNITS[scheme.unit]
         self._item = scheme.timestamp.removeprefix(_ITEM).encode() if scheme.timestamp.startswith(_ITEM) else b""
-        self.timestamp_place = parse_place(scheme.timestamp) if scheme.timestamp and not self._item else None
-        self._id_place = parse_place(scheme.id) if scheme.id else None
+        self.timestamp_locator = parse_locator(scheme.timestamp) if scheme.timestamp and not self._item else None
+        self._id_locator = parse_locator(scheme.id) if scheme.id else None
         self.is_plain = scheme.algorithm == PLAIN
         # Copied for each request: the key's blocks are hashed once.
         self._begun = () if self.is_plain else tuple(hmac.new(key, digestmod=scheme.algorithm) for key in self._keys)
@@ -59,61 +59,61 @@ class Verifier:
     @property
     def header_names(self) -> frozenset[bytes]:
         """The headers that `read` looks at."""
-        places = (*self._places, self.timestamp_place, self._id_place, *self.template.places)
-        return frozenset(place.field_name for place in places if place is not None and place.kind == "header")
+        locators = (*self._locators, self.timestamp_locator, self._id_locator, *self.template.locators)
+        return frozenset(locator.field_name for locator in locators if locator is not None and locator.kind == "header")
 
     @property
     def proof_names(self) -> frozenset[bytes]:
         """The headers that carry what was derived from the secret, which nobody is to see."""
-        names = [place.field_name for place in self._places if place.kind == "header"]
+        names = [locator.field_name for locator in self._locators if locator.kind == "header"]
         return frozenset(names) | {name.lower().encode() for name in self.scheme.siblings}
 
     @property
     def needs_body(self) -> bool:
         """Whether the whole body is read, as text, before it is known whether the signature holds."""
         scheme = self.scheme
-        places = (*self._places, *self.template.places)
-        return scheme.texts is not None or any(not place.is_in_head for place in places)
+        locators = (*self._locators, *self.template.locators)
+        return scheme.texts is not None or any(not locator.is_in_head for locator in locators)
 
     def is_addressed(self, headers: Mapping[bytes, list[bytes]], *, is_a_form: bool) -> bool:
         """Whether this scheme's signature is in the head, or would be in such a body."""
-        for place in self._places:
-            if place.field_name in headers if place.kind == "header" else is_a_form == (place.kind == "form"):
+        for locator in self._locators:
+            if locator.field_name in headers if locator.kind == "header" else is_a_form == (locator.kind == "form"):
                 return True
         return False
 
     @property
-    def late_timestamp(self) -> Place | None:
-        """The timestamp's place if it is in the body."""
-        place = self.timestamp_place
-        return None if place is None or place.is_in_head else place
+    def late_timestamp(self) -> Locator | None:
+        """The timestamp's locator if it is in the body."""
+        locator = self.timestamp_locator
+        return None if locator is None or locator.is_in_head else locator
 
     def read(self, headers: Mapping[bytes, list[bytes]], query: Mapping[str, Any], now_s: float) -> Evidence:
         """What the head proves with. `headers`: the values of header_names. Raises SignatureRefused."""
-        place = self._id_place
-        id_text = b"" if place is None else _one(headers, query, place)
+        locator = self._id_locator
+        id_text = b"" if locator is None else _one(headers, query, locator)
         timestamp = b""
-        if self.timestamp_place is not None and self.timestamp_place.is_in_head:
-            timestamp = _one(headers, query, self.timestamp_place)
+        if self.timestamp_locator is not None and self.timestamp_locator.is_in_head:
+            timestamp = _one(headers, query, self.timestamp_locator)
             self.check_age(timestamp, now_s)
         signatures: list[bytes] = []
-        for place in self._places:
-            if place.kind != "header" or place.field_name in headers:
-                if not place.is_in_head:
+        for locator in self._locators:
+            if locator.kind != "header" or locator.field_name in headers:
+                if not locator.is_in_head:
                     continue
-                text = _one(headers, query, place)
+                text = _one(headers, query, locator)
                 items = text.split(self._separator) if self._separator else [text]
-                signatures += self._signatures(items, place)
+                signatures += self._signatures(items, locator)
                 if self._item:
-                    timestamp = self._timestamp_of(items, place)
+                    timestamp = self._timestamp_of(items, locator)
                     self.check_age(timestamp, now_s)
                 if not self.scheme.every:
                     break
-        if not signatures and all(place.is_in_head for place in self._places):
-            raise SignatureRefused(f"{' or '.join(place.name for place in self._places[:2])} is missing")
+        if not signatures and all(locator.is_in_head for locator in self._locators):
+            raise SignatureRefused(f"{' or '.join(locator.name for locator in self._locators[:2])} is missing")
         return Evidence(tuple(signatures), timestamp, id_text)
 
-    def _signatures(self, items: list[bytes], place: Place) -> list[bytes]:
+    def _signatures(self, items: list[bytes], locator: Locator) -> list[bytes]:
         found = []
         for item in items:
             text = item.strip()
@@ -123,19 +123,19 @@ class Verifier:
             found.append(text if self.is_plain else self._decode(text))
         signatures = [signature for signature in found if signature is not None]
         if len(found) > MOST_SIGNATURES:
-            raise SignatureRefused(f"{place.name} has more than {MOST_SIGNATURES} signatures")
+            raise SignatureRefused(f"{locator.name} has more than {MOST_SIGNATURES} signatures")
         if not found:
-            raise SignatureRefused(f"{place.name} has no signature that begins with {self.scheme.prefix}")
+            raise SignatureRefused(f"{locator.name} has no signature that begins with {self.scheme.prefix}")
         if not signatures:
-            raise SignatureRefused(f"what {place.name} has is not {self.scheme.encoding}")
+            raise SignatureRefused(f"what {locator.name} has is not {self.scheme.encoding}")
         return signatures
 
-    def _timestamp_of(self, items: list[bytes], place: Place) -> bytes:
+    def _timestamp_of(self, items: list[bytes], locator: Locator) -> bytes:
         found = [item.strip() for item in items]
         found = [item[len(self._item) :] for item in found if item.startswith(self._item)]
         if len(found) != 1:
             name = self._item.decode()
-            raise SignatureRefused(f"{place.name} has {'no' if not found else 'more than one'} {name}")
+            raise SignatureRefused(f"{locator.name} has {'no' if not found else 'more than one'} {name}")
         return found[0]
 
     def check_age(self, text: bytes, now_s: float) -> None:
@@ -174,15 +174,15 @@ class Verifier:
 
     def signatures_in(self, document: Any) -> tuple[bytes, ...]:
         """The signatures that stand in a body. Raises SignatureRefused."""
-        place = self._places[0]
-        return tuple(self._signatures([text_at(document, place)], place))
+        locator = self._locators[0]
+        return tuple(self._signatures([text_at(document, locator)], locator))
 
     def filler(self, evidence: Evidence, head: RequestHead, document: Any = None) -> Callable[[Word], bytes]:
         """What stands for each word of the template. `document`: the body's members, for words that name them."""
 
         def value_of(word: Word) -> bytes:
-            if word.place is not None:
-                return _value_at(word.place, head) if word.place.is_in_head else text_at(document, word.place)
+            if word.locator is not None:
+                return _value_at(word.locator, head) if word.locator.is_in_head else text_at(document, word.locator)
             if word.name == "timestamp":
                 return evidence.timestamp
             if word.name == "id":
@@ -239,37 +239,37 @@ def _any_equal(keys: Sequence[bytes], candidates: Sequence[bytes]) -> bool:
     return found
 
 
-def _one(headers: Mapping[bytes, list[bytes]], query: Mapping[str, Any], place: Place) -> bytes:
-    """The one value at a place of the head. Raises SignatureRefused."""
-    if place.kind == "header":
-        values = headers.get(place.field_name, ())
+def _one(headers: Mapping[bytes, list[bytes]], query: Mapping[str, Any], locator: Locator) -> bytes:
+    """The one value at a locator of the head. Raises SignatureRefused."""
+    if locator.kind == "header":
+        values = headers.get(locator.field_name, ())
         if not values:
-            raise SignatureRefused(f"{place.name} is missing")
+            raise SignatureRefused(f"{locator.name} is missing")
         if len(values) > 1:
-            raise SignatureRefused(f"{place.name} is given more than once")
+            raise SignatureRefused(f"{locator.name} is given more than once")
         return values[0]
-    value = query.get(place.name, MISSING)
+    value = query.get(locator.name, MISSING)
     if type(value) is not str:
-        raise SignatureRefused(f"{place} is {'missing' if value is MISSING else 'given more than once'}")
+        raise SignatureRefused(f"{locator} is {'missing' if value is MISSING else 'given more than once'}")
     return value.encode("utf-8", "surrogatepass")
 
 
-def _value_at(place: Place, head: RequestHead) -> bytes:
-    if place.kind == "header":
-        return _one(_values_of(head, place.field_name), {}, place)
+def _value_at(locator: Locator, head: RequestHead) -> bytes:
+    if locator.kind == "header":
+        return _one(_values_of(head, locator.field_name), {}, locator)
     return b"".join(
-        value.encode() for name, value in parse_qsl(head.target.partition("?")[2], True) if name == place.name
+        value.encode() for name, value in parse_qsl(head.target.partition("?")[2], True) if name == locator.name
     )
 
 
 def _values_of(head: RequestHead, name: bytes) -> dict[bytes, list[bytes]]:
-    return {name: [value for given, value in head.headers if given == name]}
+    return {name: [value for field_name, value in head.headers if field_name == name]}
 
 
-def text_at(document: Any, place: Place) -> bytes:
-    """The text at a place of a parsed body. Raises SignatureRefused."""
-    value = document.get(place.name, MISSING) if place.kind == "form" else look_up(document, place.name)
+def text_at(document: Any, locator: Locator) -> bytes:
+    """The text at a locator of a parsed body. Raises SignatureRefused."""
+    value = document.get(locator.name, MISSING) if locator.kind == "form" else look_up(document, locator.name)
     text = text_of(value)
     if text is None:
-        raise SignatureRefused(f"{place} is missing")
+        raise SignatureRefused(f"{locator} is missing")
     return text.encode("utf-8", "surrogatepass")

@@ -5,6 +5,7 @@ Only what changed is built again; the other mappings are shared with the snapsho
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -122,7 +123,7 @@ class ClientTable:
 
     def _check(self, name: str, options: Options, suggestions: Suggestions) -> None:
         source = self._sources[name]
-        webhook, warnings = derive_webhook(source, options)
+        webhook, warnings = derive_webhook(source, options, time.time)
         if webhook != self._webhooks.get(name):
             self._webhooks[name] = webhook
             self._changed.add("webhooks")

@@ -8,6 +8,7 @@ change, so that no flow lends itself rights that its user does not have, or no l
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -183,7 +184,7 @@ class SavedLayer:
         if error is not None or source is None:
             self._webhooks[short_name] = BrokenWebhook(base.name, short_name, record.location)
         else:
-            webhook, warnings = derive_webhook(source, options)
+            webhook, warnings = derive_webhook(source, options, time.time)
             self._webhooks[short_name] = webhook
             faults += warnings + reference_faults(source, base.users, base.flows, suggestions)
         if faults:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from dataclasses import field as dataclass_field
 from functools import lru_cache
 from typing import Any, Final
 
 from ..auth.callers import OPEN, KeyCheck
+from ..auth.combined import AllOf
 from ..model.caller_check import CallerCheck
 from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
 from ..model.snapshot import Webhook
@@ -22,6 +24,7 @@ from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_tex
 from .parse import ISOLATIONS, Faults, read_option
 from .suggest import closest
 from .tree import WEBHOOK_PREFIX
+from .verify import SHOWN_MEMBERS, Now, Verify, read_verify
 
 METHODS: Final = ("GET", "POST")
 # Stands where an operator would read a secret.
@@ -36,7 +39,8 @@ class WebhookField:
     """A field of a webhook's setting.
 
     `default`: its value where it is left out. `is_secret`: operators see MASK, and a file that others can read is worth
-    a warning, which says that it holds a `noun`. `tightens`: an option of whd.yaml's, which a webhook can only narrow.
+    a warning, which says that it holds a `noun`; `shown_members`: these members of its mappings are shown
+    all the same. `tightens`: an option of whd.yaml's, which a webhook can only narrow.
     """
 
     name: str
@@ -45,6 +49,7 @@ class WebhookField:
     is_required: bool = False
     is_secret: bool = False
     noun: str = "secret"
+    shown_members: frozenset[str] = frozenset()
     tightens: bool = False
 
 
@@ -94,6 +99,7 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         WebhookField("flow_name", read_text, is_required=True),
         WebhookField("user_name", read_text, is_required=True),
         WebhookField("key", _read_key, default=(), is_secret=True, noun="key"),
+        WebhookField("verify", read_verify, is_secret=True, shown_members=SHOWN_MEMBERS),
         WebhookField("enabled", read_bool, default=True),
         WebhookField("methods", _read_methods, default=METHODS),
         *_rows_that_tighten(),
@@ -106,13 +112,20 @@ def masked(name: str, value: Any) -> Any:
     if not name.startswith(WEBHOOK_PREFIX) or type(value) is not dict:
         return value
     return {
-        field: _mask(item) if field in WEBHOOK_FIELDS and WEBHOOK_FIELDS[field].is_secret else item
+        field: _mask(item, WEBHOOK_FIELDS[field].shown_members)
+        if field in WEBHOOK_FIELDS and WEBHOOK_FIELDS[field].is_secret
+        else item
         for field, item in value.items()
     }
 
 
-def _mask(secret: Any) -> str | list[str]:
-    return [MASK] * len(secret) if type(secret) is list else MASK
+def _mask(secret: Any, shown_members: frozenset[str]) -> Any:
+    if type(secret) is list:
+        return [_mask(item, shown_members) for item in secret]
+    if shown_members and type(secret) is dict:
+        # What has another name may be a secret that slipped to the left.
+        return {name: item if name in shown_members else _mask(item, frozenset()) for name, item in secret.items()}
+    return MASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +142,8 @@ class WebhookSource:
     flow_line: int
     user_name: str
     user_line: int
-    caller_check: CallerCheck
+    keys: tuple[bytes, ...] = dataclass_field(repr=False)
+    verify: Verify | None = dataclass_field(repr=False)
     secrets: tuple[tuple[str, int], ...]
     enabled: bool
     methods: tuple[str, ...]
@@ -183,7 +197,8 @@ def _source_of(node: Node, path: str, client_name: str, name: str) -> tuple[Webh
         found["flow_name"][0],
         user_name,
         found["user_name"][0],
-        KeyCheck(given["key"]) if given["key"] else OPEN,
+        given["key"],
+        given["verify"],
         tuple(secrets),
         given["enabled"],
         given["methods"],
@@ -194,7 +209,17 @@ def _source_of(node: Node, path: str, client_name: str, name: str) -> tuple[Webh
     return source, report.result()
 
 
-def derive_webhook(source: WebhookSource, options: Options) -> tuple[Webhook, Faults]:
+def _caller_check(source: WebhookSource, now: Now) -> CallerCheck:
+    """What the setting asks of callers: each of its fields that asks for something must hold."""
+    checks: list[CallerCheck] = []
+    if source.keys:
+        checks.append(KeyCheck(source.keys))
+    if source.verify is not None:
+        checks.append(source.verify.check(now))
+    return AllOf(tuple(checks)) if len(checks) > 1 else checks[0] if checks else OPEN
+
+
+def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[Webhook, Faults]:
     """The webhook under `options`: the stricter value of each limit, a warning for each looser one in the file."""
     limits, isolation, show_script = limits_of(options), options.isolation, options.show_script
     warnings: Faults = ()
@@ -221,7 +246,7 @@ def derive_webhook(source: WebhookSource, options: Options) -> tuple[Webhook, Fa
         source.name,
         source.flow_name,
         source.user_name,
-        source.caller_check,
+        _caller_check(source, now),
         source.enabled,
         source.methods,
         show_script,

@@ -6,28 +6,28 @@ from typing import Any
 
 import pytest
 
-from whd.senders.places import MISSING, NotAPlace, Place, look_up, parse_place, text_of
+from whd.senders.locators import MISSING, Locator, NotALocator, look_up, parse_locator, text_of
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "locator"),
     [
-        ("header:X-GitHub-Event", Place("header", "X-GitHub-Event")),
-        ("query:id", Place("query", "id")),
-        ("json:/data/0/id", Place("json", "/data/0/id")),
-        ("json:", Place("json", "")),
-        ("form:payload", Place("form", "payload")),
+        ("header:X-GitHub-Event", Locator("header", "X-GitHub-Event")),
+        ("query:id", Locator("query", "id")),
+        ("json:/data/0/id", Locator("json", "/data/0/id")),
+        ("json:", Locator("json", "")),
+        ("form:payload", Locator("form", "payload")),
     ],
 )
-def test_places(text: str, place: Place) -> None:
-    assert parse_place(text) == place
-    assert str(place) == text
+def test_locators(text: str, locator: Locator) -> None:
+    assert parse_locator(text) == locator
+    assert str(locator) == text
 
 
 @pytest.mark.parametrize("text", ["", "X-Id", "cookie:a", "header:", "header:a b", "json:data", "json:/a~2", "query:"])
 def test_what_is_no_place_says_what_was_expected(text: str) -> None:
-    with pytest.raises(NotAPlace, match="expected"):
-        parse_place(text)
+    with pytest.raises(NotALocator, match="expected"):
+        parse_locator(text)
 
 
 DOCUMENT = {"a": {"b": [1, {"c": "d"}]}, "x/y": 1, "m~n": 2, "": 3, "10": "ten"}

@@ -1,6 +1,6 @@
 """Where a value stands in a request: `header:NAME`, `query:NAME`, `json:/pointer`, `form:NAME`.
 
-Signatures, timestamps, ids, filters and repeats name places in the same words. Pure functions of values.
+Signatures, timestamps, ids, filters and repeats name locators in the same words. Pure functions of values.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
-class NotAPlace(ValueError):
-    """The text names no place; `str()` says what was expected."""
+class NotALocator(ValueError):
+    """The text is no locator; `str()` says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One place. `name`: of a header as the sender writes it, of a field, or a JSON pointer (RFC 6901)."""
+class Locator:
+    """Where one value stands. `name`: of a header as the sender writes it, of a field, or a JSON pointer (RFC 6901)."""
 
     kind: str
     name: str
@@ -45,18 +45,18 @@ class Place:
         return self.kind in ("header", "query")
 
 
-def parse_place(text: str, kinds: Iterable[str] = KINDS) -> Place:
-    """Reads a place. Raises NotAPlace."""
+def parse_locator(text: str, kinds: Iterable[str] = KINDS) -> Locator:
+    """Reads a locator. Raises NotALocator."""
     kind, colon, name = text.partition(":")
     if not colon or kind not in kinds:
-        raise NotAPlace(f"expected {', '.join(_EXAMPLES[kind] for kind in kinds)}")
+        raise NotALocator(f"expected {', '.join(_EXAMPLES[kind] for kind in kinds)}")
     if kind == "header" and not _TOKEN.fullmatch(name):
-        raise NotAPlace("expected header: and the name of a header")
+        raise NotALocator("expected header: and the name of a header")
     if kind == "json" and not _POINTER.fullmatch(name):
-        raise NotAPlace("expected json: and a JSON pointer (RFC 6901), such as json:/data/id")
+        raise NotALocator("expected json: and a JSON pointer (RFC 6901), such as json:/data/id")
     if kind in ("query", "form") and not name:
-        raise NotAPlace(f"expected {kind}: and a name")
-    return Place(kind, name)
+        raise NotALocator(f"expected {kind}: and a name")
+    return Locator(kind, name)
 
 
 _EXAMPLES = {"header": "header:NAME", "query": "query:NAME", "json": "json:/pointer", "form": "form:NAME"}
@@ -67,8 +67,8 @@ MISSING: Final = object()
 def look_up(document: Any, pointer: str) -> Any:
     """The value at a JSON pointer, MISSING if there is none (RFC 6901, 4)."""
     value = document
-    for token in pointer.split("/")[1:]:
-        name = token.replace("~1", "/").replace("~0", "~") if "~" in token else token
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~") if "~" in part else part
         if type(value) is dict and name in value:
             value = value[name]
         elif type(value) is list and _INDEX.fullmatch(name) and int(name) < len(value):

@@ -1,0 +1,57 @@
+"""Microsoft Graph's change notifications: every item of a delivery carries the secret as its `clientState`.
+
+Source: learn.microsoft.com, graph/change-notifications-delivery-webhooks. It proves the caller and signs nothing. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import InvalidSignature, NotFound
+from ..model.caller_check import BodyCheck, CallerCheck, HeadProof, Query, RequestHead
+from ..wire.strict_json import NotJson, decode_strict
+from .credentials import any_equal
+
+MOST_ITEMS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStateCheck(CallerCheck):
+    """`clientState` of each item in `value` is one of the secrets."""
+
+    secrets: tuple[bytes, ...] = field(repr=False)
+
+    def check_head(self, head: RequestHead, query: Query) -> HeadProof:
+        return HeadProof(head.headers, True)
+
+    def body_check(self, head: RequestHead, proof: HeadProof) -> BodyCheck:
+        return _ItemsCheck(self.secrets)
+
+    def check_status(self, head: RequestHead, query: Query) -> None:
+        raise NotFound
+
+
+class _ItemsCheck:
+    """One delivery's body."""
+
+    __slots__ = ("_secrets",)
+
+    def __init__(self, secrets: tuple[bytes, ...]) -> None:
+        self._secrets = secrets
+
+    def update(self, part: bytes | bytearray | memoryview) -> None:
+        """All parts come with `finish`."""
+
+    def finish(self, body: bytes | list[bytes | bytearray]) -> None:
+        whole = b"".join(body) if isinstance(body, list) else body
+        try:
+            document = decode_strict(whole.decode("utf-8").removeprefix("\ufeff"))
+        except (NotJson, UnicodeDecodeError):
+            raise InvalidSignature("the body has no value whose items carry clientState: it is not JSON") from None
+        items = document.get("value") if type(document) is dict else None
+        if type(items) is not list or not items or len(items) > MOST_ITEMS:
+            raise InvalidSignature("the body has no list `value` of items that carry clientState")
+        for number, item in enumerate(items):
+            given = item.get("clientState") if type(item) is dict else None
+            if type(given) is not str or not any_equal(self._secrets, given.encode("utf-8", "surrogatepass")):
+                raise InvalidSignature(f"clientState of value/{number} is missing or wrong")
