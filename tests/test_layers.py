@@ -36,7 +36,7 @@ MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.
 PURE = (
     "admin.documents",
-    "auth.addresses", "auth.callers", "auth.connections", "auth.permissions", "auth.urls", "broker.call",
+    "auth.addresses", "auth.callers", "auth.connections", "auth.hiding", "auth.permissions", "auth.urls", "broker.call",
     "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family",
     "executions.queue", "fronts.leases",
     "engine.report", "engine.status",

@@ -232,6 +232,48 @@ def test_the_key_is_taken_from_each_place_and_removed(
     assert KEY not in answer.body.decode()
 
 
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("padding", ["", "x" * 300_000])
+@pytest.mark.parametrize(
+    ("query", "headers", "body", "given"),
+    [
+        (f"?key={KEY}", JSON, '{"key": "PROJ-7", "a": 1}', {"key": "PROJ-7", "a": 1}),
+        ("", {"X-Webhook-Key": KEY, **JSON}, '{"key": 5, "a": 1}', {"key": 5, "a": 1}),
+        ("", {"Authorization": f"Bearer {KEY}", **JSON}, '{"a": 1, "key": null}', {"a": 1, "key": None}),
+        (f"?key={KEY}", JSON, f'{{"key": "{KEY}", "a": 1}}', {"a": 1}),
+        (f"?key={KEY}", FORM, "key=PROJ-7&a=1", {"key": "PROJ-7", "a": "1"}),
+        ("", {"X-Webhook-Key": KEY, **FORM}, "key=a&key=b", {"key": ["a", "b"]}),
+        ("", {"X-Webhook-Key": KEY, **FORM}, f"key={KEY}&a=1", {"a": "1"}),
+    ],
+)
+def test_a_payload_member_of_the_senders_own_stays_beside_a_key_elsewhere(
+    daemon: RunningDaemon, keyed: str, query: str, headers: dict[str, str], body: str, given: Any, padding: str
+) -> None:
+    if padding:
+        given = {**given, "pad": padding}
+        body = f"{body}&pad={padding}" if FORM.items() <= headers.items() else f'{body[:-1]}, "pad": "{padding}"}}'
+    answer = daemon.post(keyed + query, body.encode(), headers=headers)
+    assert answer.status == 200, answer.body
+    assert answer.json["input_value"]["json"] == given
+    assert KEY not in answer.body.decode()
+
+
+@pytest.mark.parametrize("padding", ["", "x" * 300_000])
+def test_the_key_in_the_payload_works_beside_anothers_authorization(
+    daemon: RunningDaemon, keyed: str, padding: str
+) -> None:
+    theirs = {"Authorization": "Bearer of-a-proxy", "Referer": f"https://a.example/?key={KEY}"}
+    answer = daemon.post(keyed, {"key": KEY, "pad": padding}, headers=theirs)
+    assert answer.status == 200
+    given = answer.json["input_value"]
+    assert given["json"] == {"pad": padding}
+    assert given["headers"]["authorization"] == "Bearer of-a-proxy"
+    assert given["headers"]["referer"] == "https://a.example/?key=***"
+
+
 def test_the_key_in_a_form(daemon: RunningDaemon, keyed: str) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = daemon.post(keyed, f"a=1&key={KEY}", headers=headers)
@@ -244,8 +286,11 @@ def test_the_key_in_a_form(daemon: RunningDaemon, keyed: str) -> None:
         ("", {"a": 1}, {}),
         ("?key=", {}, {}),
         ("?key=wrong", {"key": KEY}, {}),
-        (f"?key={KEY}", {"key": "wrong"}, {}),
         (f"?key={KEY}&key=wrong", {}, {}),
+        (f"?key={KEY}&key={KEY}", {}, {}),
+        ("?key=wrong", {}, {"X-Webhook-Key": KEY}),
+        (f"?key={KEY}", {}, {"X-Webhook-Key": "wrong"}),
+        ("", f'{{"key": "{KEY}", "key": "{KEY}"}}'.encode(), {}),
         ("", {"key": 5}, {}),
         ("", {"key": None}, {}),
         ("", {"key": [KEY]}, {}),

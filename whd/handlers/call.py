@@ -89,10 +89,10 @@ def input_json(plan: CallPlan, parsed: Parsed) -> bytes:
 
 
 def input_start(plan: CallPlan) -> bytes:
-    """What of it comes before the payload: an object that is not closed."""
+    """What of it comes before the payload: an object that is not closed. For callers who have passed every check."""
     if not plan.prefix_json:
-        fields = {"method": plan.head.method, "path": plan.path, "query": plan.query.fields}
-        fields["headers"] = _header_texts(plan.proof.headers)
+        headers, query = plan.webhook.caller_check.visible(plan.head, plan.proof, plan.query)
+        fields = {"method": plan.head.method, "path": plan.path, "query": query, "headers": _header_texts(headers)}
         plan.prefix_json = _encode(fields).encode("ascii")[:-1]
     return plan.prefix_json
 

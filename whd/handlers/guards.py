@@ -128,25 +128,42 @@ class WebhookGuard(Guard):
             self._parse_elsewhere(call, body)
             return
         parsed = payload.parse(body, plan.content_type, plan.takes_key)
-        if parsed.keys or not plan.proof.is_complete:
-            plan.webhook.caller_check.check_payload(plan.proof, parsed)
+        if (parsed.keys or not plan.proof.is_complete) and not self._takes_key(plan, parsed):
+            parsed = payload.parse(body, plan.content_type, False)
         self._run(call, parsed)
+
+    def _takes_key(self, plan: CallPlan, parsed: Parsed) -> bool:
+        return plan.webhook.caller_check.check_payload(plan.proof, parsed)
 
     def _parse_elsewhere(self, call: Call[CallPlan], body: Body) -> None:
         plan = call.plan
+        is_proved = plan.proof.is_complete
 
         def go_on(result: Parsed | HttpError) -> None:
             if isinstance(result, HttpError):
                 raise result
-            if result.keys or not plan.proof.is_complete:
-                plan.webhook.caller_check.check_payload(plan.proof, result)
+            if (result.keys or not is_proved) and not self._takes_key(plan, result):
+                parse(False, run)
+            elif is_proved:
+                self._run(call, result)
+            else:
+                self._run(call, Parsed(b"%b,%b" % (input_start(plan), result.members_json), is_whole=True))
+
+        def run(result: Parsed | HttpError) -> None:
+            if isinstance(result, HttpError):
+                raise result
             self._run(call, result)
 
+        # Of a caller who has proved nothing yet the head's part of the input is not made (CallerCheck.visible).
+        start = input_start(plan).decode("ascii") + "," if is_proved else ""
         gunzip_limit = plan.webhook.limits.max_body_bytes if plan.is_gzip else 0
-        start = input_start(plan).decode("ascii") + ","
-        self._payload_parser.parse(
-            body, plan.content_type, plan.takes_key, call.then(go_on), start=start, gunzip_limit=gunzip_limit
-        )
+
+        def parse(takes_key: bool, done: Callable[[Parsed | HttpError], None]) -> None:
+            self._payload_parser.parse(
+                body, plan.content_type, takes_key, call.then(done), start=start, gunzip_limit=gunzip_limit
+            )
+
+        parse(plan.takes_key, go_on)
 
 
 @valueclass

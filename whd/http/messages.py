@@ -31,6 +31,8 @@ class Head:
     target: str
     headers: Headers
     content_length: int | None
+    raw: bytes | None = field(default=None, compare=False, repr=False)
+    """All of it as it came, if it is at hand."""
     memo: Any = field(default=None, compare=False, repr=False)
     """The application's own notes; a connection gives the same Head for the same bytes, so they can serve again."""
 

@@ -1,0 +1,97 @@
+"""Takes a webhook's keys out of what a flow, a record or a log may see of a request's head (SENDERS 2).
+
+Browsers and proxies copy the URL, and with it the key, into headers of their own: Referer, X-Original-URI, Forwarded.
+Pure. Asked only for callers who have proved a key: how long a search takes would tell others how much of it fits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from ..model.caller_check import Headers
+
+MIN_HIDDEN_BYTES = 16
+"""A key from here on is hidden within longer values too. A shorter one may stand there as an ordinary word."""
+
+MASK = b"***"
+# Who forwards a URL within a URL encodes it once more; nobody does it so many times.
+_MAX_DECODINGS = 5
+# RFC 9110, 11.4: a scheme, then the credentials.
+_CREDENTIALS = frozenset((b"authorization", b"proxy-authorization"))
+
+
+def without_keys_in_headers(headers: Headers, keys: tuple[bytes, ...]) -> Headers:
+    """The headers without those that are a key, *** for a key that one contains."""
+    keys = _longest_first(keys)
+    kept = []
+    for name, value in headers:
+        if name in _CREDENTIALS and _hidden(value.partition(b" ")[2].strip(), keys) is None:
+            continue
+        shown = _hidden(value, keys)
+        if shown is not None:
+            kept.append((name, shown))
+    return tuple(kept)
+
+
+def without_keys_in_query(fields: dict[str, Any], keys: tuple[bytes, ...]) -> dict[str, Any]:
+    """The same for a query's fields, name and value, as model.caller_check.Query has them."""
+    keys = _longest_first(keys)
+    kept: dict[str, Any] = {}
+    for name, item in fields.items():
+        shown_name = _hidden_text(name, keys)
+        texts = item if type(item) is list else [item]
+        shown = [text for text in (_hidden_text(text, keys) for text in texts) if text is not None]
+        if shown_name is not None and shown:
+            kept[shown_name] = shown[0] if len(shown) == 1 else shown
+    return kept
+
+
+def _longest_first(keys: Iterable[bytes]) -> tuple[bytes, ...]:
+    # One that is the beginning of another would leave the other's end.
+    return tuple(sorted(keys, key=len, reverse=True))
+
+
+def _hidden_text(text: str, keys: tuple[bytes, ...]) -> str | None:
+    shown = _hidden(text.encode("utf-8", "surrogatepass"), keys)
+    return None if shown is None else shown.decode("utf-8", "surrogatepass")
+
+
+def _hidden(value: bytes, keys: tuple[bytes, ...]) -> bytes | None:
+    """A value with *** for each key in it, as it is or percent-encoded; None for one that is a key."""
+    for key in keys:
+        for reading in _readings(value, key):
+            if reading == key:
+                return None
+            if len(key) >= MIN_HIDDEN_BYTES and key in reading:
+                value, count = _spellings(key).subn(MASK, value)
+                if not count:
+                    # Encoded in a way of its own, such as the digits of an escape; what is around it goes as well.
+                    value = MASK
+                break
+    return value
+
+
+def _readings(value: bytes, key: bytes) -> Iterator[bytes]:
+    """The value as it is, then percent-decoded once and again; where the key has a space, also with one for each +."""
+    for _ in range(_MAX_DECODINGS + 1):
+        yield value
+        if b" " in key and b"+" in value:
+            yield value.replace(b"+", b" ")
+        decoded = unquote_to_bytes(value) if b"%" in value else value
+        if decoded == value:
+            return
+        value = decoded
+
+
+@lru_cache(maxsize=64)
+def _spellings(key: bytes) -> re.Pattern[bytes]:
+    """Finds a key each byte of which is as it is or percent-encoded, once or more often."""
+    parts = []
+    for byte in key:
+        plain = re.escape(bytes((byte,))) + (rb"|\+" if byte == 0x20 else b"")
+        parts.append(rb"(?:%b|%%(?:25)*(?i:%02x))" % (plain, byte))
+    return re.compile(b"".join(parts))
