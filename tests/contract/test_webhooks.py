@@ -330,6 +330,47 @@ def test_without_a_webhook_key_the_payloads_own_stays(daemon: RunningDaemon, ope
     assert given["headers"]["authorization"] == "Bearer t"
 
 
+# ---- HEAD ------------------------------------------------------------------------------------------------------------
+
+
+def test_head_answers_as_get_would_and_runs_nothing(shared_project: Project, daemon: RunningDaemon) -> None:
+    """Senders probe before they register, with HEAD and on webhooks that only take POST."""
+    flow = "def handler(system, this):\n    this.webhook_response('x', status=418)\n"
+    project, header = shared_project, {"X-Webhook-Key": KEY}
+    get_and_post = project.endpoint("head-both", flow, key=KEY)
+    only_post = project.endpoint("head-post", flow, key=KEY, methods=["POST"])
+    off = project.endpoint("head-off", flow, enabled=False)
+    broken = project.endpoint("head-broken", "def handler(system, this):\n    exec('1')\n")
+    forbidden = project.endpoint("head-forbidden", flow, user_name="nobody")
+    live(daemon, only_post, headers=header)
+    wait_for(lambda: daemon.get(forbidden).status == 503, forbidden)
+    connection = daemon.connect()
+    before = len(daemon.ask("executions.list", limit=1000))
+
+    def probe(path: str, headers: dict[str, str] | None = None) -> Answer:
+        answer = daemon.request("HEAD", path, headers=headers, connection=connection)
+        assert answer.body == b""
+        return answer
+
+    for path in (get_and_post, only_post):
+        for query in ("", f"?key={KEY}", "?x=1"):
+            answer = probe(path + query, None if "key" in query else header)
+            assert answer.status == 200
+            assert "content-length" not in answer.headers
+        assert probe(path + "?async", header).status == 202
+        assert probe(path).status == 401
+        assert probe(path + "?key=wrong").status == 401
+    for path in (off, broken, forbidden, get_and_post + "-not"):
+        get = daemon.get(path)
+        assert (probe(path).status, get.status) == (get.status, get.status)
+        assert get.status in (404, 503)
+    connection.close()
+    refused = daemon.request("PUT", only_post, headers=header)
+    assert (refused.status, refused.headers["allow"]) == (405, "POST, HEAD")
+    assert daemon.get(only_post, headers=header).headers["allow"] == "POST, HEAD"
+    assert len(daemon.ask("executions.list", limit=1000)) == before
+
+
 # ---- payloads --------------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ from whd.handlers.routes import ROUTES, Access, Route
 from whd.http.messages import Admission, Body, Head, Respond, Response
 from whd.model.caller_check import HeadProof, Query
 from whd.model.execution import Execution
+from whd.pool.compiler import Code
 from whd.store.interface import Stored
 from whd.wire.payload import Parsed
 
@@ -260,6 +261,25 @@ class TestWebhook:
         with pytest.raises(MethodNotAllowed) as caught:
             Serving(KEY, methods=("GET",)).admit(post())
         assert caught.value.headers == ((b"allow", b"GET, HEAD"),)
+        with pytest.raises(MethodNotAllowed) as caught:
+            Serving(KEY, methods=("POST",)).admit(get(path=PATH))
+        assert caught.value.headers == ((b"allow", b"POST, HEAD"),)
+
+    @pytest.mark.parametrize("methods", [("GET", "POST"), ("POST",), ("GET",)])
+    @pytest.mark.parametrize("query", ["", "?async"])
+    def test_head_is_judged_as_get_would_be_and_runs_nothing(self, methods: tuple[str, ...], query: str) -> None:
+        right, none = get((b"x-webhook-key", b"k3y"), path=PATH + query, method="HEAD"), get(path=PATH, method="HEAD")
+        serving = Serving(KEY, methods=methods)
+        answers = serving.send(right)
+        assert answers.statuses == [202 if query else 200]
+        # Nobody knows what GET would answer: no length is better than a wrong one (RFC 9110, 8.6).
+        assert answers.given[0].omits_length
+        assert serving.send(none).codes == ["invalid_key"]
+        assert Serving(KEY, methods=methods, enabled=False).send(right).codes == ["not_found"]
+        assert serving.runner.started == []
+        refused = Serving(KEY, methods=methods)
+        refused.compiler.code = Code(("acme", "0", "order"), refusal="order.py:1: no")
+        assert refused.send(right).codes == ["misconfigured"]
 
 
 class TestBodyCheck:

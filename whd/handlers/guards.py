@@ -106,7 +106,7 @@ class WebhookGuard(Guard):
         client_name, webhook_name = parameters
         webhook = find_webhook(snapshot, client_name, webhook_name)
         # Its own, not the route's: a webhook narrows them, and a missing one must look no different.
-        check_method(head.method, webhook.methods)
+        check_method(head.method, webhook.methods, head_runs_nothing=True)
         plan = plan_call(snapshot, webhook, head, path, query_text)
         check = webhook.caller_check
         body_check = check.body_check(head, plan.proof)

@@ -42,12 +42,14 @@ class Response:
     """An answer. `headers` without content-length, date and connection, which the connection adds.
 
     `body` is sent as it is; to HEAD its length is announced and nothing is sent. `close` ends the connection after it.
+    `omits_length`: nobody knows what GET would have got, so HEAD gets no Content-Length (RFC 9110, 8.6).
     """
 
     status: int
     headers: Headers
     body: bytes = b""
     close: bool = False
+    omits_length: bool = False
 
 
 @valueclass

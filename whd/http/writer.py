@@ -46,7 +46,9 @@ def response_bytes(response: Response, *, date: bytes, connection: bytes, is_hea
         # RFC 9110, 8.6: never a Content-Length in a 204; both end with their head (RFC 9112, 6.3).
         return start + b"\r\n"
     body = response.body
-    return b"%bcontent-length: %d\r\n\r\n%b" % (start, len(body), b"" if is_head else body)
+    if is_head:
+        return start + (b"\r\n" if response.omits_length else b"content-length: %d\r\n\r\n" % len(body))
+    return b"%bcontent-length: %d\r\n\r\n%b" % (start, len(body), body)
 
 
 def _start(status: int, headers: Headers) -> bytes:
