@@ -11,6 +11,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 import pytest
 
@@ -208,6 +209,58 @@ def test_a_flow_may_answer_for_itself(shared_project: Project, daemon: RunningDa
     assert daemon.get(paths["empty"], connection=connection).status == 204
     assert daemon.get(paths["empty"], connection=connection).status == 204
     connection.close()
+
+
+def fields_of(daemon: RunningDaemon, path: str) -> list[tuple[str, str]]:
+    """Status and fields of an answer as they came, each one."""
+    with socket.create_connection((daemon.host, daemon.port), timeout=10) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[0].decode("latin-1")
+    status, *lines = head.split("\r\n")
+    return [("status", status.split()[1]), *((line.partition(":")[0], line.partition(": ")[2]) for line in lines)]
+
+
+def test_an_answer_may_have_several_fields_of_a_name(shared_project: Project, daemon: RunningDaemon) -> None:
+    source = """
+def handler(system, this):
+    path = '; HttpOnly; Path=/api/webhook/acme/answer-fields'
+    this.webhook_response('{}', headers={
+        'Set-Cookie': ['a=1' + path, 'b=2' + path], 'Vary': ['Accept', 'Cookie'],
+        'Content-Type': 'text/plain', 'content-type': 'application/json',
+    })
+"""
+    fields = fields_of(daemon, live(daemon, shared_project.endpoint("answer-fields", source)))
+    path = "; HttpOnly; Path=/api/webhook/acme/answer-fields"
+    assert fields[0] == ("status", "200")
+    assert [value for name, value in fields if name == "set-cookie"] == ["a=1" + path, "b=2" + path]
+    assert [value for name, value in fields if name == "vary"] == ["Accept", "Cookie"]
+    assert [value for name, value in fields if name == "content-type"] == ["application/json"]
+
+
+def test_an_answer_cannot_order_the_proxy_or_bind_the_site(shared_project: Project, daemon: RunningDaemon) -> None:
+    source = """
+def handler(system, this, inputs):
+    query = inputs['query']
+    this.webhook_response('x', headers={query['name']: query['value']})
+"""
+    path = live(daemon, shared_project.endpoint("answer-orders", source))
+    for name, value, words in (
+        (
+            "X-Accel-Redirect",
+            "/internal/secret",
+            "the header 'X-Accel-Redirect' is an order to the proxy in front of whd",
+        ),
+        ("X-Sendfile", "/etc/passwd", "send a file's content as the body"),
+        ("Whd-Execution-Id", "1", "take another name"),
+        ("Strict-Transport-Security", "max-age=1", "holds for the whole site"),
+        ("Set-Cookie", "a=b; Path=/", "add '; Path=/api/webhook/acme/answer-orders'"),
+        ("Set-Cookie", "a=b; Path=/api/webhook/acme/answer-orders; domain = example.com", "leave Domain out"),
+    ):
+        answer = daemon.get(f"{path}?name={name}&value={quote(value)}")
+        assert (answer.status, name.lower() in answer.headers) == (500, False)
+        assert "InvalidInputError: webhook_response: the header '" in answer.json["message"]
+        assert words in answer.json["message"]
+    assert daemon.get(f"{path}?name=X-Pot&value=tea").headers["x-pot"] == "tea"
 
 
 # ---- the key ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from whd.model.options import Limits
 from whd.pool import frames_in as frames
 from whd.pool.job import FlowResponse
 from whd.wire.frames import LARGE_BYTES, FrameError, FrameReader, frame, split
+from whd.wire.response_headers import webhook_paths
 
 LIMITS = Limits(max_output_bytes=1000)
 
@@ -66,6 +67,12 @@ def test_a_limit_is_a_cause_only_of_an_error() -> None:
         (end(response={"status": 200, "headers": {"transfer-encoding": "chunked"}}, output_bytes=2), b"{}"),
         (end(response={"status": 200, "headers": {"Connection": "close"}}, output_bytes=2), b"{}"),
         (end(response={"status": 200, "headers": {"a": "€"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"a": ["b", 1]}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"a": ["b", ["c"]]}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"etag": ["b", "c"]}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"x-accel-redirect": "/a"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"nel": "{}"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"set-cookie": "a=b; domain=c"}}, output_bytes=2), b"{}"),
         (end(response={"status": 200, "headers": {}}, output_bytes=2), b"{}" + b"x" * 1001),
     ],
 )  # fmt: skip
@@ -112,6 +119,17 @@ def test_a_flows_own_answer_travels_behind_the_output() -> None:
     read = frames.read_end(head, b"{}body", LIMITS)
     assert read.output_json == b"{}"
     assert read.response == FlowResponse(201, ((b"x-a", b"b"),), b"body")
+
+
+def test_a_cookie_of_it_stays_with_its_webhook() -> None:
+    paths = webhook_paths("acme", "signup")
+    cookies = ["a=1; Path=/api/webhook/acme/signup", "b=2; Path=/api/1/webhook/acme/signup/more"]
+    head = end(response={"status": 200, "headers": {"set-cookie": cookies}}, output_bytes=2)
+    read = frames.read_end(head, b"{}", LIMITS, paths)
+    assert read.response is not None
+    assert read.response.headers == tuple((b"set-cookie", cookie.encode()) for cookie in cookies)
+    with pytest.raises(FrameError, match="needs the webhook's own path"):
+        frames.read_end(head, b"{}", LIMITS, webhook_paths("acme", "sign"))
 
 
 @pytest.mark.parametrize("value", [None, b"[1,\n2]"])

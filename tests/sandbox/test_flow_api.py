@@ -381,11 +381,35 @@ RESPONSES: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "this.webhook_response('hi', status=201, headers={'X-A': 'b', 'x-n': 7})",
-        {"status": 201, "headers": {"X-A": "b", "x-n": "7", "content-type": "text/plain; charset=utf-8"}, "body": "hi"},
+        {"status": 201, "headers": {"x-a": "b", "x-n": "7", "content-type": "text/plain; charset=utf-8"}, "body": "hi"},
     ),
     (
         "this.webhook_response(b'\\xff', headers={'Content-Type': 'image/png'})",
-        {"status": 200, "headers": {"Content-Type": "image/png"}, "body_base64": "/w=="},
+        {"status": 200, "headers": {"content-type": "image/png"}, "body_base64": "/w=="},
+    ),
+    (
+        "this.webhook_response('x', headers={'Content-Type': 'text/csv', 'content-type': 'image/png'})",
+        {"status": 200, "headers": {"content-type": "image/png"}, "body": "x"},
+    ),
+    (
+        "this.webhook_response('x', headers={'Vary': ['a', 'b'], 'Link': ('c',), 'X-None': [], 'content-type': []})",
+        {
+            "status": 200,
+            "headers": {"vary": ["a", "b"], "link": "c", "content-type": "text/plain; charset=utf-8"},
+            "body": "x",
+        },
+    ),
+    (
+        "path = '; path=/api/webhook/acme/signup'\n"
+        "this.webhook_json_response(1, headers={'Set-Cookie': ['a=1' + path, 'b=2' + path]})",
+        {
+            "status": 200,
+            "headers": {
+                "set-cookie": ["a=1; path=/api/webhook/acme/signup", "b=2; path=/api/webhook/acme/signup"],
+                "content-type": "application/json",
+            },
+            "body": "1",
+        },
     ),
     (
         "this.webhook_response({'a': [1]})",
@@ -427,11 +451,23 @@ def test_a_flow_answers_for_itself(run_flow: Callable[..., Ended], body: str, re
         ("'x', headers={'Content-Length': '5'}", "is set by the server; leave it out"),
         ("'x', headers={'transfer-encoding': 'chunked'}", "is set by the server"),
         ("'x', headers={'Connection': 'close'}", "is set by the server"),
-        ("'x', headers={'a': ['b']}", "must be text, not list"),
+        ("'x', headers={'a': {'b': 1}}", "must be text, or a list of texts, not dict"),
+        ("'x', headers={'a': None}", "must be text, or a list of texts, not NoneType"),
+        ("'x', headers={'a': ['b', ['c']]}", "must be text, or a list of texts, not list"),
+        ("'x', headers={'a': ['b', 'c\\r\\nd: e']}", "has a line break"),
+        ("'x', headers={'Location': ['/a', '/b']}", "'Location' is sent once at most; give it one text, not a list"),
+        ("'x', headers={'X-Accel-Redirect': '/internal'}", "'X-Accel-Redirect' is an order to the proxy in front of"),
+        ("'x', headers={'x_sendfile': '/etc/passwd'}", "leave it out, and send a file's content as the body"),
+        ("'x', headers={'Whd-Execution-Id': '1'}", "take another name"),
+        ("'x', headers={'Strict-Transport-Security': 'x'}", "holds for the whole site"),
+        ("'x', headers={'Set-Cookie': 'a=b'}", "needs the webhook's own path"),
+        ("'x', headers={'Set-Cookie': 'a=b; Path=/'}", "add '; Path=/api/webhook/acme/signup'"),
+        ("'x', headers={'Set-Cookie': 'a=b; Path=/api/webhook/acme/signup; dOmAin = a'}", "has a Domain"),
         ("'x', headers={1: 'b'}", "a header's name must be text, not int"),
         ("'x', headers=[('a', 'b')]", "headers must be a dict"),
         ("'x', headers={'a': 'b' * 9000}", "is too long"),
         ("'x', headers={'a%d' % n: 'b' for n in range(101)}", "at most 100 headers"),
+        ("'x', headers={'a': ['b'] * 101}", "at most 100 headers"),
         ("object()", "which has no JSON form"),
         ("'x', 204", "an answer with status 204 has no body"),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from ..wire.response_headers import SERVER_OWN
 from .messages import Headers, Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -19,7 +20,7 @@ _STATUS_LINES = {
     if status.value >= 200
 }
 # Only the connection knows how the message is framed; two answers to that question would be a smuggled one.
-_OWN_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date", b"upgrade"))
+_OWN_FIELDS = frozenset(name.encode("ascii") for name in SERVER_OWN)
 
 _prepared: dict[int, tuple[Headers, bytes]] = {}
 """For each status the last answer's headers and what start() made of them: most answers share a constant."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 from ..wire.frames import RunHead, split_raw
+from ..wire.response_headers import webhook_paths
 from ..wire.timestamps import timestamp
 from .api import arguments as given
 from .channel import Channel
@@ -170,7 +171,9 @@ class Run:
     ) -> NoReturn:
         """Ends the flow with an answer of its own for the webhook's caller. `is_json`: a text is a JSON value too."""
         self.check_open()
-        response = make_response(body, status, headers, content_type, is_json=is_json)
+        # Not as fields: those the flow may have changed.
+        paths = webhook_paths(self._about["client_name"], self._about["webhook_name"] or "")
+        response = make_response(body, status, headers, content_type, is_json=is_json, cookie_paths=paths)
         size = len(response.get("body", "").encode("utf-8")) or len(response.get("body_base64", "")) * 3 // 4
         limit = self._limits["max_output_bytes"]
         if size > limit:
