@@ -106,6 +106,22 @@ class TestLongKeys:
             headers.pop("content-length", None)
             assert (headers, query) == ({"referer": "https://a" + PATH.decode() + "?key=***"}, {})
 
+    @pytest.mark.parametrize(
+        "key", [b"words and a + and 100%", b"a %41 in the middle of it", "ein schlüssel".encode() * 2]
+    )
+    @pytest.mark.parametrize("times", [1, 2, 3])
+    def test_whatever_characters_they_have(self, key: bytes, times: int) -> None:
+        for quote_once in (quote, quote_plus):
+            text = quote_once(key)
+            for _ in range(times - 1):
+                text = quote(text, safe="")
+            headers, query = seen(
+                KeyCheck((key,)),
+                PATH + b"?key=" + quote_once(key).encode(),
+                (b"referer", b"/x?key=%b&a" % text.encode()),
+            )
+            assert (headers, query) == ({"referer": "/x?key=***&a"}, {})
+
     def test_a_space_may_be_a_plus(self) -> None:
         check = KeyCheck((SPACED,))
         for target, fields in ((PATH, ((b"X-Webhook-Key", SPACED),)), (PATH + b"?key=a+key%20of+several+words", ())):

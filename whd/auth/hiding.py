@@ -80,7 +80,9 @@ def _readings(value: bytes, key: bytes) -> Iterator[bytes]:
     for _ in range(_MAX_DECODINGS + 1):
         yield value
         if b" " in key and b"+" in value:
-            yield value.replace(b"+", b" ")
+            form = value.replace(b"+", b" ")
+            yield form
+            yield unquote_to_bytes(form)
         decoded = unquote_to_bytes(value) if b"%" in value else value
         if decoded == value:
             return
@@ -92,6 +94,7 @@ def _spellings(key: bytes) -> re.Pattern[bytes]:
     """Finds a key each byte of which is as it is or percent-encoded, once or more often."""
     parts = []
     for byte in key:
-        plain = re.escape(bytes((byte,))) + (rb"|\+" if byte == 0x20 else b"")
-        parts.append(rb"(?:%b|%%(?:25)*(?i:%02x))" % (plain, byte))
+        # The escape first: of %25 for a last % nothing is to be left.
+        one = rb"%%(?:25)*(?i:%02x)|%b" % (byte, re.escape(bytes((byte,))))
+        parts.append(rb"(?:%b)" % (one if byte != 0x20 else one + rb"|\+|%(?:25)*2[bB]"))
     return re.compile(b"".join(parts))
