@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 import pytest
 
@@ -77,6 +77,11 @@ class TestLongKeys:
         assert "***" in shown
         for part in (KEY.decode(), quote(KEY, safe=""), "sixteen", "bytes"):
             assert part.lower() not in shown.lower()
+
+    def test_one_that_is_found_hides_no_other_of_an_unusual_spelling(self) -> None:
+        value = b"/a?key=%b&again=%b" % (KEY, SPELLINGS["digits too"])
+        shown = seen(KeyCheck((KEY,)), PATH, (b"X-Webhook-Key", KEY), (b"referer", value))[0]["referer"]
+        assert KEY not in unquote_to_bytes(unquote_to_bytes(shown))
 
     @pytest.mark.parametrize("spelling", [text for what, text in SPELLINGS.items() if what != "digits too"])
     def test_what_stands_around_them_stays(self, spelling: bytes) -> None:

@@ -128,13 +128,16 @@ class TestCookies:
         ["", "Secure", "Path", "Path=", "Path=/", "Path=/api/webhook/acme", f"Path={PATH}s", "Path=/api/webhook/acme/",
          "Path=/api/webhook/acme/other", f'Path="{PATH}"', f"Path={PATH}; Path=/", f"Path=/; Path={PATH}",
          f"Path=/x{PATH}", "Path=api/webhook/acme/order", f"XPath={PATH}", "Path=/api/2/webhook/acme/order",
-         "Path=/api/webhook/acme/%6Frder", "Path=/API/webhook/acme/order"],
+         "Path=/api/webhook/acme/%6Frder",
+         f"Path=\u00a0{PATH}", f"\u00a0Path={PATH}", f"Path={PATH}/{'a' * 1_024}", "Path=/API/webhook/acme/order"],
     )  # fmt: skip
     def test_another_path_or_none_is_refused(self, attributes: str) -> None:
         with pytest.raises(HeaderRefused, match=f"'Set-Cookie' needs the webhook's own path.*add '; Path={PATH}'$"):
             fields(("Set-Cookie", f"a=b; {attributes}"))
 
-    @pytest.mark.parametrize("domain", ["Domain=a.example", "domain", "DOMAIN =", "\tdOmAiN\t= .a", "Domain=;"])
+    @pytest.mark.parametrize(
+        "domain", ["Domain=a.example", "domain", "DOMAIN =", "\tdOmAiN\t= .a", "\u00a0Domain=a", "Domain=;"]
+    )
     @pytest.mark.parametrize("paths", [PATHS, ()])
     def test_a_domain_is_refused_however_it_is_written(self, domain: str, paths: tuple[str, ...]) -> None:
         for cookie in (f"a=b; {domain}; Path={PATH}", f"a=b; Path={PATH};{domain}", f";{domain};Path={PATH}"):

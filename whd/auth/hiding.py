@@ -63,16 +63,18 @@ def _hidden_text(text: str, keys: tuple[bytes, ...]) -> str | None:
 def _hidden(value: bytes, keys: tuple[bytes, ...]) -> bytes | None:
     """A value with *** for each key in it, as it is or percent-encoded; None for one that is a key."""
     for key in keys:
-        for reading in _readings(value, key):
-            if reading == key:
-                return None
-            if len(key) >= MIN_HIDDEN_BYTES and key in reading:
-                value, count = _spellings(key).subn(MASK, value)
-                if not count:
-                    # Encoded in a way of its own, such as the digits of an escape; what is around it goes as well.
-                    value = MASK
-                break
+        if any(reading == key for reading in _readings(value, key)):
+            return None
+        if len(key) >= MIN_HIDDEN_BYTES and _contains(value, key):
+            value = _spellings(key).sub(MASK, value)
+            if _contains(value, key):
+                # Encoded in a way of its own, such as the digits of an escape; what is around it goes as well.
+                value = MASK
     return value
+
+
+def _contains(value: bytes, key: bytes) -> bool:
+    return any(key in reading for reading in _readings(value, key))
 
 
 def _readings(value: bytes, key: bytes) -> Iterator[bytes]:
