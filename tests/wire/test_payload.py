@@ -6,6 +6,7 @@ import base64
 import codecs
 import gzip
 import json
+import random
 import time
 from typing import Any
 
@@ -343,6 +344,26 @@ def test_gunzip_unpacks_and_bounds() -> None:
 def test_what_is_not_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(BadPayload):
         payload.gunzip(body, 1_000)
+
+
+def test_many_members_take_no_longer_than_their_bytes() -> None:
+    packed = gzip.compress(b"") * 200_000 + gzip.compress(b"abc")
+    started = time.process_time()
+    assert payload.gunzip(packed, 3) == b"abc"
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_383, 16_384, 1_000_000])
+def test_what_is_larger_than_a_piece_is_unpacked_whole(size: int) -> None:
+    data = random.Random(7).randbytes(size)
+    packed = gzip.compress(data)
+    assert payload.gunzip(packed, size) == data
+    assert payload.gunzip(packed + packed + bytes(20_000), 2 * size) == data + data
+    with pytest.raises(BadPayload, match="too early"):
+        payload.gunzip(packed[:-1], size)
+    if size:
+        with pytest.raises(TooLarge):
+            payload.gunzip(packed, size - 1)
 
 
 def test_text_that_looks_like_a_huge_number_is_text() -> None:

@@ -26,8 +26,8 @@ EMPTY = Query({})
 def parse(text: str, *, has_key: bool = True, codec: str = UTF_8) -> Query:
     """Reads a query string as forms are encoded (WHATWG URL, application/x-www-form-urlencoded).
 
-    `has_key`: `key` is whd's, as the webhook asks for one; else it is the flow's. `codec`: for where the query names
-    none. Raises BadRequest.
+    `has_key`: `key` is whd's, as the webhook asks for one; else it is the flow's. `codec`: what the text is in, where
+    that is known already. Raises BadRequest.
     """
     if not text:
         return EMPTY
