@@ -46,8 +46,8 @@ PURE = (
     "rest.values",
     "sandbox.declared_use", "settings.document", "settings.fields", "settings.parse", "settings.webhooks",
     "store.encoding",
-    "store.interface", "store.rows", "valueclass", "wire.frames", "wire.payload", "wire.response_headers",
-    "wire.strict_json", "wire.timestamps",
+    "store.interface", "store.rows", "valueclass",
+    "wire.charsets", "wire.frames", "wire.payload", "wire.response_headers", "wire.strict_json", "wire.timestamps",
 )  # fmt: skip
 WITH_EFFECTS = {"socket", "asyncio", "time", "subprocess", "threading", "sqlite3", "select"}
 

@@ -21,7 +21,7 @@ from whd.pool.job import End, FlowResponse, Job, JobState
 from whd.pool.payload_parser import OnParsed
 from whd.pool.scheduler import Scheduler
 from whd.wire import payload
-from whd.wire.strict_json import decode_strict
+from whd.wire.strict_json import MAX_OUTPUT_DEPTH, decode_strict
 
 # Of the loop's clock: longer than any test has a flow wait.
 PATIENCE_S = 10_000.0
@@ -205,9 +205,9 @@ class FakePayloadParser:
         value = start.encode("ascii") + parsed.members_json + b"}"
         self._later(done, payload.Parsed(value, parsed.keys, is_whole=True))
 
-    def check(self, output: bytes, done: OnParsed) -> None:
+    def check(self, output: bytes, done: OnParsed, *, max_depth: int = MAX_OUTPUT_DEPTH) -> None:
         try:
-            decode_strict(output.decode("utf-8"))
+            decode_strict(output.decode("utf-8"), max_depth)
         except UnicodeDecodeError:
             self._later(done, BadPayload("it is not UTF-8"))
         except BadPayload as error:

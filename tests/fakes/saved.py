@@ -11,6 +11,7 @@ from whd.saved import SavedDone, SavedFile
 from whd.saved.reading import ExistsFound, FileFound, NamesFound
 from whd.saved.values import check_file_name, file_bytes, read_value
 from whd.settings.saved import check_name
+from whd.settings.tree import WEBHOOK_PREFIX
 
 
 class FakeSaved:
@@ -25,7 +26,7 @@ class FakeSaved:
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
-        value, _kept = read_value(value_json)
+        value, _kept = read_value(value_json, is_webhook=name.startswith(WEBHOOK_PREFIX))
         self._write(done, lambda: self.settings.update({(client_name, name): value}), saver)
 
     def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
@@ -36,7 +37,7 @@ class FakeSaved:
 
     def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
-        item, _kept = read_value(item_json)
+        item, _kept = read_value(item_json, is_webhook=name.startswith(WEBHOOK_PREFIX))
         if (client_name, name) not in self.settings:
             raise SaveRefused("ResourceNotFoundError", f"there is no setting {name!r}; save a list first")
         self._write(done, lambda: self.settings[client_name, name].append(item), saver)

@@ -11,7 +11,7 @@ import pytest
 from tests.handlers.serving import PATH, Answers, HeaderCheck, Serving, post
 from whd.auth.callers import OPEN, KeyCheck
 from whd.budget import BufferBudget
-from whd.errors import BadPayload, Overloaded
+from whd.errors import BadPayload, Overloaded, UnsupportedEncoding
 from whd.handlers import routes
 from whd.handlers.call import Call, CallPlan
 from whd.handlers.context import json_response
@@ -125,6 +125,37 @@ class TestPlan:
         serving.reloader.snapshot = Serving(KeyCheck((b"new",))).reloader.snapshot
         assert serving.app.readmit(head) is None
         assert serving.send(head, b"{}").codes == ["invalid_key"]
+
+
+class TestContentEncoding:
+    @pytest.mark.parametrize(
+        "value",
+        [b"identity", b"", b"UTF-8", b"utf8", b"none", b"Binary", b"8bit", b"7bit", b"iso-8859-1", b"identity, utf-8"],
+    )
+    def test_what_is_no_compression_changes_nothing(self, value: bytes) -> None:
+        serving = Serving(OPEN)
+        serving.send(post((b"content-encoding", value)), b'{"a":1}')
+        (active,) = serving.runner.started
+        assert active.execution.input_json.endswith(b'"json":{"a":1}}')
+
+    @pytest.mark.parametrize("value", [b"br", b"deflate", b"base64", b"rot13", b"zlib", b"utf-8, br", b"gzip, gzip"])
+    def test_any_other_is_415(self, value: bytes) -> None:
+        serving = Serving(OPEN)
+        with pytest.raises(UnsupportedEncoding):
+            serving.admit(post((b"content-encoding", value)))
+
+    @pytest.mark.parametrize("value", [b"gzip", b"utf-8, X-GZIP", b"gzip, binary"])
+    def test_gzip_beside_such_is_gzip(self, value: bytes) -> None:
+        serving = Serving(OPEN)
+        plan = serving.admit(post((b"content-encoding", value))).call[1]
+        assert isinstance(plan, CallPlan)
+        assert plan.is_gzip
+
+    def test_an_empty_body_is_not_unpacked(self) -> None:
+        serving = Serving(OPEN)
+        serving.send(post((b"content-encoding", b"gzip"), (b"content-type", b"application/json")), b"")
+        (active,) = serving.runner.started
+        assert active.execution.input_json.endswith(b'"json":null}')
 
 
 class TestThen:

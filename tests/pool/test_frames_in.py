@@ -15,6 +15,7 @@ from whd.pool import frames_in as frames
 from whd.pool.job import FlowResponse
 from whd.wire.frames import LARGE_BYTES, FrameError, FrameReader, frame, split
 from whd.wire.response_headers import webhook_paths
+from whd.wire.strict_json import MAX_OUTPUT_DEPTH
 
 LIMITS = Limits(max_output_bytes=1000)
 
@@ -50,7 +51,7 @@ def test_a_limit_is_a_cause_only_of_an_error() -> None:
         (end(), b"NaN"),
         (end(), b"[Infinity]"),
         (end(), b'"\xff"'),
-        (end(), b"[" * 300 + b"]" * 300),
+        (end(), b"[" * 401 + b"]" * 401),
         (end(), b"[" + b"1" * 990 + b"0" * 20 + b"]"),
         (end(), b'"' + b"x" * 1000 + b'"'),
         (end(response=[], output_bytes=2), b"{}"),
@@ -81,7 +82,7 @@ def test_forged_ends_are_refused(head: Any, value: bytes) -> None:
         frames.read_end(head, value, LIMITS)
 
 
-@pytest.mark.parametrize("value", [None, b"", b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("value", [None, b"", b"{", b"\xff", b"[" * 409 + b"]" * 409, b"[" * 100_000])
 def test_forged_calls_are_refused(value: bytes | None) -> None:
     with pytest.raises(FrameError):
         frames.read_call({"call": 1, "name": "sleep"}, value, LIMITS)
@@ -93,6 +94,14 @@ def test_forged_calls_are_refused(value: bytes | None) -> None:
 def test_calls_need_a_number_and_a_name(head: Any) -> None:
     with pytest.raises(FrameError):
         frames.read_call(head, b"{}", LIMITS)
+
+
+def test_what_a_flow_may_put_out_may_stand_in_what_it_asks_for() -> None:
+    """The worker finds what is too deep, with its path; here nothing is too deep that it lets through."""
+    deep = b"[" * MAX_OUTPUT_DEPTH + b"]" * MAX_OUTPUT_DEPTH
+    assert frames.read_end(end(), deep, LIMITS).output_json == deep
+    frames.read_call({"call": 1, "name": "task.start"}, b'{"inputs":{"json":%b}}' % deep, LIMITS)
+    assert frames.strict_json(deep, "the input")
 
 
 def test_what_a_request_carries_as_it_is_stands_behind_its_arguments() -> None:

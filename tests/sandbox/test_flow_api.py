@@ -365,7 +365,7 @@ def test_log_lines_are_structured_and_sent_at_once(run_flow: Callable[..., Ended
         {"text": "a-1!"},
         {"text": "line"},
     ]
-    assert lines[6]["args"] == ["bad", [1, 2], "<class 'object'>", "nan", "?"]
+    assert lines[6]["args"] == ["bad", [1, 2], "<class 'object'>", "nan", "\ud800"]
 
 
 # ---- answers to the webhook's caller ---------------------------------------------------------------------------------

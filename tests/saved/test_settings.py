@@ -12,6 +12,7 @@ import pytest
 
 from tests.settings.test_reload import on_loop
 from whd.errors import SaveRefused, WhdError
+from whd.model.snapshot import OPERATOR
 from whd.saved import read_settings
 from whd.saved.values import MAX_VALUE_BYTES
 
@@ -87,6 +88,22 @@ async def test_a_save_is_live_while_files_are_being_read(tmp_path: Path) -> None
             await reload
             assert here.value("a") == number
         assert len(here.client.webhooks) == 300
+
+
+@on_loop
+async def test_a_payload_is_kept_as_it_came(tmp_path: Path) -> None:
+    """Half of a surrogate pair, and as deep as an output may be; over a restart too."""
+    value: Any = {"half": ["\ud83d", {"\udc00ä": 1}]}
+    for _ in range(397):
+        value = [value]
+    async with world(tmp_path) as here:
+        await here.save("payload", value)
+        assert here.value("payload") == value
+        await here.save("list", ["\ud800"])
+        await here.append("list", "\udfff")
+    async with world(tmp_path) as here:
+        assert here.value("payload") == value
+        assert here.value("list") == ["\ud800", "\udfff"]
 
 
 @on_loop
@@ -167,9 +184,8 @@ NOT_NAMES = [
 NOT_VALUES = [
     (b"NaN", "NaN"),
     (b"[1e999]", "too large"),
-    (b'"\\ud800"', "surrogate"),
     (b'"\xff"', "not JSON"),
-    (b"[" * 101 + b"]" * 101, "deeper than 100"),
+    (b"[" * 401 + b"]" * 401, "nested more than 400 deep"),
     (b"[" * 100_000 + b"]" * 100_000, "deep"),
     (b"9" * 5000, "too many digits"),
     (b"{", "not JSON"),
@@ -202,14 +218,26 @@ class TestWhatIsRefused:
     async def test_a_list_cannot_grow_past_a_values_bounds(self, tmp_path: Path) -> None:
         async with world(tmp_path) as here:
             deep: Any = []
-            for _ in range(99):
+            for _ in range(399):
                 deep = [deep]
+            await here.save("empty", [])
             await here.save("a", [1])
-            with pytest.raises(SaveRefused, match="deeper than 100"):
-                await here.append("a", deep)
+            for name in ("empty", "a"):
+                with pytest.raises(SaveRefused, match="deeper than 400"):
+                    await here.append(name, deep)
             await here.append("a", "x" * (MAX_VALUE_BYTES - 10))
             with pytest.raises(SaveRefused, match="at most 1048576 bytes"):
                 await here.append("a", "and more")
+
+    @on_loop
+    async def test_a_webhook_is_as_a_file_could_hold_it(self, tmp_path: Path) -> None:
+        webhook = '{"flow_name":"a","user_name":"kevin","key":%s}'
+        async with world(tmp_path) as here:
+            for key, text in (('"\\ud800"', "surrogate"), ("[" * 100 + "]" * 100, "deeper than 100")):
+                with pytest.raises(SaveRefused, match=text):
+                    here.saved.setting_save(
+                        "acme", "client.webhook.a", (webhook % key).encode(), OPERATOR, lambda error: None
+                    )
 
     @on_loop
     async def test_deleting_what_is_not_saved(self, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from ..rest import (
     request_from_inputs,
 )
 from ..rest.client import Outcome
-from ..wire.strict_json import is_quick
+from ..wire.strict_json import MAX_DEPTH, is_quick
 from .broker import Broker, CallHandler
 from .call import CallError, FlowCall, invalid, json_bytes
 from .executions import ExecutionCalls
@@ -107,7 +107,8 @@ class RestCalls:
         if isinstance(outcome, RestResult):
             text = json_text(outcome)
             if text is not None and not is_quick(text):
-                self._payload_parser.check(text, lambda checked: self._on_checked(active, outcome, text, checked))
+                checked = partial(self._on_checked, active, outcome, text)
+                self._payload_parser.check(text, checked, max_depth=MAX_DEPTH)
             else:
                 self._end(active, outcome, json_bytes(output_of(outcome)))
             return

@@ -14,6 +14,7 @@ from ..errors import HttpError, UnsupportedEncoding
 from ..http.messages import Head, Headers, Respond
 from ..model.caller_check import HeadProof, Query
 from ..model.snapshot import Flow, Snapshot, User, Webhook
+from ..wire.charsets import codec_of
 from ..wire.payload import Parsed
 from .context import problem_response
 from .query import parse as parse_query
@@ -132,6 +133,10 @@ def _read_headers(headers: Headers) -> tuple[str, bool, bool]:
     return content_type, is_gzip, prefers_async
 
 
+# Senders write here what is no compression: what changes nothing in mail (RFC 2045, 6.2), or a charset.
+_NO_CODINGS = frozenset((b"", b"identity", b"none", b"binary", b"8bit", b"7bit"))
+
+
 def _is_gzip(value: bytes, is_gzip: bool) -> bool:
     for coding in value.split(b","):
         name = coding.strip().lower()
@@ -139,6 +144,6 @@ def _is_gzip(value: bytes, is_gzip: bool) -> bool:
             if is_gzip:
                 raise UnsupportedEncoding("the body is packed more than once")
             is_gzip = True
-        elif name not in (b"", b"identity"):
+        elif name not in _NO_CODINGS and codec_of(name.decode("latin-1")) is None:
             raise UnsupportedEncoding("content-encoding must be identity or gzip")
     return is_gzip

@@ -124,7 +124,7 @@ class WebhookGuard(Guard):
     def handle(self, plan: CallPlan, body: Body, respond: Respond) -> None:
         """Reads the payload here or, if it is large, elsewhere, and goes on with it. Raises HttpError."""
         call = Call(plan, respond)
-        if isinstance(body, list) or plan.is_gzip or not is_quick(body):
+        if isinstance(body, list) or (plan.is_gzip and body) or not is_quick(body):
             self._parse_elsewhere(call, body)
             return
         parsed = payload.parse(body, plan.content_type, plan.takes_key)

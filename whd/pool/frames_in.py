@@ -14,7 +14,7 @@ from ..model.execution import Cause, Status
 from ..model.options import Limits
 from ..wire.frames import LARGE_BYTES, MAX_HEAD_BYTES, FrameError, split_raw
 from ..wire.response_headers import HeaderRefused, Setter, read_fields
-from ..wire.strict_json import decode_strict, is_quick
+from ..wire.strict_json import MAX_CALL_DEPTH, MAX_OUTPUT_DEPTH, decode_strict, is_quick
 from .job import End, FlowResponse
 
 MAX_MESSAGE_CHARS = 65_536
@@ -67,12 +67,12 @@ def int_member(head: dict[str, Any], name: str) -> int:
     return value
 
 
-def strict_json(value: bytes | bytearray | None, what: str) -> Any:
+def strict_json(value: bytes | bytearray | None, what: str, max_depth: int = MAX_OUTPUT_DEPTH) -> Any:
     """One strict JSON value in UTF-8. Raises FrameError."""
     if value is None:
         raise FrameError(f"{what} is missing")
     try:
-        return decode_strict(value.decode("utf-8"))
+        return decode_strict(value.decode("utf-8"), max_depth)
     except (UnicodeDecodeError, BadPayload) as error:
         raise FrameError(f"{what}: {error}") from None
 
@@ -167,7 +167,8 @@ def read_call(head: dict[str, Any], value: bytes | bytearray | None, limits: Lim
         raise FrameError(f"a request of {len(value)} bytes to the daemon, past {MAX_CALL_BYTES}")
     if len(raw) > raw_limit_bytes(limits):
         raise FrameError(f"a request that carries {len(raw)} bytes, past {raw_limit_bytes(limits)}")
-    return int_member(head, "call"), text_member(head, "name", 64), strict_json(value, "the arguments"), raw
+    arguments = strict_json(value, "the arguments", MAX_CALL_DEPTH)
+    return int_member(head, "call"), text_member(head, "name", 64), arguments, raw
 
 
 def log_start(job_number: int) -> bytes:

@@ -16,6 +16,7 @@ from ..errors import BadPayload, HttpError, Overloaded, TooLarge
 from ..model.options import Options
 from ..wire.frames import FrameError, frame_start, split
 from ..wire.payload import Parsed
+from ..wire.strict_json import MAX_OUTPUT_DEPTH
 from .frames_in import int_member, text_member
 from .processes import Processes
 from .worker import Binding, Worker
@@ -72,10 +73,10 @@ class PayloadParser:
         size = sum(map(len, parts))
         self._add(_Task(frame_start(head, size), parts, max(size, gunzip_limit), done, self._numbers))
 
-    def check(self, output: bytes | bytearray, done: OnParsed) -> None:
+    def check(self, output: bytes | bytearray, done: OnParsed, *, max_depth: int = MAX_OUTPUT_DEPTH) -> None:
         """Whether an output is strict JSON; `done` gets BadPayload if not."""
         self._numbers += 1
-        start = frame_start({"op": "check", "job": self._numbers}, len(output))
+        start = frame_start({"op": "check", "job": self._numbers, "max_depth": max_depth}, len(output))
         self._add(_Task(start, [output], len(output), done, self._numbers))
 
     def _add(self, task: _Task) -> None:

@@ -26,10 +26,10 @@ def parse(head: dict[str, Any], value: bytes | bytearray) -> Frame:
 
 
 def check(head: dict[str, Any], value: bytes | bytearray) -> Frame:
-    """An output's text: the answer to `check`."""
+    """JSON text that a flow or a REST call gave: the answer to `check`."""
     answer = {"op": "checked", "job": head["job"]}
     try:
-        strict_json.decode_strict(value.decode("utf-8"))
+        strict_json.decode_strict(value.decode("utf-8"), head["max_depth"])
     except UnicodeDecodeError:
         answer["error"] = "it is not UTF-8"
     except BadPayload as error:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..wire.frames import RunHead, split_raw
 from ..wire.response_headers import webhook_paths
+from ..wire.strict_json import MAX_CALL_DEPTH
 from ..wire.timestamps import timestamp
 from .api import arguments as given
 from .channel import Channel
@@ -319,7 +320,7 @@ def _decode(text: str) -> Any:
 
 def _call_json(name: str, arguments: dict[str, Any]) -> bytes:
     try:
-        return to_json(arguments, "arguments")
+        return to_json(arguments, "arguments", MAX_CALL_DEPTH)
     except NoJsonForm as error:
         spoken = _IN_ARGUMENTS.sub(r"\1", str(error), count=1)
         raise InvalidInputError(f"{_SPOKEN.get(name, name)}: {spoken}") from None

@@ -158,7 +158,7 @@ class Saved(SavedReading, SavedRecords):
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
-        value, kept = read_value(value_json)
+        value, kept = read_value(value_json, is_webhook=name.startswith(WEBHOOK_PREFIX))
         self._put_setting(SavedSetting(client_name, name, value, kept, saver, _now_ms()), done)
 
     def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
@@ -175,7 +175,7 @@ class Saved(SavedReading, SavedRecords):
 
     def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
-        item, kept = read_value(item_json)
+        item, kept = read_value(item_json, is_webhook=name.startswith(WEBHOOK_PREFIX))
         present = self._ledger.coming_setting(client_name, name)
         if present is not None:
             value, value_json = present.value, present.value_json

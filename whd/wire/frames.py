@@ -13,7 +13,7 @@ daemon to worker
     compile  hash, flow, path, source                only to a worker that does nothing else
     parse    job, content_type, has_key, gunzip_limit, start + value   only to a worker that does nothing else;
              value: the raw body, gzip if the limit is not 0; start: text that the answer's value begins with
-    check    job + value                             the same worker; value: an output to be checked
+    check    job, max_depth + value                  the same worker; value: an output to be checked
     context  number, hash, flow, about, limits       what runs of one webhook have in common; after the code
     run      packed (RunHead) + value: input_value      runs a flow
     revoke                                           no job that was prefetched before this shall start
