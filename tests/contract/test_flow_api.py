@@ -141,6 +141,27 @@ ROWS: dict[str, Row] = {
         assert 'PermissionDenied' in raised(lambda: this.task('REST', url='http://192.0.2.1/'))
         assert 'there is: REST' in raised(lambda: this.task('SSH', hostname='x'))
     """),
+    "this.task: cookies, params, timeout, auth, spaces": Row("""
+        import base64, json
+        base = this.get('input_value')['json']['base']
+        child = this.task('REST', url=base + '/seen/a b?x=y z', params={'q': 'ä b', 'n': [1, 2]}, cookies={'a': 'b'},
+                          auth={'username': 'kevin', 'password': 'geheim'}, timeout=20, allow_redirects=False)
+        got = child.get('output_value')
+        assert got['json']['path'] == '/seen/a%20b?x=y%20z&q=%C3%A4%20b&n=1&n=2', got
+        assert got['json']['headers']['cookie'] == 'a=b'
+        assert got['json']['headers']['authorization'] == 'Basic ' + base64.b64encode(b'kevin:geheim').decode()
+        assert got['cookies'] == {'session': 'abc', 'theme': 'dark'} and got['encoding'] == 'utf-8'
+        assert json.loads(got['text']) == got['json']
+        assert child.get('input_value')['auth'] == {'username': 'kevin', 'password': '***'}
+        for body in ({'urlencoded': {'a': 1}}, {'json': {'a': 1}}, {'data': 'a'}):
+            assert this.task('REST', url=base + '/echo', **body).get('output_value')['json']['method'] == 'POST'
+        redirected = this.task('REST', url=base + '/elsewhere', allow_redirects=False, expected_status_code=302)
+        assert redirected.get('output_value')['headers']['location'].endswith('/joke')
+        for wrong, hint in (({'url': base + '/\\r\\nX: y'}, 'control character'), ({'verify': False}, 'not available'),
+                            ({'files': {}}, 'data='), ({'password': 'x'}, 'auth='), ({'timeout': 0}, 'more than 0')):
+            error = raised(lambda: this.task('REST', **{'url': base + '/joke', **wrong}))
+            assert 'InvalidInputError' in error and hint in error, error
+    """),
     "this.wait_for": Row("""
         good, bad = this.flow('kid', wait=False), this.flow('kid', fail=True, wait=False)
         assert 'DependencyFailedError' in raised(lambda: this.wait_for(good, bad))
