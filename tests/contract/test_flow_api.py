@@ -235,6 +235,60 @@ ROWS: dict[str, Row] = {
         lock.release()
         this.flow('locker')
     """),
+    "system.setting: acquired and not there": Row("""
+        assert 'ResourceNotFoundError' in raised(lambda: system.setting('app.none').get('value'))
+        system.setting('app.none').acquire(timeout=5)
+        assert system.setting('app.none').get('value') is None and system.setting('app.none').load() is None
+        assert not system.setting('app.none').exists()
+        system.setting('app.none').release()
+    """),
+    "system.setting: select, init, save, set, update, clone": Row("""
+        system.setting(select='app.old', init={'value': 1}, save=True)
+        assert system.setting('app.old', {'value': 2}, False).get('value') == 2
+        old = system.setting('app.old').set(value=3)
+        assert (old.get('value'), old.load('value')) == (3, 1)
+        old.save()
+        assert (old.get('value'), old.load('value')) == (3, 3)
+        copy = old.clone(name='app.copy')
+        assert copy.update(value=[4]).get('name', 'value') == ('app.copy', [4])
+        assert 'ResourceNotFoundError' in raised(lambda: system.setting('app.nope').update(value=1))
+        assert 'expires is not available' in raised(lambda: old.save(value=1, expires=1))
+        for setting in (old, copy):
+            setting.delete()
+    """),
+    "records: id, created_at, modified_at, by": Row("""
+        import datetime
+        FORMAT = '%Y-%m-%dT%H:%M:%S.%f%z'
+        before = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=1)
+        setting = system.setting('app.timed', value=1)
+        created = setting.get('created_at')
+        assert datetime.datetime.strptime(created, FORMAT) >= before and created == setting.get('modified_at')
+        this.sleep(0.01)
+        setting.save(value=2)
+        assert setting.get('created_at') == created < setting.load('modified_at')
+        assert system.setting(setting.get('id'), by='id').get('name', 'value') == ('app.timed', 2)
+        setting.delete()
+        file = system.file('reports/timed.txt', text='a')
+        first = file.get('created_at')
+        this.sleep(0.01)
+        file.save(text='b')
+        assert file.get('created_at') == first < file.get('modified_at')
+        assert system.file(file.get('id'), by='id').get('path', 'content') == ('reports/timed.txt', 'b')
+        file.delete()
+        for record in (system.flow('kid'), system.setting('app.colour')):
+            assert datetime.datetime.strptime(record.get('modified_at'), FORMAT).year >= 2026, record
+        assert system.flow(system.flow('kid').get('id'), by='id').get('name') == 'kid'
+    """),
+    "system.file: text, convert_binary": Row("""
+        file = system.file('reports/old.txt')
+        file.save(text='one')
+        assert file.get('content') == 'one' and file.get('content', convert_binary=False) == 'b25l'
+        file.save(content='dHdv', convert_binary=False)
+        assert file.get('content') == 'two'
+        file.save(content='/wA=', convert_binary=False)
+        assert file.get('content') == bytes([255, 0])
+        file.delete()
+    """),
     "system.setting: a saved webhook": Row("""
         hook = {'flow_name': 'kid', 'user_name': 'kevin'}
         system.setting('client.webhook.made').save(value=hook)
