@@ -102,6 +102,7 @@ def test_params_are_added_to_the_query(url: str, params: Any, sent: str) -> None
         ({"cookies": {"a": "b", "n": 1}}, "a=b; n=1"),
         ({"cookies": {"a": "x=y z"}}, "a=x=y z"),
         ({"cookies": {"a": "b"}, "headers": {"cookie": "c=d"}}, "c=d; a=b"),
+        ({"cookies": {"a": "b"}, "headers": {"cookie": ""}}, "a=b"),
         ({"cookies": {"a": "b"}, "headers": {"Cookie": ["c=d", "e=f"]}}, "c=d; e=f; a=b"),
     ],
 )

@@ -264,7 +264,7 @@ def _with_cookies(headers: HeaderFields, value: Any) -> HeaderFields:
         return headers
     if not isinstance(value, Mapping):
         raise _wrong("cookies", "a dict of names to text", value)
-    pairs = [text for name, text in headers if name.lower() == "cookie"]
+    pairs = [text for name, text in headers if text and name.lower() == "cookie"]
     for name, item in value.items():
         if type(name) is not str or not _TOKEN.fullmatch(name):
             raise InputError(f"REST's cookies has a name that HTTP does not allow: {str(name)[:50]!r}")
