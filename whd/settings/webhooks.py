@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from dataclasses import field as dataclass_field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -136,7 +137,7 @@ class WebhookSource:
     tighter: tuple[tuple[str, Any, int], ...]
     value: dict[str, Any]
     path: str
-    modified_ms: int = 0
+    modified_ms: int = dataclass_field(default=0, compare=False)
 
 
 def read_webhook(
