@@ -8,7 +8,7 @@ from typing import Any
 
 from whd.errors import SaveRefused, StateError
 from whd.saved import SavedDone, SavedFile
-from whd.saved.reading import ExistsFound, FileFound, NamesFound
+from whd.saved.reading import ExistsFound, FileFound, NamesFound, TimesFound
 from whd.saved.values import check_file_name, file_bytes, read_value
 from whd.settings.saved import check_name
 from whd.settings.tree import WEBHOOK_PREFIX
@@ -58,6 +58,12 @@ class FakeSaved:
         check_file_name(name)
         error = self._error()
         self._loop.call_soon(found, error is None and (client_name, name) in self.files, error)
+
+    def file_times(self, client_name: str, name: str, found: TimesFound) -> None:
+        check_file_name(name)
+        error = self._error()
+        file = self.files.get((client_name, name))
+        self._loop.call_soon(found, None if error or file is None else (file.saved_ms, file.saved_ms), error)
 
     def file_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         check_file_name(name)

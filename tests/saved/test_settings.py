@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.settings.test_reload import on_loop
 from whd.errors import SaveRefused, WhdError
 from whd.model.snapshot import OPERATOR
 from whd.saved import read_settings
+from whd.saved.database import FILE_NAME, FORMAT
 from whd.saved.values import MAX_VALUE_BYTES
 
 from .samples import World, done, world
@@ -51,6 +53,50 @@ async def test_what_was_saved_is_there_after_a_restart_and_for_who_looks_without
     assert [(record.name, record.value, record.saver) for record in alone] == [("one", value, "kevin")]
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["saved.sqlite"]
     assert read_settings(tmp_path / "nowhere") == []
+
+
+@on_loop
+async def test_when_it_was_saved_first_stays(tmp_path: Path) -> None:
+    def times(here: World) -> list[int]:
+        saved = here.client.settings["app.list"].saved
+        assert saved is not None
+        return [saved.created_ms, saved.saved_ms]
+
+    async with world(tmp_path) as here:
+        await here.save("app.list", [])
+        first = times(here)
+        assert first[0] == first[1] > 1_700_000_000_000
+        await asyncio.sleep(0.002)
+        await here.append("app.list", 1)
+        later = times(here)
+        assert later[0] == first[0] < later[1]
+    async with world(tmp_path) as here:
+        assert times(here) == later
+        await here.delete("app.list")
+        await here.save("app.list", [])
+        assert times(here)[0] >= later[1]
+
+
+@on_loop
+async def test_what_an_older_whd_saved_is_as_old_as_its_last_change(tmp_path: Path) -> None:
+    path = tmp_path / "state" / FILE_NAME
+    path.parent.mkdir(mode=0o700)
+    older = sqlite3.connect(path)
+    older.executescript(
+        f"{FORMAT.migrations[0]} PRAGMA application_id={FORMAT.application_id}; PRAGMA user_version=1;"
+        "INSERT INTO setting VALUES (1, 'acme', 'one', 'kevin', 1700000000000, '[1]');"
+        "INSERT INTO file VALUES (1, 'acme', 'f', 'kevin', 1700000000000, 1, 'x');"
+    )
+    older.close()
+    (before,) = read_settings(tmp_path / "state")
+    assert (before.value, before.created_ms) == ([1], 1_700_000_000_000)
+    async with world(tmp_path) as here:
+        await here.until(lambda client: "one" in client.settings)
+        saved = here.client.settings["one"].saved
+        assert saved is not None
+        assert (saved.value, saved.created_ms, saved.saved_ms) == ([1], 1_700_000_000_000, 1_700_000_000_000)
+    (after,) = read_settings(tmp_path / "state")
+    assert after.created_ms == 1_700_000_000_000
 
 
 @on_loop

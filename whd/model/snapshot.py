@@ -6,7 +6,7 @@ Nothing here does I/O. A request takes one Snapshot and keeps it to its end.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .caller_check import CallerCheck
@@ -54,13 +54,17 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A flow's source. `script_hash` is the sha256 of the source's UTF-8 bytes, in hex."""
+    """A flow's source. `script_hash` is the sha256 of the source's UTF-8 bytes, in hex.
+
+    `modified_ms`: when its file was written, since 1970; 0 where that is not known.
+    """
 
     client_name: str
     name: str
     source: str
     script_hash: str
     path: str
+    modified_ms: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +72,7 @@ class SavedSetting:
     """A setting that a flow, or an operator by command, saved. `value` holds only JSON types, and nobody changes it.
 
     `value_json`: the value as compact JSON in UTF-8. `saver`: the user whose flow saved it, OPERATOR for the command.
-    `saved_ms`: since 1970.
+    `saved_ms`, and `created_ms`, when it was saved first: since 1970.
     """
 
     client_name: str
@@ -77,6 +81,7 @@ class SavedSetting:
     value_json: bytes
     saver: str
     saved_ms: int
+    created_ms: int
 
     @property
     def origin(self) -> str:
@@ -95,12 +100,16 @@ OPERATOR = ""
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as read from a file, or saved (then `saved` is set, and `path` says by whom). Only JSON types."""
+    """A setting as read from a file, or saved (then `saved` is set, and `path` says by whom). Only JSON types.
+
+    `modified_ms`: when the file was written, since 1970; 0 where that is not known.
+    """
 
     name: str
     value: Any
     path: str
     saved: SavedSetting | None = None
+    modified_ms: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

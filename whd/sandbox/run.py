@@ -32,6 +32,8 @@ _SPOKEN = {"child.start": "this.flow", "task.start": "this.task", "execution.sav
 # How the path to a value in a call's arguments begins; flows know the arguments by their own names.
 _IN_ARGUMENTS = re.compile(r"arguments\['(\w+)'\]")
 
+_NONE: frozenset[str] = frozenset()
+
 _decoder = json.JSONDecoder()
 # decode() would also look for white space around the text, at three times the cost.
 _scan: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
@@ -54,8 +56,8 @@ class Run:
     """The state of one execution. `fields`: what this.get has read or the flow has set so far."""
 
     __slots__ = (
-        "_about", "_calls", "_channel", "_head", "_input_json", "_limits", "_log_bytes", "facades", "fields", "is_open",
-        "job", "limit", "message", "new_name", "response", "status", "wants_fresh",
+        "_about", "_calls", "_channel", "_head", "_input_json", "_limits", "_log_bytes", "acquired", "facades",
+        "fields", "is_open", "job", "limit", "message", "new_name", "response", "status", "wants_fresh",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +70,8 @@ class Run:
         self._about, self._limits = context
         self.fields: dict[str, Any] = {"message": "", "output_value": {}}
         self.facades: dict[str, Facade] = {}
+        # The settings that it has acquired at some time.
+        self.acquired: frozenset[str] = _NONE
         self.is_open = True
         self.status = ""
         self.message = ""
@@ -132,7 +136,8 @@ class Run:
     def set_field(self, name: Any, value: Any) -> None:
         """Changes one of the three fields that a flow may change."""
         if type(name) is not str or name not in WRITABLE:
-            raise InvalidInputError(f"the field {name!r} cannot be set; {', '.join(WRITABLE)} can")
+            why = f": {given.RETENTION}" if name in given.RETENTION_FIELDS else ""
+            raise InvalidInputError(f"the field {name!r} cannot be set{why}; {', '.join(WRITABLE)} can")
         if name != "output_value":
             value = _text(value)
         if name == "name":

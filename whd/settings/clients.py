@@ -89,7 +89,10 @@ class ClientTable:
             self._sources[name] = source
             self._stale.add(name)
         full_name = WEBHOOK_PREFIX + name
-        self.set_setting(full_name, Setting(full_name, source.value, path) if source else None)
+        self.set_setting(
+            full_name,
+            None if source is None else Setting(full_name, source.value, path, modified_ms=source.modified_ms),
+        )
         self._changed.add("webhooks")
 
     def drop_webhook(self, name: str) -> None:

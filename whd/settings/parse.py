@@ -183,13 +183,13 @@ def _warn_of_unknown_stand_ins(
                 )
 
 
-def parse_setting(data: bytes | str, path: str, name: str) -> tuple[Setting | None, Faults]:
+def parse_setting(data: bytes | str, path: str, name: str, modified_ms: int = 0) -> tuple[Setting | None, Faults]:
     """Any other setting: its value is what the YAML says, in JSON types; null for an empty file."""
     node, faults = load(data, path)
-    return (None if node is None else Setting(name, node.value, path)), faults
+    return (None if node is None else Setting(name, node.value, path, modified_ms=modified_ms)), faults
 
 
-def parse_flow(data: bytes, path: str, client_name: str, name: str) -> tuple[Flow | None, Faults]:
+def parse_flow(data: bytes, path: str, client_name: str, name: str, modified_ms: int = 0) -> tuple[Flow | None, Faults]:
     """A flow's source, decoded as Python decodes it (PEP 263); whether it compiles is found out elsewhere."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
@@ -201,4 +201,4 @@ def parse_flow(data: bytes, path: str, client_name: str, name: str) -> tuple[Flo
         what = str(error) if isinstance(error, SyntaxError) else "cannot be decoded"
         fault = Fault(path, line, "", what, "UTF-8, or the encoding that its first lines name (PEP 263)")
         return None, (fault,)
-    return Flow(sys.intern(client_name), sys.intern(name), source, script_hash, path), ()
+    return Flow(sys.intern(client_name), sys.intern(name), source, script_hash, path, modified_ms), ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from dataclasses import field as dataclass_field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -136,12 +137,15 @@ class WebhookSource:
     tighter: tuple[tuple[str, Any, int], ...]
     value: dict[str, Any]
     path: str
+    modified_ms: int = dataclass_field(default=0, compare=False)
 
 
-def read_webhook(data: bytes | str, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+def read_webhook(
+    data: bytes | str, path: str, client_name: str, name: str, modified_ms: int = 0
+) -> tuple[WebhookSource | None, Faults]:
     """A `client.webhook.<name>` file by itself; `derive_webhook` makes a Webhook of it under given options."""
     node, faults = load(data, path, shown_names=WEBHOOK_FIELDS)
-    return (None, faults) if node is None else _source_of(node, path, client_name, name)
+    return (None, faults) if node is None else _source_of(node, path, client_name, name, modified_ms)
 
 
 def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
@@ -149,7 +153,9 @@ def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tu
     return _source_of(node_of(value), path, client_name, name)
 
 
-def _source_of(node: Node, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+def _source_of(
+    node: Node, path: str, client_name: str, name: str, modified_ms: int = 0
+) -> tuple[WebhookSource | None, Faults]:
     report = FieldFaults(path)
     found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
     if found is None:
@@ -190,6 +196,7 @@ def _source_of(node: Node, path: str, client_name: str, name: str) -> tuple[Webh
         tuple(tighter),
         raw,
         path,
+        modified_ms,
     )
     return source, report.result()
 
