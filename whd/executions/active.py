@@ -66,7 +66,7 @@ class ActiveExecution:
 
     def stored(self) -> Stored:
         """The record as it stands, with the script that runs."""
-        return Stored(self.execution, self.flow.source)
+        return Stored(self.execution, self.flow.script)
 
     def add_waiter(self, waiter: Callable[[ActiveExecution], None]) -> None:
         """`waiter` is called when the execution has ended, or when nobody can wait for that any longer."""

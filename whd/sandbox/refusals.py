@@ -78,6 +78,15 @@ _NODES = {
 }  # fmt: skip
 
 
+BARE_LIB = ("`import lib` names no module", "write `from lib import name` or `import lib.name`")
+
+
+def lib_package(name: str) -> tuple[str, str]:
+    """`import lib.a.b`."""
+    _lib, module, *_rest = name.split(".")
+    return f"there is no package in lib: `{name}`", f"put the file into lib itself, and import `lib.{module}`"
+
+
 def private_name(name: str) -> tuple[str, str]:
     """A variable, function, argument or class whose name starts with an underscore."""
     if name in ("__name__", "__file__", "__main__"):

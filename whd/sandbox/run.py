@@ -17,6 +17,7 @@ from ..wire.timestamps import timestamp
 from .api import arguments as given
 from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
+from .helper_modules import ModuleLoader
 from .inputs import as_input
 from .modules.facade import Facade
 from .outputs import NoJsonForm, a_kind, to_json, to_log_json
@@ -49,11 +50,13 @@ class RunContext(NamedTuple):
 
 
 class Run:
-    """The state of one execution. `fields`: what this.get has read or the flow has set so far."""
+    """The state of one execution. `fields`: what this.get has read or the flow has set so far. `modules`: of a flow
+    that may import some.
+    """
 
     __slots__ = (
         "_about", "_calls", "_channel", "_head", "_input_json", "_limits", "_log_bytes", "facades", "fields", "is_open",
-        "job", "limit", "message", "new_name", "response", "status", "wants_fresh",
+        "job", "limit", "message", "modules", "new_name", "response", "status", "wants_fresh",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +69,7 @@ class Run:
         self._about, self._limits = context
         self.fields: dict[str, Any] = {"message": "", "output_value": {}}
         self.facades: dict[str, Facade] = {}
+        self.modules: ModuleLoader | None = None
         self.is_open = True
         self.status = ""
         self.message = ""
@@ -303,6 +307,7 @@ class Run:
         self.is_open = False
         self.fields = {"message": "", "output_value": {}}
         self.facades = {}
+        self.modules = None
         self._input_json = None
 
 

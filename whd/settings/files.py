@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..model.snapshot import Fault
-from .parse import Faults, parse_flow, parse_options, parse_setting, parse_users
+from .parse import Faults, parse_flow, parse_module, parse_options, parse_setting, parse_users
 from .tree import FileKind, TreeEntry, displayed
 from .webhooks import WEBHOOK_FIELDS, WebhookSource, read_webhook
 
@@ -72,6 +72,7 @@ _PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry], tuple[Any, Faults]]] 
     FileKind.SETTING: lambda data, path, entry: parse_setting(data, path, entry.name),
     FileKind.WEBHOOK: lambda data, path, entry: read_webhook(data, path, entry.client_name, entry.name),
     FileKind.FLOW: lambda data, path, entry: parse_flow(data, path, entry.client_name, entry.name),
+    FileKind.MODULE: lambda data, path, entry: parse_module(data, path, entry.client_name, entry.name),
 }
 
 
