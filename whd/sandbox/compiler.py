@@ -12,6 +12,7 @@ from types import CodeType
 
 from ..wire.frames import DeclaredUse, LibImport
 from .declared_use import find_declared_uses
+from .foreseen import find_foreseen
 from .lib_imports import find_lib_imports
 from .modules import fast_names
 from .policy import Policy
@@ -58,6 +59,7 @@ def _compile(source: str, path: str, *, is_module: bool) -> Compiled:
     bound = frozenset(_bound_names(tree))
     # Before the policy changes the tree.
     declared_uses, imports = find_declared_uses(tree), find_lib_imports(tree)
+    foreseen = find_foreseen(tree, source, path)
     policy = Policy(fast_names(), bound)
     policy.visit(tree)
     handler_fault = None if is_module else _handler_fault(tree)
@@ -70,7 +72,7 @@ def _compile(source: str, path: str, *, is_module: bool) -> Compiled:
             lines.append(f"and {len(faults) - MAX_REFUSALS_SHOWN} more")
         raise Refused("\n".join(lines))
     code = compile(tree, path, "exec", dont_inherit=True)
-    return Compiled(code, tuple(policy.warned), declared_uses, imports)
+    return Compiled(code, tuple(sorted([*policy.warned, *foreseen])), declared_uses, imports)
 
 
 def _bound_names(tree: ast.Module) -> set[str]:

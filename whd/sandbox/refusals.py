@@ -129,6 +129,24 @@ def module_instead(name: str) -> str:
     return _MODULES.get(name.partition(".")[0], "")
 
 
+_MODULE_NAMES = {
+    "os.environ": "keep it in a setting: system.setting(name).get('value')",
+    "os.getenv": "keep it in a setting: system.setting(name).get('value')",
+    "os.listdir": "file records are listed by system.files()",
+    "os.remove": "file records are deleted by system.file(name).delete()",
+    "os.system": "a flow has no operating system around it",
+    "yaml.load": "use yaml.safe_load",
+    "yaml.dump": "use yaml.safe_dump",
+    "operator.attrgetter": "use a lambda: lambda x: x.name",
+    "operator.methodcaller": "use a lambda: lambda x: x.method()",
+}
+
+
+def module_name_instead(module: str, name: str) -> str:
+    """What to do instead of a name that a module does not have for flows, "" where nothing special comes to mind."""
+    return _MODULE_NAMES.get(f"{module}.{name}", "")
+
+
 def node(kind: str) -> tuple[str, str]:
     """A construct that is refused as a whole."""
     return _NODES.get(kind, (f"`{kind}` is not available", "write it with the statements of Python 3.8"))
