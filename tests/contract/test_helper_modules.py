@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_the_record_says_which_ran_and_shows_their_text_only_with_the_script(acm
 
 
 def _stored_hash(project: Project, execution_id: str) -> str:
-    with sqlite3.connect(f"file:{_store(project)}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{_store(project)}?mode=ro", uri=True)) as connection:
         row = connection.execute(
             "SELECT s.hash FROM execution e JOIN origin o ON o.id = e.origin JOIN script s ON s.id = o.script "
             "WHERE e.id = ?",
@@ -148,7 +149,7 @@ def _stored_hash(project: Project, execution_id: str) -> str:
 def _store(project: Project) -> Path:
     for path in sorted((project.folder / "state").iterdir()):
         if path.is_file() and path.read_bytes()[:15] == b"SQLite format 3":
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
                 if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'execution'").fetchone():
                     return path
     raise AssertionError("no store")

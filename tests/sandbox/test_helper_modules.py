@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from whd.sandbox.compiler import Refused, compile_flow
+from whd.sandbox.helper_modules import ModuleLoader
 from whd.wire.frames import LibImport, frame
 
 from .far_side import Ended, TestWorker
@@ -153,6 +154,20 @@ def test_what_a_flow_cannot_do_with_one(run_with: RunWith, body: str, words: str
     ended = run_with(f"from lib import a\ndef handler(system, this):\n    {body}\n", a="x = 1\ndef f(): pass\n")
     assert ended.status == "ENDED_ERROR"
     assert words in ended.message
+
+
+def test_a_text_that_lies_about_itself_reads_nothing_hidden() -> None:
+    """Whatever would hand a flow's own subclass of str to Python's getattr."""
+
+    class Lying(str):
+        def startswith(self, *_args: Any) -> bool:
+            return False
+
+    module = ModuleLoader({"a": compile("x = 1", "a", "exec")}, {"__builtins__": {}}).find("lib.a", ("x",))
+    assert module.x == 1
+    for name in ("__builtins__", "_private"):
+        with pytest.raises(AttributeError):
+            module.__getattr__(Lying(name))
 
 
 def test_copies_are_the_module_itself(run_with: RunWith) -> None:

@@ -40,8 +40,9 @@ class HelperModule:
         raise TypeError("modules cannot be changed by flows")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name) from None
+        # A subclass of str could lie about what it begins with.
+        if type(name) is not str or name[:1] == "_":
+            raise AttributeError("a module has no such name") from None
         value = self._namespace.get(name, _MISSING)
         if value is _MISSING or value is self._given.get(name, _MISSING):
             there = ", ".join(names_of(self)) or "nothing"
