@@ -268,9 +268,7 @@ class Runner(JobListener):
         self._uncount(active)
         execution = active.execution
         if active.flow.library is not None and job.code is not None:
-            # With the modules that run with it, which were not known when it was accepted.
-            active.flow = job.code.flow
-            execution.script_hash = active.flow.script_hash
+            active.run_with_modules(job.code.flow)
         execution.apply(Event.START, now_ms=now_ms())
 
     def on_postponed(self, job: Job) -> None:
