@@ -15,7 +15,7 @@ from typing import Any
 
 from whd.errors import BadPayload, HttpError
 from whd.model.execution import Cause, Status
-from whd.model.snapshot import Flow
+from whd.model.snapshot import Client, Flow
 from whd.pool.compiler import Code
 from whd.pool.job import End, FlowResponse, Job, JobState
 from whd.pool.payload_parser import OnParsed
@@ -170,9 +170,10 @@ class FakeCompiler:
     def compile(self, flow: Flow, done: Callable[[Code], None]) -> None:
         key = (flow.client_name, flow.script_hash, flow.name)
         refusal = self.refusals.get(flow.name, "")
-        done(self._codes.setdefault(key, Code(key, frame=b"" if refusal else b"code", refusal=refusal)))
+        done(self._codes.setdefault(key, Code(key, flow, frame=b"" if refusal else b"code", refusal=refusal)))
 
-    def keep(self, flows: Iterable[Flow]) -> None:
+    def keep(self, clients: Iterable[Client]) -> None:
+        flows = [flow for client in clients for flow in client.flows.values()]
         wanted = {(flow.client_name, flow.script_hash, flow.name) for flow in flows}
         self._codes = {key: code for key, code in self._codes.items() if key in wanted}
 

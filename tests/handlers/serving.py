@@ -125,7 +125,7 @@ class FakeCompiler:
     """`code` is that of every flow; while it is None, `waiting` are those who want it."""
 
     def __init__(self) -> None:
-        self.code: Code | None = Code(("acme", "0", "order"), frame=b"code")
+        self.code: Code | None = Code(("acme", "0", "order"), FLOW, frame=b"code")
         self.waiting: list[Callable[[Code], None]] = []
 
     def known(self, flow: Flow) -> Code | None:
@@ -198,7 +198,7 @@ class Serving:
         self.flow_faults: list[tuple[Flow, Fault]] = []
         self.reloader = SimpleNamespace(
             snapshot=snapshot_with(webhook_with(check, **changes)),
-            flow_fault=lambda flow, fault: self.flow_faults.append((flow, fault)),
+            refused=lambda flow, fault, by_import: self.flow_faults.append((flow, fault)),
         )
         pool = SimpleNamespace(compiler=self.compiler, payload_parser=self.payload_parser)
         self.context = context = HandlerContext(

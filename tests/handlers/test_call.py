@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.serving import PATH, Answers, HeaderCheck, Serving, post
+from tests.handlers.serving import FLOW, PATH, Answers, HeaderCheck, Serving, post
 from whd.auth.callers import OPEN, KeyCheck
 from whd.budget import BufferBudget
 from whd.errors import BadPayload, Overloaded, UnsupportedEncoding
@@ -189,7 +189,7 @@ class TestThen:
         serving.compiler.code = None
         answers = serving.send(post(), b"{}")
         assert (answers.given, len(serving.compiler.waiting)) == ([], 1)
-        serving.compiler.waiting[0](Code(("acme", "0", "order"), refusal="order.py:1: no"))
+        serving.compiler.waiting[0](Code(("acme", "0", "order"), FLOW, refusal="order.py:1: no"))
         assert answers.codes == ["misconfigured"]
         assert [str(fault) for _, fault in serving.flow_faults] == ["flows/acme/order.py:1: no"]
 
@@ -197,7 +197,7 @@ class TestThen:
         serving = Serving(OPEN)
         serving.compiler.code = None
         serving.send(post(), b"{}")
-        serving.compiler.waiting[0](Code(("acme", "0", "order"), frame=b"code"))
+        serving.compiler.waiting[0](Code(("acme", "0", "order"), FLOW, frame=b"code"))
         assert len(serving.runner.started) == 1
 
     def test_no_room_after_a_callback_is_answered(self) -> None:

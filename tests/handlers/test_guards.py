@@ -278,7 +278,7 @@ class TestWebhook:
         assert Serving(KEY, methods=methods, enabled=False).send(right).codes == ["not_found"]
         assert serving.runner.started == []
         refused = Serving(KEY, methods=methods)
-        refused.compiler.code = Code(("acme", "0", "order"), refusal="order.py:1: no")
+        refused.compiler.code = Code(("acme", "0", "order"), FLOW, refusal="order.py:1: no")
         assert refused.send(right).codes == ["misconfigured"]
 
 

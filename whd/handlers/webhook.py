@@ -51,7 +51,7 @@ class WebhookHandler:
                 return
         if code.refusal:
             fault = refusal_faults(flow, code.refusal)[0]
-            self._reloader.flow_fault(flow, fault)
+            self._reloader.refused(flow, fault, by_import=code.is_import_refused)
             raise Misconfigured("the webhook is misconfigured", log_detail=str(fault))
         respond = call.respond
         if plan.head.method == "HEAD":
@@ -59,6 +59,7 @@ class WebhookHandler:
             respond(Response(202 if plan.is_async else 200, JSON_HEADERS, omits_length=True))
             return
         runner = self._runner
+        flow = code.flow
         execution = Execution(
             "",
             webhook.client_name,
@@ -104,7 +105,7 @@ def end_response(active: ActiveExecution) -> Response:
     if active.response is not None and execution.status is Status.ENDED_SUCCESS:
         return _own_response(active.response)
     status = 504 if execution.cause in _OUT_OF_TIME else _STATUS_OF_END[execution.status]
-    return record_response(status, execution, active.flow.source)
+    return record_response(status, execution, active.flow.script)
 
 
 def _own_response(response: FlowResponse) -> Response:

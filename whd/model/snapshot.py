@@ -6,10 +6,11 @@ Nothing here does I/O. A request takes one Snapshot and keeps it to its end.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .caller_check import CallerCheck
+from .library import NO_LIBRARY, Library, Module, hash_with, script_with
 from .options import Limits, Options
 
 
@@ -56,7 +57,10 @@ class User:
 class Flow:
     """A flow's source. `script_hash` is the sha256 of the source's UTF-8 bytes, in hex.
 
-    `modified_ms`: when its file was written, since 1970; 0 where that is not known.
+    `library`: where its imports are looked for, None for a source that cannot have any. `version` differs when the flow
+    or what it may import does. `script` is what is recorded. Only of a flow that is `linked` are the modules that it
+    imports in `script` and `script_hash`. `modified_ms`: when its file
+    was written, since 1970; 0 where that is not known.
     """
 
     client_name: str
@@ -64,7 +68,29 @@ class Flow:
     source: str
     script_hash: str
     path: str
+    library: Library | None = None
+    version: str = ""
+    script: str = ""
     modified_ms: int = field(default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", self.version or self.script_hash)
+        object.__setattr__(self, "script", self.script or self.source)
+
+    def with_library(self, library: Library) -> Flow:
+        """The flow with its client's modules."""
+        return replace(self, library=library, version=f"{self.script_hash}+{library.hash}")
+
+    def linked(self, modules: tuple[Module, ...]) -> Flow:
+        """The flow with those modules that it imports, directly or through others; itself where it has them."""
+        if self.script != self.source:
+            return self
+        script_hash = hash_with(self.script_hash, modules)
+        return replace(self, script_hash=script_hash, script=script_with(self.source, modules))
+
+
+# What is compiled: a file of its own, with a hash.
+Source = Flow | Module
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,13 +171,17 @@ class BrokenWebhook:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """All that belongs to one client, by name. `webhooks` is keyed by what follows `client.webhook.`."""
+    """All that belongs to one client, by name. `webhooks` is keyed by what follows `client.webhook.`.
+
+    `library`: the helper modules of its flows.
+    """
 
     name: str
     users: Mapping[str, User]
     flows: Mapping[str, Flow]
     settings: Mapping[str, Setting]
     webhooks: Mapping[str, Webhook | BrokenWebhook]
+    library: Library = NO_LIBRARY
 
 
 @dataclass(frozen=True, slots=True)

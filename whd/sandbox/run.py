@@ -19,6 +19,7 @@ from ..wire.timestamps import timestamp
 from .api import arguments as given
 from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
+from .helper_modules import ModuleLoader
 from .inputs import as_input
 from .modules.facade import Facade
 from .outputs import NoJsonForm, a_kind, to_json, to_log_json
@@ -53,11 +54,13 @@ class RunContext(NamedTuple):
 
 
 class Run:
-    """The state of one execution. `fields`: what this.get has read or the flow has set so far."""
+    """The state of one execution. `fields`: what this.get has read or the flow has set so far. `modules`: of a flow
+    that may import some.
+    """
 
     __slots__ = (
         "_about", "_calls", "_channel", "_head", "_input_json", "_limits", "_log_bytes", "acquired", "facades",
-        "fields", "is_open", "job", "limit", "message", "new_name", "response", "status", "wants_fresh",
+        "fields", "is_open", "job", "limit", "message", "modules", "new_name", "response", "status", "wants_fresh",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +75,7 @@ class Run:
         self.facades: dict[str, Facade] = {}
         # The settings that it has acquired at some time.
         self.acquired: frozenset[str] = _NONE
+        self.modules: ModuleLoader | None = None
         self.is_open = True
         self.status = ""
         self.message = ""
@@ -312,6 +316,7 @@ class Run:
         self.is_open = False
         self.fields = {"message": "", "output_value": {}}
         self.facades = {}
+        self.modules = None
         self._input_json = None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..model.snapshot import Fault
-from .parse import Faults, parse_flow, parse_options, parse_setting, parse_users
+from .parse import Faults, parse_flow, parse_module, parse_options, parse_setting, parse_users
 from .tree import FileKind, TreeEntry, displayed
 from .webhooks import WEBHOOK_FIELDS, WebhookSource, read_webhook
 
@@ -78,6 +78,7 @@ _PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry, int], tuple[Any, Fault
     FileKind.SETTING: lambda data, path, entry, ms: parse_setting(data, path, entry.name, ms),
     FileKind.WEBHOOK: lambda data, path, entry, ms: read_webhook(data, path, entry.client_name, entry.name, ms),
     FileKind.FLOW: lambda data, path, entry, ms: parse_flow(data, path, entry.client_name, entry.name, ms),
+    FileKind.MODULE: lambda data, path, entry, ms: parse_module(data, path, entry.client_name, entry.name),
 }
 
 

@@ -18,10 +18,10 @@ from ..auth.callers import OPEN, KeyCheck
 from ..model.caller_check import CallerCheck
 from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
 from ..model.snapshot import Webhook
+from ..wire.suggest import closest
 from .document import LIST, NULL, TEXT, Node, load, node_of
 from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
 from .parse import ISOLATIONS, Faults, read_option
-from .suggest import closest
 from .tree import WEBHOOK_PREFIX
 
 METHODS: Final = ("GET", "POST")
