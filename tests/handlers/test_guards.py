@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.handlers.serving import (
+    FLOW,
     PATH,
     STATUS_PATH,
     HeaderCheck,
