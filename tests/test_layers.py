@@ -37,13 +37,14 @@ MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.
 PURE = (
     "admin.documents",
-    "auth.addresses", "auth.callers", "auth.combined", "auth.connections", "auth.permissions", "auth.urls",
-    "broker.call",
+    "auth.addresses", "auth.callers", "auth.combined", "auth.connections", "auth.permissions",
+    "auth.urls", "broker.call",
     "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family",
     "executions.queue", "fronts.leases",
     "engine.report", "engine.status",
     "fronts.partition", "fronts.records", "handlers.query", "handlers.routes", "http.body", "http.checks",
-    "http.connection", "http.messages", "http.plain", "http.writer", "model.caller_check", "model.options",
+    "http.connection", "http.messages", "http.plain", "http.writer", "model.caller_check", "model.hiding",
+    "model.options",
     "model.snapshot", "pool.frames_in", "pool.job", "pool.line", "pool.scheduler", "rest.inputs", "rest.outputs",
     "rest.values",
     "sandbox.declared_use",
@@ -51,7 +52,9 @@ PURE = (
     "senders.presets", "senders.rows", "senders.scheme", "senders.signer", "senders.template", "senders.verifier",
     "settings.document", "settings.fields", "settings.parse", "settings.verify", "settings.webhooks",
     "store.encoding",
-    "store.interface", "store.rows", "valueclass", "wire.frames", "wire.payload", "wire.strict_json", "wire.timestamps",
+    "store.interface", "store.rows", "valueclass",
+    "wire.charsets", "wire.frames", "wire.payload", "wire.pointer", "wire.response_headers", "wire.strict_json",
+    "wire.timestamps",
 )  # fmt: skip
 WITH_EFFECTS = {"socket", "asyncio", "time", "subprocess", "threading", "sqlite3", "select"}
 

@@ -24,6 +24,7 @@ ON_BOTH_SIDES = {
     "ReturnWhen": "when a wait is over, and system.return_when",
     "RunContext": "the daemon's and the worker's end of the frame `context`",
     "Setting": "a record, and what a flow sees of it",
+    "Status": "where an execution stands, and system.status",
     "User": "a record, and what a flow sees of it",
     "Worker": "the daemon's handle on a process, and the process",
     "Zygote": "the daemon's handle on a process, and the process",

@@ -158,7 +158,7 @@ class TooLarge(HttpError):
 
 
 class UnsupportedEncoding(HttpError):
-    """A content-encoding other than identity or gzip."""
+    """A content-encoding other than gzip, and none of those that change nothing."""
 
     status, code, title = 415, "unsupported_encoding", TITLES[415]
 

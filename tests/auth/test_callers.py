@@ -1,10 +1,10 @@
-"""CONTRACT 3, Key."""
+"""CONTRACT 3, Key; SENDERS 2: where a key is looked for, and what decides. What is hidden: test_hiding.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from whd.auth.callers import OPEN, KeyCheck, check_given, is_valid, keys_of_headers
+from whd.auth.callers import OPEN, KeyCheck, is_valid
 from whd.errors import InvalidKey
 from whd.http.messages import Head
 from whd.model.caller_check import CallerCheck, HeadProof, Query, RequestHead
@@ -19,22 +19,6 @@ WRONG = (b"x-webhook-key", b"s3cr3t")
 OTHER = (b"a", b"1")
 
 
-@pytest.mark.parametrize(
-    ("headers", "keys", "rest"),
-    [
-        (((b"a", b"1"),), [], ((b"a", b"1"),)),
-        (((b"x-webhook-key", b"k"), (b"a", b"1")), [b"k"], ((b"a", b"1"),)),
-        (((b"authorization", b"Bearer k"),), [b"k"], ()),
-        (((b"authorization", b"bearer  k "),), [b"k"], ()),
-        (((b"authorization", b"Basic dTpw"),), [], ((b"authorization", b"Basic dTpw"),)),
-        (((b"authorization", b"Bearer"),), [], ((b"authorization", b"Bearer"),)),
-        (((b"x-webhook-key", b"k"), (b"x-webhook-key", b"l")), [b"k", b"l"], ()),
-    ],
-)
-def test_keys_leave_the_headers(headers: Headers, keys: list[bytes], rest: Headers) -> None:
-    assert keys_of_headers(headers) == (keys, rest)
-
-
 @pytest.mark.parametrize("given", [b"one", b"two"])
 def test_any_one_of_several_is_valid(given: bytes) -> None:
     assert is_valid(given, VALID)
@@ -45,28 +29,24 @@ def test_nothing_else_is(given: bytes) -> None:
     assert not is_valid(given, VALID)
 
 
-@pytest.mark.parametrize("given", [[b"wrong"], [b"one", b"wrong"], [None], [b"one", None]])
-def test_every_one_that_was_given_must_be_right(given: list[bytes | None]) -> None:
-    with pytest.raises(InvalidKey) as caught:
-        check_given(given, VALID)
-    assert "wrong'" not in str(caught.value)
-    assert caught.value.headers[0][0] == b"www-authenticate"
-
-
-def test_right_ones_and_none_at_all_pass() -> None:
-    check_given([b"one", b"two"], VALID)
-    check_given([], VALID)
-
-
 def head(*headers: tuple[bytes, bytes], size: int | None = 10) -> Head:
     return Head("POST", "/", headers, size)
 
 
+def bearer(token: bytes) -> tuple[bytes, bytes]:
+    return b"authorization", b"Bearer " + token
+
+
 class TestKeyCheck:
     def test_a_head_with_a_key_is_all_that_is_needed_and_is_passed_on_without_it(self) -> None:
-        assert CHECK.check_head(head(OTHER, RIGHT), NO_QUERY) == HeadProof((OTHER,), True)
+        for given in (RIGHT, bearer(b"one"), (b"authorization", b"bearer  two ")):
+            assert CHECK.check_head(head(OTHER, given), NO_QUERY) == HeadProof((OTHER,), True)
+            assert CHECK.check_head(head(OTHER, given, size=0), NO_QUERY).is_complete
         assert CHECK.check_head(head(OTHER), Query({}, (b"two",))) == HeadProof((OTHER,), True)
-        assert CHECK.check_head(head(OTHER, RIGHT, size=0), NO_QUERY).is_complete
+
+    def test_each_that_is_right_leaves_however_many_there_are(self) -> None:
+        everywhere = head(RIGHT, OTHER, bearer(b"two"))
+        assert CHECK.check_head(everywhere, Query({}, (b"one",))) == HeadProof((OTHER,), True)
 
     def test_one_without_a_key_leaves_it_to_the_payload_if_there_is_one(self) -> None:
         for size in (1, None):
@@ -75,31 +55,76 @@ class TestKeyCheck:
             CHECK.check_head(head(OTHER, size=0), NO_QUERY)
 
     @pytest.mark.parametrize(
-        ("given", "query"), [(WRONG, NO_QUERY), (RIGHT, Query({}, (b"s3cr3t",))), (WRONG, Query({}, (b"one",)))]
+        ("given", "query"),
+        [
+            (WRONG, NO_QUERY),
+            ((b"x-webhook-key", b""), NO_QUERY),
+            (OTHER, Query({}, (b"s3cr3t",))),
+            (OTHER, Query({}, (b"",))),
+            (RIGHT, Query({}, (b"s3cr3t",))),
+            (WRONG, Query({}, (b"one",))),
+            (bearer(b"one"), Query({}, (b"s3cr3t",))),
+        ],
     )
-    def test_each_one_in_the_head_must_be_right(self, given: tuple[bytes, bytes], query: Query) -> None:
+    def test_header_and_query_decide_each_for_itself(self, given: tuple[bytes, bytes], query: Query) -> None:
         for check in (CHECK.check_head, CHECK.check_status):
             with pytest.raises(InvalidKey) as caught:
                 check(head(given), query)
             assert "s3cr3t" not in str(caught.value)
+            assert caught.value.headers[0][0] == b"www-authenticate"
 
-    def test_each_one_in_the_payload_must_be_right_whatever_the_head_has(self) -> None:
-        for proof in (HeadProof((), True), HeadProof((), False)):
-            CHECK.check_payload(proof, Parsed(b"", ("one", "two")))
-            for keys in (("s3cr3t",), ("one", "s3cr3t"), (None,), ("\udcff",), ("",)):
-                with pytest.raises(InvalidKey):
-                    CHECK.check_payload(proof, Parsed(b"", keys))
+    @pytest.mark.parametrize(
+        ("headers", "query"),
+        [
+            ((RIGHT, RIGHT), NO_QUERY),
+            ((RIGHT, (b"x-webhook-key", b"two")), NO_QUERY),
+            ((), Query({}, (b"one", b"one"))),
+            ((bearer(b"one"), bearer(b"one")), NO_QUERY),
+            ((bearer(b"theirs"), bearer(b"one")), NO_QUERY),
+        ],
+    )
+    def test_one_that_is_given_twice_is_refused(self, headers: Headers, query: Query) -> None:
+        for check in (CHECK.check_head, CHECK.check_status):
+            with pytest.raises(InvalidKey):
+                check(head(*headers), query)
 
-    def test_one_is_needed_somewhere(self) -> None:
-        CHECK.check_payload(HeadProof((), True), NO_PAYLOAD)
+    def test_a_bearer_that_is_not_right_is_the_senders_own_and_stays(self) -> None:
+        theirs = bearer(b"theirs")
+        assert CHECK.check_head(head(theirs), NO_QUERY) == HeadProof((theirs,), False)
+        assert CHECK.check_head(head(RIGHT, theirs, OTHER), NO_QUERY) == HeadProof((theirs, OTHER), True)
+        assert CHECK.check_head(head(theirs), Query({}, (b"one",))) == HeadProof((theirs,), True)
+        both = (theirs, bearer(b"a proxy's"))
+        assert CHECK.check_head(head(*both, RIGHT), NO_QUERY) == HeadProof(both, True)
         with pytest.raises(InvalidKey):
-            CHECK.check_payload(HeadProof((), False), NO_PAYLOAD)
+            CHECK.check_head(head(theirs, size=0), NO_QUERY)
+
+    @pytest.mark.parametrize("value", [b"Basic one", b"Bearer", b"one", b"Digest one"])
+    def test_another_scheme_is_no_key(self, value: bytes) -> None:
+        theirs = (b"authorization", value)
+        assert CHECK.check_head(head(theirs), NO_QUERY) == HeadProof((theirs,), False)
+
+    def test_the_payload_decides_where_the_head_did_not(self) -> None:
+        proof = HeadProof((), False)
+        assert CHECK.check_payload(proof, Parsed(b"", ("one",)))
+        assert CHECK.check_payload(proof, Parsed(b"", ("two",)))
+        for keys in ((), ("s3cr3t",), ("one", "s3cr3t"), ("one", "one"), (None,), ("\udcff",), ("",)):
+            with pytest.raises(InvalidKey):
+                CHECK.check_payload(proof, Parsed(b"", keys))
+
+    def test_where_the_head_did_a_member_of_that_name_is_the_senders_own_unless_it_is_a_key(self) -> None:
+        proof = HeadProof((), True)
+        for keys in (("theirs",), (None,), ("\udcff",), ("",), ("a", "b")):
+            assert not CHECK.check_payload(proof, Parsed(b"", keys))
+        for keys in (("one",), ("two",), ("a", "two"), ("one", "one")):
+            assert CHECK.check_payload(proof, Parsed(b"", keys))
 
     def test_a_status_wants_one_in_the_head(self) -> None:
         CHECK.check_status(head(RIGHT, size=0), NO_QUERY)
-        CHECK.check_status(head(size=0), Query({}, (b"one",)))
-        with pytest.raises(InvalidKey):
-            CHECK.check_status(head(OTHER), NO_QUERY)
+        CHECK.check_status(head(bearer(b"theirs"), size=0), Query({}, (b"one",)))
+        CHECK.check_status(head(bearer(b"two"), size=0), NO_QUERY)
+        for given in (OTHER, bearer(b"theirs")):
+            with pytest.raises(InvalidKey):
+                CHECK.check_status(head(given), NO_QUERY)
 
     def test_without_any_valid_key_nobody_comes_in(self) -> None:
         for check in (KeyCheck(()).check_head, KeyCheck(()).check_status):

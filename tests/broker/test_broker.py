@@ -21,6 +21,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "sleep": {"seconds": 0.1},
     "setting.get": {"name": "app.greeting"},
     "setting.exists": {"name": "app.greeting"},
+    "setting.times": {"name": "app.greeting"},
     "setting.list": {},
     "setting.save": {"name": "app.log", "value": 1},
     "setting.delete": {"name": "app.log"},
@@ -29,6 +30,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "setting.release": {"name": "app.log"},
     "file.get": {"name": "in/a"},
     "file.exists": {"name": "in/a"},
+    "file.times": {"name": "in/a"},
     "file.list": {},
     "file.save": {"name": "out/a", "is_text": True},
     "file.delete": {"name": "out/a"},
@@ -38,6 +40,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "execution.cancel": {"id": "none"},
     "execution.save": {"message": "half way"},
     "flow.exists": {"name": "mine"},
+    "flow.times": {"name": "mine"},
     "flow.list": {},
     "task.start": {"connector": "REST", "inputs": {"url": "https://api.test/kevin/a"}},
 }
@@ -46,7 +49,8 @@ CALLS: dict[str, dict[str, Any]] = {
 GUARDED = [
     name
     for name in CALLS
-    if name.startswith(("setting.", "file.", "flow.exists", "child.start", "task.")) and not name.endswith(".list")
+    if name.startswith(("setting.", "file.", "flow.exists", "flow.times", "child.start", "task."))
+    and not name.endswith(".list")
 ]
 
 

@@ -44,6 +44,39 @@ async def test_a_task_is_a_child_that_runs_at_once() -> None:
 
 
 @on_virtual_clock
+async def test_a_record_shows_no_credentials() -> None:
+    here = Flows()
+    inputs = {"auth": ["kevin", "s3cr3t"], "cookies": {"session": "s3cr3t"}}
+    task = await start_task(here, await here.start(KEVIN), **inputs)
+    assert json.loads(task.execution.input_json) == {
+        "url": URL,
+        "auth": ["kevin", "***"],
+        "cookies": {"session": "***"},
+    }
+    assert dict(here.call.request.headers)["Cookie"] == "session=s3cr3t"
+
+
+@on_virtual_clock
+async def test_params_are_part_of_the_url_that_is_decided_upon() -> None:
+    here = Flows()
+    await start_task(here, await here.start(KEVIN), params={"q": "a b"})
+    assert here.call.request.url == f"{URL}?q=a%20b"
+    flow = await here.start(KEVIN)
+    inputs = {"url": "https://api.test/elsewhere", "params": {"x": "/kevin/a"}}
+    assert (await flow.ask("task.start", {"connector": "REST", "inputs": inputs})).kind == "PermissionDenied"
+
+
+@on_virtual_clock
+async def test_the_text_beside_json_goes_where_the_output_would_be_too_large() -> None:
+    here = Flows()
+    here.limits = limited(max_output_bytes=250)
+    task = await start_task(here, await here.start())
+    here.call.respond(200, b'["' + b"x" * 90 + b'"]')
+    assert task.execution.status is Status.ENDED_SUCCESS
+    assert json.loads(task.execution.output_json).keys() == {"status_code", "headers", "cookies", "encoding", "json"}
+
+
+@on_virtual_clock
 async def test_what_came_is_the_childs_output_and_its_parent_hears_of_it() -> None:
     here = Flows()
     flow = await here.start()

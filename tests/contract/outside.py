@@ -19,6 +19,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(200, {"value": {"joke": "a joke about webhooks"}})
         elif self.path.startswith("/weather/"):
             self._answer(200, {"weather": "sunny"})
+        elif self.path.startswith("/seen"):
+            self._answer(
+                200, {"path": self.path, "headers": {name.lower(): self.headers[name] for name in self.headers}}
+            )
         elif self.path == "/untyped":
             self._answer(200, {"a": [1]}, content_type="")
         elif self.path == "/elsewhere":
@@ -39,6 +43,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         if content_type:
             self.send_header("Content-Type", content_type)
+        if self.path.startswith("/seen"):
+            self.send_header("Set-Cookie", "session=abc; Path=/; HttpOnly")
+            self.send_header("Set-Cookie", "theme=dark")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

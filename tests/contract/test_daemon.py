@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pytest
 
@@ -334,6 +335,23 @@ def _running_id(daemon: RunningDaemon) -> str:
 # ---- secrets ---------------------------------------------------------------------------------------------------------
 
 
+def headers_of_browsers_and_proxies(url: str) -> dict[str, str]:
+    """What they make of a URL."""
+    encoded = quote(url, safe="")
+    return {
+        "Referer": f"https://whd.example{url}",
+        "X-Original-URL": url,
+        "X-Original-URI": url,
+        "X-Rewrite-URL": f"{url}&x=1",
+        "X-Forwarded-Uri": encoded,
+        "X-Envoy-Original-Path": quote(encoded, safe=""),
+        "Cookie": f"a=1; last={encoded}; b=2",
+        "Forwarded": f'for=10.0.0.1;proto=https;path="{url}"',
+        "Proxy-Authorization": f"Bearer {unquote(url.partition('key=')[2])}",
+        "X-Auth-Request-Redirect": url,
+    }
+
+
 def test_the_key_is_nowhere_but_in_its_setting(project: Project) -> None:
     """Not in an answer, a log line, an error, or a byte of state/."""
     project.options(log_level="debug")
@@ -353,7 +371,16 @@ def test_the_key_is_nowhere_but_in_its_setting(project: Project) -> None:
                     daemon.post(
                         target + query, f"key={KEY}", headers={"Content-Type": "application/x-www-form-urlencoded"}
                     ),
-                    daemon.post(f"{target}{query}{joiner}key={KEY}", {"key": "wrong"}),
+                    daemon.post(f"{target}{query}{joiner}key={KEY}", {"key": "theirs"}),
+                    daemon.post(f"{target}{query}{joiner}key=wrong", {"key": KEY}),
+                    *(
+                        daemon.post(
+                            f"{target}{query}{joiner}key={spelling}&token={spelling}&back=%2Fx%3Fkey%3D{spelling}",
+                            {},
+                            headers=headers_of_browsers_and_proxies(f"{target}?key={spelling}"),
+                        )
+                        for spelling in (KEY, KEY.replace("-", "%2d"), "".join(f"%{byte:02X}" for byte in KEY.encode()))
+                    ),
                     daemon.post(
                         f"{target}{query}{joiner}key={KEY}", b"{", headers={"Content-Type": "application/json"}
                     ),
@@ -362,11 +389,13 @@ def test_the_key_is_nowhere_but_in_its_setting(project: Project) -> None:
         status = json.dumps([daemon.ask("status"), daemon.ask("executions.list", limit=100)])
     assert KEY not in status
     for answer in answers:
-        assert KEY not in answer.body.decode() + json.dumps(answer.headers)
+        text = answer.body.decode() + json.dumps(answer.headers)
+        assert KEY not in text
+        assert KEY not in unquote(unquote(text))
     assert KEY not in daemon.log
     for file in project.state.rglob("*"):
         if file.is_file():
-            assert KEY.encode() not in file.read_bytes(), file
+            assert KEY.encode() not in unquote_to_bytes(unquote_to_bytes(file.read_bytes())), file
 
 
 # ---- sockets ---------------------------------------------------------------------------------------------------------

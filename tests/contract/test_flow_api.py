@@ -141,6 +141,27 @@ ROWS: dict[str, Row] = {
         assert 'PermissionDenied' in raised(lambda: this.task('REST', url='http://192.0.2.1/'))
         assert 'there is: REST' in raised(lambda: this.task('SSH', hostname='x'))
     """),
+    "this.task: cookies, params, timeout, auth, spaces": Row("""
+        import base64, json
+        base = this.get('input_value')['json']['base']
+        child = this.task('REST', url=base + '/seen/a b?x=y z', params={'q': 'ä b', 'n': [1, 2]}, cookies={'a': 'b'},
+                          auth={'username': 'kevin', 'password': 'geheim'}, timeout=20, allow_redirects=False)
+        got = child.get('output_value')
+        assert got['json']['path'] == '/seen/a%20b?x=y%20z&q=%C3%A4%20b&n=1&n=2', got
+        assert got['json']['headers']['cookie'] == 'a=b'
+        assert got['json']['headers']['authorization'] == 'Basic ' + base64.b64encode(b'kevin:geheim').decode()
+        assert got['cookies'] == {'session': 'abc', 'theme': 'dark'} and got['encoding'] == 'utf-8'
+        assert json.loads(got['text']) == got['json']
+        assert child.get('input_value')['auth'] == {'username': 'kevin', 'password': '***'}
+        for body in ({'urlencoded': {'a': 1}}, {'json': {'a': 1}}, {'data': 'a'}):
+            assert this.task('REST', url=base + '/echo', **body).get('output_value')['json']['method'] == 'POST'
+        redirected = this.task('REST', url=base + '/elsewhere', allow_redirects=False, expected_status_code=302)
+        assert redirected.get('output_value')['headers']['location'].endswith('/joke')
+        for wrong, hint in (({'url': base + '/\\r\\nX: y'}, 'control character'), ({'verify': False}, 'not available'),
+                            ({'files': {}}, 'data='), ({'password': 'x'}, 'auth='), ({'timeout': 0}, 'more than 0')):
+            error = raised(lambda: this.task('REST', **{'url': base + '/joke', **wrong}))
+            assert 'InvalidInputError' in error and hint in error, error
+    """),
     "this.wait_for": Row("""
         good, bad = this.flow('kid', wait=False), this.flow('kid', fail=True, wait=False)
         assert 'DependencyFailedError' in raised(lambda: this.wait_for(good, bad))
@@ -213,6 +234,60 @@ ROWS: dict[str, Row] = {
         assert 'flow_api.TimeoutExceededError' in failed.get('message'), failed.get('message')
         lock.release()
         this.flow('locker')
+    """),
+    "system.setting: acquired and not there": Row("""
+        assert 'ResourceNotFoundError' in raised(lambda: system.setting('app.none').get('value'))
+        system.setting('app.none').acquire(timeout=5)
+        assert system.setting('app.none').get('value') is None and system.setting('app.none').load() is None
+        assert not system.setting('app.none').exists()
+        system.setting('app.none').release()
+    """),
+    "system.setting: select, init, save, set, update, clone": Row("""
+        system.setting(select='app.old', init={'value': 1}, save=True)
+        assert system.setting('app.old', {'value': 2}, False).get('value') == 2
+        old = system.setting('app.old').set(value=3)
+        assert (old.get('value'), old.load('value')) == (3, 1)
+        old.save()
+        assert (old.get('value'), old.load('value')) == (3, 3)
+        copy = old.clone(name='app.copy')
+        assert copy.update(value=[4]).get('name', 'value') == ('app.copy', [4])
+        assert 'ResourceNotFoundError' in raised(lambda: system.setting('app.nope').update(value=1))
+        assert 'expires is not available' in raised(lambda: old.save(value=1, expires=1))
+        for setting in (old, copy):
+            setting.delete()
+    """),
+    "records: id, created_at, modified_at, by": Row("""
+        import datetime
+        FORMAT = '%Y-%m-%dT%H:%M:%S.%f%z'
+        before = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=1)
+        setting = system.setting('app.timed', value=1)
+        created = setting.get('created_at')
+        assert datetime.datetime.strptime(created, FORMAT) >= before and created == setting.get('modified_at')
+        this.sleep(0.01)
+        setting.save(value=2)
+        assert setting.get('created_at') == created < setting.load('modified_at')
+        assert system.setting(setting.get('id'), by='id').get('name', 'value') == ('app.timed', 2)
+        setting.delete()
+        file = system.file('reports/timed.txt', text='a')
+        first = file.get('created_at')
+        this.sleep(0.01)
+        file.save(text='b')
+        assert file.get('created_at') == first < file.get('modified_at')
+        assert system.file(file.get('id'), by='id').get('path', 'content') == ('reports/timed.txt', 'b')
+        file.delete()
+        for record in (system.flow('kid'), system.setting('app.colour')):
+            assert datetime.datetime.strptime(record.get('modified_at'), FORMAT).year >= 2026, record
+        assert system.flow(system.flow('kid').get('id'), by='id').get('name') == 'kid'
+    """),
+    "system.file: text, convert_binary": Row("""
+        file = system.file('reports/old.txt')
+        file.save(text='one')
+        assert file.get('content') == 'one' and file.get('content', convert_binary=False) == 'b25l'
+        file.save(content='dHdv', convert_binary=False)
+        assert file.get('content') == 'two'
+        file.save(content='/wA=', convert_binary=False)
+        assert file.get('content') == bytes([255, 0])
+        file.delete()
     """),
     "system.setting: a saved webhook": Row("""
         hook = {'flow_name': 'kid', 'user_name': 'kevin'}

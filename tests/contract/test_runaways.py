@@ -68,8 +68,8 @@ PAST_A_LIMIT: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "an output that is too deep": (
         {},
-        "value = 1\nfor _ in range(300):\n    value = [value]\nthis.set_output('a', value)",
-        "nested more than 200",
+        "value = 1\nfor _ in range(400):\n    value = [value]\nthis.set_output('a', value)",
+        "[0] is nested more than 400 deep",
     ),
     "an integer of too many digits": ({}, "this.set_output('a', 10 ** 5000)", "4300"),
     "a flood of the log": (

@@ -11,6 +11,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 import pytest
 
@@ -210,6 +211,58 @@ def test_a_flow_may_answer_for_itself(shared_project: Project, daemon: RunningDa
     connection.close()
 
 
+def fields_of(daemon: RunningDaemon, path: str) -> list[tuple[str, str]]:
+    """Status and fields of an answer as they came, each one."""
+    with socket.create_connection((daemon.host, daemon.port), timeout=10) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[0].decode("latin-1")
+    status, *lines = head.split("\r\n")
+    return [("status", status.split()[1]), *((line.partition(":")[0], line.partition(": ")[2]) for line in lines)]
+
+
+def test_an_answer_may_have_several_fields_of_a_name(shared_project: Project, daemon: RunningDaemon) -> None:
+    source = """
+def handler(system, this):
+    path = '; HttpOnly; Path=/api/webhook/acme/answer-fields'
+    this.webhook_response('{}', headers={
+        'Set-Cookie': ['a=1' + path, 'b=2' + path], 'Vary': ['Accept', 'Cookie'],
+        'Content-Type': 'text/plain', 'content-type': 'application/json',
+    })
+"""
+    fields = fields_of(daemon, live(daemon, shared_project.endpoint("answer-fields", source)))
+    path = "; HttpOnly; Path=/api/webhook/acme/answer-fields"
+    assert fields[0] == ("status", "200")
+    assert [value for name, value in fields if name == "set-cookie"] == ["a=1" + path, "b=2" + path]
+    assert [value for name, value in fields if name == "vary"] == ["Accept", "Cookie"]
+    assert [value for name, value in fields if name == "content-type"] == ["application/json"]
+
+
+def test_an_answer_cannot_order_the_proxy_or_bind_the_site(shared_project: Project, daemon: RunningDaemon) -> None:
+    source = """
+def handler(system, this, inputs):
+    query = inputs['query']
+    this.webhook_response('x', headers={query['name']: query['value']})
+"""
+    path = live(daemon, shared_project.endpoint("answer-orders", source))
+    for name, value, words in (
+        (
+            "X-Accel-Redirect",
+            "/internal/secret",
+            "the header 'X-Accel-Redirect' is an order to the proxy in front of whd",
+        ),
+        ("X-Sendfile", "/etc/passwd", "send a file's content as the body"),
+        ("Whd-Execution-Id", "1", "take another name"),
+        ("Strict-Transport-Security", "max-age=1", "holds for the whole site"),
+        ("Set-Cookie", "a=b; Path=/", "add '; Path=/api/webhook/acme/answer-orders'"),
+        ("Set-Cookie", "a=b; Path=/api/webhook/acme/answer-orders; domain = example.com", "leave Domain out"),
+    ):
+        answer = daemon.get(f"{path}?name={name}&value={quote(value)}")
+        assert (answer.status, name.lower() in answer.headers) == (500, False)
+        assert "InvalidInputError: webhook_response: the header '" in answer.json["message"]
+        assert words in answer.json["message"]
+    assert daemon.get(f"{path}?name=X-Pot&value=tea").headers["x-pot"] == "tea"
+
+
 # ---- the key ---------------------------------------------------------------------------------------------------------
 
 
@@ -232,6 +285,48 @@ def test_the_key_is_taken_from_each_place_and_removed(
     assert KEY not in answer.body.decode()
 
 
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("padding", ["", "x" * 300_000])
+@pytest.mark.parametrize(
+    ("query", "headers", "body", "given"),
+    [
+        (f"?key={KEY}", JSON, '{"key": "PROJ-7", "a": 1}', {"key": "PROJ-7", "a": 1}),
+        ("", {"X-Webhook-Key": KEY, **JSON}, '{"key": 5, "a": 1}', {"key": 5, "a": 1}),
+        ("", {"Authorization": f"Bearer {KEY}", **JSON}, '{"a": 1, "key": null}', {"a": 1, "key": None}),
+        (f"?key={KEY}", JSON, f'{{"key": "{KEY}", "a": 1}}', {"a": 1}),
+        (f"?key={KEY}", FORM, "key=PROJ-7&a=1", {"key": "PROJ-7", "a": "1"}),
+        ("", {"X-Webhook-Key": KEY, **FORM}, "key=a&key=b", {"key": ["a", "b"]}),
+        ("", {"X-Webhook-Key": KEY, **FORM}, f"key={KEY}&a=1", {"a": "1"}),
+    ],
+)
+def test_a_payload_member_of_the_senders_own_stays_beside_a_key_elsewhere(
+    daemon: RunningDaemon, keyed: str, query: str, headers: dict[str, str], body: str, given: Any, padding: str
+) -> None:
+    if padding:
+        given = {**given, "pad": padding}
+        body = f"{body}&pad={padding}" if FORM.items() <= headers.items() else f'{body[:-1]}, "pad": "{padding}"}}'
+    answer = daemon.post(keyed + query, body.encode(), headers=headers)
+    assert answer.status == 200, answer.body
+    assert answer.json["input_value"]["json"] == given
+    assert KEY not in answer.body.decode()
+
+
+@pytest.mark.parametrize("padding", ["", "x" * 300_000])
+def test_the_key_in_the_payload_works_beside_anothers_authorization(
+    daemon: RunningDaemon, keyed: str, padding: str
+) -> None:
+    theirs = {"Authorization": "Bearer of-a-proxy", "Referer": f"https://a.example/?key={KEY}"}
+    answer = daemon.post(keyed, {"key": KEY, "pad": padding}, headers=theirs)
+    assert answer.status == 200
+    given = answer.json["input_value"]
+    assert given["json"] == {"pad": padding}
+    assert given["headers"]["authorization"] == "Bearer of-a-proxy"
+    assert given["headers"]["referer"] == "https://a.example/?key=***"
+
+
 def test_the_key_in_a_form(daemon: RunningDaemon, keyed: str) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = daemon.post(keyed, f"a=1&key={KEY}", headers=headers)
@@ -244,8 +339,11 @@ def test_the_key_in_a_form(daemon: RunningDaemon, keyed: str) -> None:
         ("", {"a": 1}, {}),
         ("?key=", {}, {}),
         ("?key=wrong", {"key": KEY}, {}),
-        (f"?key={KEY}", {"key": "wrong"}, {}),
         (f"?key={KEY}&key=wrong", {}, {}),
+        (f"?key={KEY}&key={KEY}", {}, {}),
+        ("?key=wrong", {}, {"X-Webhook-Key": KEY}),
+        (f"?key={KEY}", {}, {"X-Webhook-Key": "wrong"}),
+        ("", f'{{"key": "{KEY}", "key": "{KEY}"}}'.encode(), {}),
         ("", {"key": 5}, {}),
         ("", {"key": None}, {}),
         ("", {"key": [KEY]}, {}),
@@ -283,6 +381,47 @@ def test_without_a_webhook_key_the_payloads_own_stays(daemon: RunningDaemon, ope
     assert given["json"] == {"key": "mine"}
     assert given["query"] == {"key": "q"}
     assert given["headers"]["authorization"] == "Bearer t"
+
+
+# ---- HEAD ------------------------------------------------------------------------------------------------------------
+
+
+def test_head_answers_as_get_would_and_runs_nothing(shared_project: Project, daemon: RunningDaemon) -> None:
+    """Senders probe before they register, with HEAD and on webhooks that only take POST."""
+    flow = "def handler(system, this):\n    this.webhook_response('x', status=418)\n"
+    project, header = shared_project, {"X-Webhook-Key": KEY}
+    get_and_post = project.endpoint("head-both", flow, key=KEY)
+    only_post = project.endpoint("head-post", flow, key=KEY, methods=["POST"])
+    off = project.endpoint("head-off", flow, enabled=False)
+    broken = project.endpoint("head-broken", "def handler(system, this):\n    exec('1')\n")
+    forbidden = project.endpoint("head-forbidden", flow, user_name="nobody")
+    live(daemon, only_post, headers=header)
+    wait_for(lambda: daemon.get(forbidden).status == 503, forbidden)
+    connection = daemon.connect()
+    before = len(daemon.ask("executions.list", limit=1000))
+
+    def probe(path: str, headers: dict[str, str] | None = None) -> Answer:
+        answer = daemon.request("HEAD", path, headers=headers, connection=connection)
+        assert answer.body == b""
+        return answer
+
+    for path in (get_and_post, only_post):
+        for query in ("", f"?key={KEY}", "?x=1"):
+            answer = probe(path + query, None if "key" in query else header)
+            assert answer.status == 200
+            assert "content-length" not in answer.headers
+        assert probe(path + "?async", header).status == 202
+        assert probe(path).status == 401
+        assert probe(path + "?key=wrong").status == 401
+    for path in (off, broken, forbidden, get_and_post + "-not"):
+        get = daemon.get(path)
+        assert (probe(path).status, get.status) == (get.status, get.status)
+        assert get.status in (404, 503)
+    connection.close()
+    refused = daemon.request("PUT", only_post, headers=header)
+    assert (refused.status, refused.headers["allow"]) == (405, "POST, HEAD")
+    assert daemon.get(only_post, headers=header).headers["allow"] == "POST, HEAD"
+    assert len(daemon.ask("executions.list", limit=1000)) == before
 
 
 # ---- payloads --------------------------------------------------------------------------------------------------------

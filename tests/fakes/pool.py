@@ -9,19 +9,19 @@ pool.end(job)                   the flow is over
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from whd.errors import BadPayload, HttpError
 from whd.model.execution import Cause, Status
-from whd.model.snapshot import Flow
+from whd.model.snapshot import Client, Flow
 from whd.pool.compiler import Code
 from whd.pool.job import End, FlowResponse, Job, JobState
 from whd.pool.payload_parser import OnParsed
 from whd.pool.scheduler import Scheduler
 from whd.wire import payload
-from whd.wire.strict_json import decode_strict
+from whd.wire.strict_json import MAX_OUTPUT_DEPTH, decode_strict
 
 # Of the loop's clock: longer than any test has a flow wait.
 PATIENCE_S = 10_000.0
@@ -170,9 +170,10 @@ class FakeCompiler:
     def compile(self, flow: Flow, done: Callable[[Code], None]) -> None:
         key = (flow.client_name, flow.script_hash, flow.name)
         refusal = self.refusals.get(flow.name, "")
-        done(self._codes.setdefault(key, Code(key, frame=b"" if refusal else b"code", refusal=refusal)))
+        done(self._codes.setdefault(key, Code(key, flow, frame=b"" if refusal else b"code", refusal=refusal)))
 
-    def keep(self, flows: Iterable[Flow]) -> None:
+    def keep(self, clients: Iterable[Client]) -> None:
+        flows = [flow for client in clients for flow in client.flows.values()]
         wanted = {(flow.client_name, flow.script_hash, flow.name) for flow in flows}
         self._codes = {key: code for key, code in self._codes.items() if key in wanted}
 
@@ -193,21 +194,22 @@ class FakePayloadParser:
         *,
         start: str,
         gunzip_limit: int = 0,
+        pointers: Sequence[str] = (),
     ) -> None:
         whole = b"".join(body) if isinstance(body, list) else body
         try:
             if gunzip_limit:
                 whole = payload.gunzip(whole, gunzip_limit)
-            parsed = payload.parse(whole, content_type, has_key)
+            parsed = payload.parse(whole, content_type, has_key, pointers)
         except HttpError as error:
             self._later(done, error)
             return
         value = start.encode("ascii") + parsed.members_json + b"}"
-        self._later(done, payload.Parsed(value, parsed.keys, is_whole=True))
+        self._later(done, payload.Parsed(value, parsed.keys, is_whole=True, picked=parsed.picked))
 
-    def check(self, output: bytes, done: OnParsed) -> None:
+    def check(self, output: bytes, done: OnParsed, *, max_depth: int = MAX_OUTPUT_DEPTH) -> None:
         try:
-            decode_strict(output.decode("utf-8"))
+            decode_strict(output.decode("utf-8"), max_depth)
         except UnicodeDecodeError:
             self._later(done, BadPayload("it is not UTF-8"))
         except BadPayload as error:

@@ -8,9 +8,10 @@ from typing import Any
 
 from whd.errors import SaveRefused, StateError
 from whd.saved import SavedDone, SavedFile
-from whd.saved.reading import ExistsFound, FileFound, NamesFound
+from whd.saved.reading import ExistsFound, FileFound, NamesFound, TimesFound
 from whd.saved.values import check_file_name, file_bytes, read_value
 from whd.settings.saved import check_name
+from whd.settings.tree import WEBHOOK_PREFIX
 
 
 class FakeSaved:
@@ -25,7 +26,7 @@ class FakeSaved:
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
-        value, _kept = read_value(value_json)
+        value, _kept = read_value(value_json, is_webhook=name.startswith(WEBHOOK_PREFIX))
         self._write(done, lambda: self.settings.update({(client_name, name): value}), saver)
 
     def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
@@ -36,7 +37,7 @@ class FakeSaved:
 
     def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
-        item, _kept = read_value(item_json)
+        item, _kept = read_value(item_json, is_webhook=name.startswith(WEBHOOK_PREFIX))
         if (client_name, name) not in self.settings:
             raise SaveRefused("ResourceNotFoundError", f"there is no setting {name!r}; save a list first")
         self._write(done, lambda: self.settings[client_name, name].append(item), saver)
@@ -57,6 +58,12 @@ class FakeSaved:
         check_file_name(name)
         error = self._error()
         self._loop.call_soon(found, error is None and (client_name, name) in self.files, error)
+
+    def file_times(self, client_name: str, name: str, found: TimesFound) -> None:
+        check_file_name(name)
+        error = self._error()
+        file = self.files.get((client_name, name))
+        self._loop.call_soon(found, None if error or file is None else (file.saved_ms, file.saved_ms), error)
 
     def file_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         check_file_name(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -125,7 +125,7 @@ class FakeCompiler:
     """`code` is that of every flow; while it is None, `waiting` are those who want it."""
 
     def __init__(self) -> None:
-        self.code: Code | None = Code(("acme", "0", "order"), frame=b"code")
+        self.code: Code | None = Code(("acme", "0", "order"), FLOW, frame=b"code")
         self.waiting: list[Callable[[Code], None]] = []
 
     def known(self, flow: Flow) -> Code | None:
@@ -143,17 +143,17 @@ class FakePayloadParser:
 
     def parse(
         self, body: Body, content_type: str, has_key: bool, done: Callable[[payload.Parsed | HttpError], None],
-        *, start: str, gunzip_limit: int = 0,
+        *, start: str, gunzip_limit: int = 0, pointers: Sequence[str] = (),
     ) -> None:  # fmt: skip
         def read() -> None:
             whole = b"".join(body) if isinstance(body, list) else body
             try:
-                parsed = payload.parse(whole, content_type, has_key)
+                parsed = payload.parse(whole, content_type, has_key, pointers)
             except HttpError as error:
                 done(error)
                 return
             members = b"%b%b}" % (start.encode(), parsed.members_json)
-            done(payload.Parsed(members, parsed.keys, is_whole=True))
+            done(payload.Parsed(members, parsed.keys, is_whole=True, picked=parsed.picked))
 
         self.waiting.append(read)
 
@@ -198,7 +198,7 @@ class Serving:
         self.flow_faults: list[tuple[Flow, Fault]] = []
         self.reloader = SimpleNamespace(
             snapshot=snapshot_with(webhook_with(check, **changes)),
-            flow_fault=lambda flow, fault: self.flow_faults.append((flow, fault)),
+            refused=lambda flow, fault, by_import: self.flow_faults.append((flow, fault)),
         )
         pool = SimpleNamespace(compiler=self.compiler, payload_parser=self.payload_parser)
         self.context = context = HandlerContext(

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.serving import PATH, Answers, HeaderCheck, Serving, post
+from tests.handlers.serving import FLOW, PATH, Answers, HeaderCheck, Serving, post
 from whd.auth.callers import OPEN, KeyCheck
 from whd.budget import BufferBudget
-from whd.errors import BadPayload, Overloaded
+from whd.errors import BadPayload, Overloaded, UnsupportedEncoding
 from whd.handlers import routes
 from whd.handlers.call import Call, CallPlan
 from whd.handlers.context import json_response
@@ -127,6 +127,37 @@ class TestPlan:
         assert serving.send(head, b"{}").codes == ["invalid_key"]
 
 
+class TestContentEncoding:
+    @pytest.mark.parametrize(
+        "value",
+        [b"identity", b"", b"UTF-8", b"utf8", b"none", b"Binary", b"8bit", b"7bit", b"iso-8859-1", b"identity, utf-8"],
+    )
+    def test_what_is_no_compression_changes_nothing(self, value: bytes) -> None:
+        serving = Serving(OPEN)
+        serving.send(post((b"content-encoding", value)), b'{"a":1}')
+        (active,) = serving.runner.started
+        assert active.execution.input_json.endswith(b'"json":{"a":1}}')
+
+    @pytest.mark.parametrize("value", [b"br", b"deflate", b"base64", b"rot13", b"zlib", b"utf-8, br", b"gzip, gzip"])
+    def test_any_other_is_415(self, value: bytes) -> None:
+        serving = Serving(OPEN)
+        with pytest.raises(UnsupportedEncoding):
+            serving.admit(post((b"content-encoding", value)))
+
+    @pytest.mark.parametrize("value", [b"gzip", b"utf-8, X-GZIP", b"gzip, binary"])
+    def test_gzip_beside_such_is_gzip(self, value: bytes) -> None:
+        serving = Serving(OPEN)
+        plan = serving.admit(post((b"content-encoding", value))).call[1]
+        assert isinstance(plan, CallPlan)
+        assert plan.is_gzip
+
+    def test_an_empty_body_is_not_unpacked(self) -> None:
+        serving = Serving(OPEN)
+        serving.send(post((b"content-encoding", b"gzip"), (b"content-type", b"application/json")), b"")
+        (active,) = serving.runner.started
+        assert active.execution.input_json.endswith(b'"json":null}')
+
+
 class TestThen:
     @staticmethod
     def call(answers: Answers) -> Call[None]:
@@ -158,7 +189,7 @@ class TestThen:
         serving.compiler.code = None
         answers = serving.send(post(), b"{}")
         assert (answers.given, len(serving.compiler.waiting)) == ([], 1)
-        serving.compiler.waiting[0](Code(("acme", "0", "order"), refusal="order.py:1: no"))
+        serving.compiler.waiting[0](Code(("acme", "0", "order"), FLOW, refusal="order.py:1: no"))
         assert answers.codes == ["misconfigured"]
         assert [str(fault) for _, fault in serving.flow_faults] == ["flows/acme/order.py:1: no"]
 
@@ -166,7 +197,7 @@ class TestThen:
         serving = Serving(OPEN)
         serving.compiler.code = None
         serving.send(post(), b"{}")
-        serving.compiler.waiting[0](Code(("acme", "0", "order"), frame=b"code"))
+        serving.compiler.waiting[0](Code(("acme", "0", "order"), FLOW, frame=b"code"))
         assert len(serving.runner.started) == 1
 
     def test_no_room_after_a_callback_is_answered(self) -> None:

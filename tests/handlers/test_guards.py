@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.handlers.serving import (
+    FLOW,
     PATH,
     STATUS_PATH,
     HeaderCheck,
@@ -28,11 +29,14 @@ from whd.handlers.context import json_response
 from whd.handlers.guards import GUARDS, PublicGuard, guard_of
 from whd.handlers.routes import ROUTES, Access, Route
 from whd.http.messages import Admission, Body, Head, Respond, Response
+from whd.model.caller_check import HeadProof, Query
 from whd.model.execution import Execution
+from whd.pool.compiler import Code
 from whd.store.interface import Stored
 from whd.wire.payload import Parsed
 
 KEY = KeyCheck((b"k3y", b"old"))
+KEY_VISIBLE = KeyCheck.visible
 WORD = (b"x-word", b"open sesame")
 
 
@@ -142,8 +146,88 @@ class TestWebhook:
         assert input_of(serving)["json"] == {"a": 1}
         for body in (b'{"key": "no"}', b"{}", b'{"key": 5}', b"[]"):
             assert serving.send(post(), body).codes == ["invalid_key"]
-        assert serving.send(post((b"x-webhook-key", b"k3y")), b'{"key": "no"}').codes == ["invalid_key"]
+        for body in (b'{"key": "k3y", "key": "k3y"}', b'{"key": "no", "key": "k3y"}'):
+            assert serving.send(post(), body).codes == ["invalid_key"]
         assert len(serving.runner.started) == 1
+
+    @pytest.mark.parametrize(
+        "head",
+        [post((b"x-webhook-key", b"k3y")), post((b"authorization", b"Bearer old")), post(path=f"{PATH}?key=k3y")],
+    )
+    @pytest.mark.parametrize("is_small", [True, False])
+    @pytest.mark.parametrize(
+        ("body", "given"),
+        [
+            (b'{"key": "PROJ-7", "a": 1.10}', b'{"key": "PROJ-7", "a": 1.10}'),
+            (b'{"a": 1, "key": {"id": 5}}', b'{"a": 1, "key": {"id": 5}}'),
+            (b'{"key": "k3y", "a": 1}', b'{"a": 1}'),
+            (b'{"\\u006bey": "o\\u006cd"}', b"{}"),
+            (b'{"key": "k3y", "key": "PROJ-7", "a": 1}', b'{"a": 1}'),
+        ],
+    )
+    def test_beside_a_key_in_the_head_the_payloads_own_member_stays_unless_it_is_one(
+        self, head: Head, body: bytes, given: bytes, *, is_small: bool
+    ) -> None:
+        serving = Serving(KEY)
+        answers = serving.send(head, body if is_small else [body[:9], body[9:]])
+        while serving.payload_parser.waiting:
+            serving.payload_parser.waiting.pop()()
+        assert answers.statuses == []
+        assert input_of(serving)["json"] == json.loads(given)
+        assert input_of(serving)["headers"] == {"content-type": "application/json"}
+
+    def test_a_form_is_read_the_same_way(self) -> None:
+        serving = Serving(KEY)
+        form = (b"content-type", b"application/x-www-form-urlencoded")
+        for headers, body, given in (
+            (((b"x-webhook-key", b"k3y"), form), b"key=PROJ-7&a=1", {"key": "PROJ-7", "a": "1"}),
+            (((b"x-webhook-key", b"k3y"), form), b"key=a&key=b", {"key": ["a", "b"]}),
+            (((b"x-webhook-key", b"k3y"), form), b"key=old&a=1", {"a": "1"}),
+            ((form,), b"key=old&a=1", {"a": "1"}),
+        ):
+            assert serving.send(Head("POST", PATH, headers, len(body)), body).statuses == []
+            assert input_of(serving)["json"] == given
+        for body in (b"key=k3y&key=k3y", b"key=no", b"a=1"):
+            assert serving.send(Head("POST", PATH, (form,), len(body)), body).codes == ["invalid_key"]
+
+    def test_a_payloads_key_works_beside_anothers_authorization(self) -> None:
+        serving = Serving(KEY)
+        theirs = (b"authorization", b"Bearer a-proxy's")
+        for parts in (False, True):
+            body: Any = b'{"key": "k3y", "a": 1}'
+            assert serving.send(post(theirs), [body] if parts else body).statuses == []
+            if parts:
+                serving.payload_parser.waiting.pop()()
+            assert input_of(serving)["headers"]["authorization"] == "Bearer a-proxy's"
+            assert input_of(serving)["json"] == {"a": 1}
+        assert serving.send(post(theirs), b'{"key": "no"}').codes == ["invalid_key"]
+        assert serving.send(post(theirs), b"{}").codes == ["invalid_key"]
+
+    def test_the_head_is_searched_for_keys_once_the_caller_has_proved_one(self, monkeypatch: Any) -> None:
+        """However the payload is read: how long a search takes would tell others how much of a key fits."""
+        searched: list[str] = []
+
+        def visible(check: KeyCheck, head: Head, proof: HeadProof, query: Query) -> Any:
+            searched.append(head.target)
+            return KEY_VISIBLE(check, head, proof, query)
+
+        monkeypatch.setattr(KeyCheck, "visible", visible)
+        serving = Serving(KEY)
+        head = post(path=f"{PATH}?a=k3y")
+        wrong: list[Body] = [b'{"key": "no"}', [b'{"key": "no"}'], b"{}", [b"{}"], b"{", [b"{"]]
+        for body in wrong:
+            assert serving.send(head, body).statuses in ([], [400], [401])
+            while serving.payload_parser.waiting:
+                serving.payload_parser.waiting.pop()()
+        assert searched == []
+        right: list[Body] = [b'{"key": "k3y", "b": 1}', [b'{"key": "k3y", "b": 1}'], [b'{"b": 1, "key": "k3y"}']]
+        for body in right:
+            serving.send(head, body)
+            while serving.payload_parser.waiting:
+                serving.payload_parser.waiting.pop()()
+            value = input_of(serving)
+            assert (value["json"], value["query"], value["method"]) == ({"b": 1}, {}, "POST")
+        assert searched == [head.target]
 
     def test_a_payload_that_is_parsed_elsewhere_is_checked_too(self) -> None:
         serving = Serving(KEY)
@@ -178,6 +262,25 @@ class TestWebhook:
         with pytest.raises(MethodNotAllowed) as caught:
             Serving(KEY, methods=("GET",)).admit(post())
         assert caught.value.headers == ((b"allow", b"GET, HEAD"),)
+        with pytest.raises(MethodNotAllowed) as caught:
+            Serving(KEY, methods=("POST",)).admit(get(path=PATH))
+        assert caught.value.headers == ((b"allow", b"POST, HEAD"),)
+
+    @pytest.mark.parametrize("methods", [("GET", "POST"), ("POST",), ("GET",)])
+    @pytest.mark.parametrize("query", ["", "?async"])
+    def test_head_is_judged_as_get_would_be_and_runs_nothing(self, methods: tuple[str, ...], query: str) -> None:
+        right, none = get((b"x-webhook-key", b"k3y"), path=PATH + query, method="HEAD"), get(path=PATH, method="HEAD")
+        serving = Serving(KEY, methods=methods)
+        answers = serving.send(right)
+        assert answers.statuses == [202 if query else 200]
+        # Nobody knows what GET would answer: no length is better than a wrong one (RFC 9110, 8.6).
+        assert answers.given[0].omits_length
+        assert serving.send(none).codes == ["invalid_key"]
+        assert Serving(KEY, methods=methods, enabled=False).send(right).codes == ["not_found"]
+        assert serving.runner.started == []
+        refused = Serving(KEY, methods=methods)
+        refused.compiler.code = Code(("acme", "0", "order"), FLOW, refusal="order.py:1: no")
+        assert refused.send(right).codes == ["misconfigured"]
 
 
 class TestBodyCheck:

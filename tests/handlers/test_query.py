@@ -21,7 +21,19 @@ from whd.handlers.query import parse
         ("a=b=c", {"a": "b=c"}),
         ("q=two+words%21", {"q": "two words!"}),
         ("n%C3%A9=%E2%82%AC", {"né": "€"}),
-        ("a=%ff", {"a": "�"}),
+        # What fits no charset stays as it came.
+        ("a=%ff", {"a": "%FF"}),
+        ("name=Jos%e9+%C3%A9", {"name": "Jos%E9 é"}),
+        ("%E9=1", {"%E9": "1"}),
+        ("name=Jos%E9&charset=windows-1252", {"name": "José", "charset": "windows-1252"}),
+        (
+            "_charset_=shift_jis&n%83e=%83e%83X%83g&charset=utf-8",
+            {"_charset_": "shift_jis", "nテ": "テスト", "charset": "utf-8"},
+        ),
+        ("charset=mine&charset=latin1&name=%E9", {"charset": ["mine", "latin1"], "name": "é"}),
+        ("name=%C3%A9&charset=utf-8", {"name": "é", "charset": "utf-8"}),
+        ("name=%C3%A9&charset=rot13", {"name": "é", "charset": "rot13"}),
+        ("name=%D2%81&charset=windows-1253", {"name": "%D2\x81", "charset": "windows-1253"}),
         ("&&a=1&", {"a": "1"}),
         ("a=%zz", {"a": "%zz"}),
     ],
@@ -53,6 +65,19 @@ def test_every_key_is_taken_out() -> None:
     query = parse("key=a%20b&x=1&key=%ff")
     assert query.keys == (b"a b", b"\xff")
     assert query.fields == {"x": "1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("key=caf%C3%A9", "café"),
+        ("key=caf%E9&charset=latin1", "café"),
+        ("key=caf%E9", b"caf\xe9"),
+        ("key=%FF&charset=euc-jp", b"\xff"),
+    ],
+)
+def test_a_key_is_compared_as_bytes_of_utf8(text: str, key: str | bytes) -> None:
+    assert parse(text).keys == (key.encode() if isinstance(key, str) else key,)
 
 
 def test_without_a_webhook_key_the_key_is_the_flows() -> None:

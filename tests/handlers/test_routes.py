@@ -37,8 +37,17 @@ def test_other_paths_are_not_found(path: str) -> None:
 
 def test_head_goes_where_get_goes() -> None:
     routes.check_method("HEAD", ("GET", "POST"))
-    with pytest.raises(MethodNotAllowed):
+    with pytest.raises(MethodNotAllowed) as caught:
         routes.check_method("HEAD", ("POST",))
+    assert caught.value.headers == ((b"allow", b"POST"),)
+
+
+@pytest.mark.parametrize(("allowed", "names"), [(("POST",), b"POST, HEAD"), (("GET",), b"GET, HEAD")])
+def test_where_head_runs_nothing_it_is_always_allowed_and_named(allowed: tuple[str, ...], names: bytes) -> None:
+    routes.check_method("HEAD", allowed, head_runs_nothing=True)
+    with pytest.raises(MethodNotAllowed) as caught:
+        routes.check_method("PUT", allowed, head_runs_nothing=True)
+    assert caught.value.headers == ((b"allow", names),)
 
 
 def test_allow_names_all_methods() -> None:

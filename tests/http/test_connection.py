@@ -188,6 +188,14 @@ class TestAnswers:
         read_request(connection, head(line=b"HEAD / HTTP/1.1"))
         assert connection.send_response(OK).endswith(b"content-length: 5\r\n\r\n")
 
+    def test_head_gets_no_length_where_the_one_of_get_is_not_known(self, connection: Connection) -> None:
+        """RFC 9110, 8.6. To anything else the length frames the body."""
+        answer = Response(200, (), b"", omits_length=True)
+        for line, wanted in ((b"HEAD / HTTP/1.1", b""), (b"GET / HTTP/1.1", b"content-length: 0\r\n")):
+            read_request(connection, head(line=line))
+            assert connection.send_response(answer) == b"HTTP/1.1 200 OK\r\n%b\r\n" % wanted
+            assert connection.state is State.HEAD
+
     def test_head_that_is_refused_gets_no_body_either(self, connection: Connection) -> None:
         connection.receive_data(head(b"X : y", line=b"HEAD / HTTP/1.1"))
         with pytest.raises(BadRequest):

@@ -185,7 +185,7 @@ async def scripted_pool(monkeypatch: pytest.MonkeyPatch, *, slots: int = 1) -> A
     monkeypatch.setattr(pool_module, "SWEEP_INTERVAL_S", 3_600.0)
     monkeypatch.setattr("whd.pool.worker._cpu_clock_of", lambda _pidfd: 0)
     scene.pool = pool = Pool(loop, lambda: scene.options, BufferBudget(lambda: 1 << 30), WholeQuota())
-    pool.compiler._codes[KEY] = Code(KEY, frame=frame({"op": "code"}), short_runs=SHORT_RUNS)
+    pool.compiler._codes[KEY] = Code(KEY, FLOW, frame=frame({"op": "code"}), short_runs=SHORT_RUNS)
     await pool.start()
     try:
         yield scene

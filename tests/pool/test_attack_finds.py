@@ -177,7 +177,7 @@ WITHSTOOD: dict[str, tuple[str, int, str]] = {
     "an output that is no JSON": ("end(b'{\"a\": nope}')", 500, BROKEN),
     "an output that is NaN": ("end(b'NaN')", 500, BROKEN),
     "an output that is no UTF-8": ("end(b'\"\\xff\"')", 500, BROKEN),
-    "an output nested 300 deep": ("end(b'[' * 300 + b']' * 300)", 500, "nested more than"),
+    "an output nested 401 deep": ("end(b'[' * 401 + b']' * 401)", 500, "nested more than"),
     "a log with a line break": ("send({'op': 'log', 'job': job}, b'[]\\n[]')", 500, "line break"),
     "a log without its value": ("send({'op': 'log', 'job': job})", 500, "is missing"),
     "a call without its value": ("send({'op': 'call', 'job': job, 'call': 1, 'name': 'sleep'})", 500, "is missing"),

@@ -14,6 +14,8 @@ from whd.model.options import Limits
 from whd.pool import frames_in as frames
 from whd.pool.job import FlowResponse
 from whd.wire.frames import LARGE_BYTES, FrameError, FrameReader, frame, split
+from whd.wire.response_headers import webhook_paths
+from whd.wire.strict_json import MAX_OUTPUT_DEPTH
 
 LIMITS = Limits(max_output_bytes=1000)
 
@@ -49,7 +51,7 @@ def test_a_limit_is_a_cause_only_of_an_error() -> None:
         (end(), b"NaN"),
         (end(), b"[Infinity]"),
         (end(), b'"\xff"'),
-        (end(), b"[" * 300 + b"]" * 300),
+        (end(), b"[" * 401 + b"]" * 401),
         (end(), b"[" + b"1" * 990 + b"0" * 20 + b"]"),
         (end(), b'"' + b"x" * 1000 + b'"'),
         (end(response=[], output_bytes=2), b"{}"),
@@ -66,6 +68,12 @@ def test_a_limit_is_a_cause_only_of_an_error() -> None:
         (end(response={"status": 200, "headers": {"transfer-encoding": "chunked"}}, output_bytes=2), b"{}"),
         (end(response={"status": 200, "headers": {"Connection": "close"}}, output_bytes=2), b"{}"),
         (end(response={"status": 200, "headers": {"a": "€"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"a": ["b", 1]}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"a": ["b", ["c"]]}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"etag": ["b", "c"]}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"x-accel-redirect": "/a"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"nel": "{}"}}, output_bytes=2), b"{}"),
+        (end(response={"status": 200, "headers": {"set-cookie": "a=b; domain=c"}}, output_bytes=2), b"{}"),
         (end(response={"status": 200, "headers": {}}, output_bytes=2), b"{}" + b"x" * 1001),
     ],
 )  # fmt: skip
@@ -74,7 +82,7 @@ def test_forged_ends_are_refused(head: Any, value: bytes) -> None:
         frames.read_end(head, value, LIMITS)
 
 
-@pytest.mark.parametrize("value", [None, b"", b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("value", [None, b"", b"{", b"\xff", b"[" * 409 + b"]" * 409, b"[" * 100_000])
 def test_forged_calls_are_refused(value: bytes | None) -> None:
     with pytest.raises(FrameError):
         frames.read_call({"call": 1, "name": "sleep"}, value, LIMITS)
@@ -86,6 +94,14 @@ def test_forged_calls_are_refused(value: bytes | None) -> None:
 def test_calls_need_a_number_and_a_name(head: Any) -> None:
     with pytest.raises(FrameError):
         frames.read_call(head, b"{}", LIMITS)
+
+
+def test_what_a_flow_may_put_out_may_stand_in_what_it_asks_for() -> None:
+    """The worker finds what is too deep, with its path; here nothing is too deep that it lets through."""
+    deep = b"[" * MAX_OUTPUT_DEPTH + b"]" * MAX_OUTPUT_DEPTH
+    assert frames.read_end(end(), deep, LIMITS).output_json == deep
+    frames.read_call({"call": 1, "name": "task.start"}, b'{"inputs":{"json":%b}}' % deep, LIMITS)
+    assert frames.strict_json(deep, "the input")
 
 
 def test_what_a_request_carries_as_it_is_stands_behind_its_arguments() -> None:
@@ -112,6 +128,17 @@ def test_a_flows_own_answer_travels_behind_the_output() -> None:
     read = frames.read_end(head, b"{}body", LIMITS)
     assert read.output_json == b"{}"
     assert read.response == FlowResponse(201, ((b"x-a", b"b"),), b"body")
+
+
+def test_a_cookie_of_it_stays_with_its_webhook() -> None:
+    paths = webhook_paths("acme", "signup")
+    cookies = ["a=1; Path=/api/webhook/acme/signup", "b=2; Path=/api/1/webhook/acme/signup/more"]
+    head = end(response={"status": 200, "headers": {"set-cookie": cookies}}, output_bytes=2)
+    read = frames.read_end(head, b"{}", LIMITS, paths)
+    assert read.response is not None
+    assert read.response.headers == tuple((b"set-cookie", cookie.encode()) for cookie in cookies)
+    with pytest.raises(FrameError, match="needs the webhook's own path"):
+        frames.read_end(head, b"{}", LIMITS, webhook_paths("acme", "sign"))
 
 
 @pytest.mark.parametrize("value", [None, b"[1,\n2]"])

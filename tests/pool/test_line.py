@@ -14,8 +14,8 @@ from whd.pool.job import NOT_PREFETCHED, Job, JobState
 from whd.pool.line import BUFFER_PART, MAX_PREFETCHED_BYTES, Line
 from whd.pool.worker import Worker
 
-CODE = Code(("acme", "h", "quick"), frame=b"code")
 FLOW = Flow("acme", "quick", "", "h", "")
+CODE = Code(("acme", "h", "quick"), FLOW, frame=b"code")
 OPTIONS = Options()
 
 

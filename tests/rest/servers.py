@@ -211,12 +211,13 @@ async def call(
     expected: tuple[int, ...] = (200,),
     rules: tuple[str, ...] = (),
     client: RestClient | None = None,
+    asked: dict[str, Any] | None = None,
     **limits: Any,
 ) -> RestResult:
-    """One call; without rules, everything on that origin is allowed."""
+    """One call; without rules, everything on that origin is allowed. `asked`: further fields of the request."""
     client = client or RestClient(asyncio.get_running_loop())
     origin = "/".join(url.split("/")[:3])
-    request = RestRequest(method, url, headers, body, expected)
+    request = RestRequest(method, url, headers, body, expected, **(asked or {}))
     return await client.call(request, authorizing(*(rules or (f"{origin}/*",))), RestLimits(**limits))
 
 

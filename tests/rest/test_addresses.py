@@ -191,7 +191,7 @@ def test_a_redirect_to_a_wildcard_host_reaches_no_private_address(run: Run) -> N
 
 
 @pytest.mark.parametrize(
-    "location", ["file:///etc/passwd", "javascript:1", "http://", "http://[::1", "http://a@127.0.0.1/", "/a b", "\\\\x"]
+    "location", ["file:///etc/passwd", "javascript:1", "http://", "http://[::1", "http://a@127.0.0.1/", "\\\\x"]
 )
 def test_a_redirect_to_what_is_no_url_is_an_error(run: Run, location: str) -> None:
     async def test() -> None:
@@ -208,6 +208,29 @@ def test_at_most_five_redirects_are_followed(run: Run) -> None:
         async with serving(answering(redirect(302, "/again"))) as server:
             assert "more than 5 redirects" in await fails(RestFault.REDIRECTS, call(server.url))
         assert len(server.heard) == 6
+
+    run(test)
+
+
+def test_a_request_may_follow_fewer_redirects_or_none(run: Run) -> None:
+    async def test() -> None:
+        async with serving(answering(redirect(302, "/next"), OK)) as server:
+            answer = await call(server.url, asked={"follows_redirects": False})
+            assert (answer.status_code, answer.body, answer.is_expected) == (302, b"moved", False)
+        async with serving(answering(redirect(302, "/again"))) as server:
+            for number in (0, 2):
+                text = f"more than {number} redirects"
+                assert text in await fails(RestFault.REDIRECTS, call(server.url, asked={"max_redirects": number}))
+
+    run(test)
+
+
+@pytest.mark.parametrize("location", ["/a b?c=d e", "/a%20b?c=d%20e", "a b?c=d e"])
+def test_a_redirect_is_sent_with_its_spaces_encoded(run: Run, location: str) -> None:
+    async def test() -> None:
+        async with serving(answering(redirect(302, location), OK)) as server:
+            await call(server.url)
+        assert server.heard[1].line == "GET /a%20b?c=d%20e HTTP/1.1"
 
     run(test)
 

@@ -62,6 +62,16 @@ def test_a_slow_answer_times_out_and_the_error_says_after_how_long(run: Run, sen
     run(test)
 
 
+@pytest.mark.parametrize(("asked_s", "limit_s"), [(0.2, 60.0), (60.0, 0.2)])
+def test_a_request_may_ask_for_less_time_never_for_more(run: Run, asked_s: float, limit_s: float) -> None:
+    async def test() -> None:
+        async with serving(silent_after(b"")) as server:
+            calling = call(server.url, timeout_s=limit_s, asked={"timeout_s": asked_s})
+            assert "timed out after 0.2 s" in await fails(RestFault.TIMEOUT, calling)
+
+    run(test)
+
+
 def test_the_time_is_for_all_redirects_together(run: Run) -> None:
     def make(server: LocalServer) -> Callable[[Reader, Writer], Awaitable[None]]:
         async def handle(reader: Reader, writer: Writer) -> None:

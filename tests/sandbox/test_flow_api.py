@@ -193,6 +193,15 @@ def test_fields_can_be_read_one_or_several(run_flow: Callable[..., Ended]) -> No
         ("this.set(status='x')", "the field 'status' cannot be set; message, name, output_value can"),
         ("this.set('message')", "this.set needs a name and a value"),
         ("this.set_output([1])\nthis.set_output('a', 1)", "output_value is a list by now"),
+        (
+            "this.save(retention_time=1)",
+            "'retention_time' cannot be set: executions are kept for the operator's retention",
+        ),
+        (
+            "this.set(expires=1)",
+            "the field 'expires' cannot be set: executions are kept for the operator's retention_min",
+        ),
+        ("this.flow('x', retention_time=1)", "this.flow: retention_time is not available in whd: executions are kept"),
         ("this.nope", "Execution has no 'nope'; it has: connect, end, error, flow, get"),
         ("system.nope()", "System has no 'nope'; it has: "),
         ("system.setting(5)", "a setting's name must be text, not 5"),
@@ -225,6 +234,25 @@ def test_a_wrong_argument_says_what_is_right(run_flow: Callable[..., Ended], bod
         ("system.flow('x').save(script='')", "flow.save is not available in whd; flows are files of the operator"),
         ("this.flow('x').archive()", "child.archive is not available in whd; ended executions go by themselves"),
         ("this.flow('x').clone()", "child.clone is not available in whd; call this.flow or this.task once more"),
+        ("this.flow('x').delete()", "child.delete is not available in whd; ended executions go by themselves"),
+        ("this.flow('x').save(expires=1)", "child.save is not available in whd; a child's fields are its own"),
+        ("system.flow('x', script='')", "system.flow: flows are files of the operator; a flow cannot save one"),
+        ("system.flow('x').update(script='')", "flow.update is not available in whd; flows are files of the operator"),
+        ("system.get_own_user().save(email='x')", "user.save is not available in whd; users.yaml is the operator's"),
+        (
+            "system.setting('x').archive()",
+            "setting.archive is not available in whd; it stays until delete() removes it",
+        ),
+        (
+            "system.file('x').save_text_content('a')",
+            "file.save_text_content is not available in whd; there is file.sav",
+        ),
+        (
+            "system.file('x').get_base64_content()",
+            "file.get_base64_content is not available in whd; there is file.get('content', convert_binary=False)",
+        ),
+        ("system.project('x')", "system.project is not available in whd; what belongs to a client are its flows"),
+        ("system.log('x')", "system.log is not available in whd; it is the other of the handler's two arguments"),
         ("system.vault_config('v').write_secret('a', {})", "system.vault_config is not available in whd; keep what"),
         ("system.get('input_value')", "system.get is not available in whd; the execution's fields are this.get(…)"),
         ("this.message('hi')", "this.message is not available in whd; what was meant is this.save(message=…)"),
@@ -246,7 +274,7 @@ def test_what_whd_lacks_is_named(run_flow: Callable[..., Ended], body: str, word
         ("this.success('a', 'b')", "this.success() takes from 1 to 2 positional arguments but 3 were given"),
         ("this.sleep(1, unit='s')", "this.sleep() got an unexpected keyword argument 'unit'"),
         ("system.setting('a').save(5)", "setting.save() takes 1 positional argument but 2 were given"),
-        ("system.flow('a', by='id')", "system.flow() got an unexpected keyword argument 'by'"),
+        ("system.execution('a', by='id')", "system.execution() got an unexpected keyword argument 'by'"),
         ("this.flow('x', run=False).wait(1, 2)", "child.wait() takes from 1 to 2 positional arguments"),
     ],
 )
@@ -365,7 +393,7 @@ def test_log_lines_are_structured_and_sent_at_once(run_flow: Callable[..., Ended
         {"text": "a-1!"},
         {"text": "line"},
     ]
-    assert lines[6]["args"] == ["bad", [1, 2], "<class 'object'>", "nan", "?"]
+    assert lines[6]["args"] == ["bad", [1, 2], "<class 'object'>", "nan", "\ud800"]
 
 
 # ---- answers to the webhook's caller ---------------------------------------------------------------------------------
@@ -381,11 +409,35 @@ RESPONSES: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "this.webhook_response('hi', status=201, headers={'X-A': 'b', 'x-n': 7})",
-        {"status": 201, "headers": {"X-A": "b", "x-n": "7", "content-type": "text/plain; charset=utf-8"}, "body": "hi"},
+        {"status": 201, "headers": {"x-a": "b", "x-n": "7", "content-type": "text/plain; charset=utf-8"}, "body": "hi"},
     ),
     (
         "this.webhook_response(b'\\xff', headers={'Content-Type': 'image/png'})",
-        {"status": 200, "headers": {"Content-Type": "image/png"}, "body_base64": "/w=="},
+        {"status": 200, "headers": {"content-type": "image/png"}, "body_base64": "/w=="},
+    ),
+    (
+        "this.webhook_response('x', headers={'Content-Type': 'text/csv', 'content-type': 'image/png'})",
+        {"status": 200, "headers": {"content-type": "image/png"}, "body": "x"},
+    ),
+    (
+        "this.webhook_response('x', headers={'Vary': ['a', 'b'], 'Link': ('c',), 'X-None': [], 'content-type': []})",
+        {
+            "status": 200,
+            "headers": {"vary": ["a", "b"], "link": "c", "content-type": "text/plain; charset=utf-8"},
+            "body": "x",
+        },
+    ),
+    (
+        "path = '; path=/api/webhook/acme/signup'\n"
+        "this.webhook_json_response(1, headers={'Set-Cookie': ['a=1' + path, 'b=2' + path]})",
+        {
+            "status": 200,
+            "headers": {
+                "set-cookie": ["a=1; path=/api/webhook/acme/signup", "b=2; path=/api/webhook/acme/signup"],
+                "content-type": "application/json",
+            },
+            "body": "1",
+        },
     ),
     (
         "this.webhook_response({'a': [1]})",
@@ -427,11 +479,23 @@ def test_a_flow_answers_for_itself(run_flow: Callable[..., Ended], body: str, re
         ("'x', headers={'Content-Length': '5'}", "is set by the server; leave it out"),
         ("'x', headers={'transfer-encoding': 'chunked'}", "is set by the server"),
         ("'x', headers={'Connection': 'close'}", "is set by the server"),
-        ("'x', headers={'a': ['b']}", "must be text, not list"),
+        ("'x', headers={'a': {'b': 1}}", "must be text, or a list of texts, not dict"),
+        ("'x', headers={'a': None}", "must be text, or a list of texts, not NoneType"),
+        ("'x', headers={'a': ['b', ['c']]}", "must be text, or a list of texts, not list"),
+        ("'x', headers={'a': ['b', 'c\\r\\nd: e']}", "has a line break"),
+        ("'x', headers={'Location': ['/a', '/b']}", "'Location' is sent once at most; give it one text, not a list"),
+        ("'x', headers={'X-Accel-Redirect': '/internal'}", "'X-Accel-Redirect' is an order to the proxy in front of"),
+        ("'x', headers={'x_sendfile': '/etc/passwd'}", "leave it out, and send a file's content as the body"),
+        ("'x', headers={'Whd-Execution-Id': '1'}", "take another name"),
+        ("'x', headers={'Strict-Transport-Security': 'x'}", "holds for the whole site"),
+        ("'x', headers={'Set-Cookie': 'a=b'}", "needs the webhook's own path"),
+        ("'x', headers={'Set-Cookie': 'a=b; Path=/'}", "add '; Path=/api/webhook/acme/signup'"),
+        ("'x', headers={'Set-Cookie': 'a=b; Path=/api/webhook/acme/signup; dOmAin = a'}", "has a Domain"),
         ("'x', headers={1: 'b'}", "a header's name must be text, not int"),
         ("'x', headers=[('a', 'b')]", "headers must be a dict"),
         ("'x', headers={'a': 'b' * 9000}", "is too long"),
         ("'x', headers={'a%d' % n: 'b' for n in range(101)}", "at most 100 headers"),
+        ("'x', headers={'a': ['b'] * 101}", "at most 100 headers"),
         ("object()", "which has no JSON form"),
         ("'x', 204", "an answer with status 204 has no body"),
     ],

@@ -14,6 +14,58 @@ CALLS: list[tuple[str, str, list[tuple[str, Any]]]] = [
     ("setting save", "system.setting('s').save(value=[1])", [("setting.save", {"name": "s", "value": [1]})]),
     ("setting save at once", "system.setting('s', value=None)", [("setting.save", {"name": "s", "value": None})]),
     ("setting by keyword", "system.setting(name='s', value=2)", [("setting.save", {"name": "s", "value": 2})]),
+    ("setting by select", "system.setting(select='s', value=2)", [("setting.save", {"name": "s", "value": 2})]),
+    (
+        "setting in order",
+        "system.setting('s', {'value': 2}, True)",
+        [("setting.save", {"name": "s", "value": 2})],
+    ),
+    (
+        "setting init and keywords",
+        "system.setting('s', init={'value': 1}, value=2)",
+        [("setting.save", {"name": "s", "value": 2})],
+    ),
+    ("setting that is not saved", "system.setting('s', value=2, save=False).get()", []),
+    (
+        "setting that is saved later",
+        "system.setting('s', init={'value': 2}, save=False).save()",
+        [("setting.save", {"name": "s", "value": 2})],
+    ),
+    (
+        "setting set, then saved once",
+        "s = system.setting('s').set(value=1).set('value', 2)\ns.save()\ns.get('name', 'id')",
+        [("setting.save", {"name": "s", "value": 2})],
+    ),
+    (
+        "a name that stays",
+        "system.setting('s', name='s', value=1).save(name='s', value=2)",
+        [("setting.save", {"name": "s", "value": 1}), ("setting.save", {"name": "s", "value": 2})],
+    ),
+    ("delete forgets", "system.setting('s').set(value=1).delete()", [("setting.delete", {"name": "s"})]),
+    (
+        "setting clone",
+        "system.setting('s').set(value=1).clone(name='t')\nsystem.setting('s').clone('u', value=2)",
+        [("setting.save", {"name": "t", "value": 1}), ("setting.save", {"name": "u", "value": 2})],
+    ),
+    ("setting clone that is not saved", "system.setting('s').clone('t', value=2, save=False).get()", []),
+    (
+        "file clone",
+        "system.file('f').clone('a/g', content='x')",
+        [("file.save", {"name": "a/g", "content": "x"})],
+    ),
+    ("file text", "system.file('f').save(text='x')", [("file.save", {"name": "f", "content": "x"})]),
+    ("file text at once", "system.file('f', text='')", [("file.save", {"name": "f", "content": ""})]),
+    (
+        "file base64 text",
+        "system.file('f').save(content='w7w=\\n', convert_binary=False)",
+        [("file.save", {"name": "f", "content": "ü"})],
+    ),
+    (
+        "file base64 bytes",
+        "system.file('f', content=b'/wA=', convert_binary=False)",
+        [("file.save", {"name": "f", "content": b"\xff\x00"})],
+    ),
+    ("a flow by name", "system.flow('x', by='name').get('name', 'id')", []),
     ("file by keyword", "system.file(name='f', content='')", [("file.save", {"name": "f", "content": ""})]),
     ("flow by keyword", "system.flow(name='x').exists()", [("flow.exists", {"name": "x"})]),
     (
@@ -112,6 +164,100 @@ def test_what_the_daemon_answers(run_flow: Callable[..., Ended]) -> None:
     }
 
 
+def test_what_was_set_is_got_and_loaded_only_when_it_is_saved(run_flow: Callable[..., Ended]) -> None:
+    body = """
+    mine = system.setting('s').set(value='set')
+    seen = [mine.get('value'), mine.get(), mine.load('value'), mine.load(), mine.get('name', 'value')]
+    mine.save()
+    this.set_output('seen', [*seen, mine.get('value')])
+    """
+    ended = run_flow(flow(body), answers={"setting.get": "saved"})
+    assert ended.output == {"seen": ["set", "set", "saved", "saved", ["s", "set"], "saved"]}
+
+
+def test_update_is_for_what_is_there(run_flow: Callable[..., Ended]) -> None:
+    body = "system.setting('s').update(value=1)\nsystem.file('f').update(text='x')"
+    there = run_flow(flow(body), answers={"setting.exists": True, "file.exists": True})
+    assert [name for name, _ in there.calls] == ["setting.exists", "setting.save", "file.exists", "file.save"]
+    missing = run_flow(flow(body), answers={"setting.exists": False})
+    assert "ResourceNotFoundError: there is no setting 's'; setting.save makes one" in missing.message
+
+
+def test_a_clone_has_the_value_of_the_first(run_flow: Callable[..., Ended]) -> None:
+    body = "copy = system.setting('s').clone(name='t')\nthis.set_output('name', copy.get('name'))"
+    ended = run_flow(flow(body), answers={"setting.get": [1]})
+    assert ended.output == {"name": "t"}
+    assert ended.calls == [("setting.get", {"name": "s"}), ("setting.save", {"name": "t", "value": [1]})]
+
+
+MISSING_SETTING = ("ResourceNotFoundError", "there is no setting 's'")
+
+
+def test_a_setting_that_was_acquired_need_not_be_there(run_flow: Callable[..., Ended]) -> None:
+    body = """
+    system.setting('s').acquire()
+    again = system.setting('s')
+    seen = [again.get('value'), again.load(), again.get('name', 'value'), again.get('created_at')]
+    again.release()
+    this.set_output('seen', [*seen, again.get()])
+    """
+    ended = run_flow(flow(body), answers={"setting.get": MISSING_SETTING, "setting.times": MISSING_SETTING})
+    assert ended.output == {"seen": [None, None, ["s", None], None, None]}
+
+
+@pytest.mark.parametrize("body", ["pass", "system.setting('t').acquire()"])
+def test_one_that_was_not_must_be(run_flow: Callable[..., Ended], body: str) -> None:
+    ended = run_flow(flow(f"{body}\nsystem.setting('s').get()"), answers={"setting.get": MISSING_SETTING})
+    assert "flow_api.ResourceNotFoundError: there is no setting 's'" in ended.message
+
+
+def test_records_have_an_id_by_which_they_are_found(run_flow: Callable[..., Ended]) -> None:
+    body = """
+    ids = [system.setting('app.a').get('id'), system.flow('app.a').get('id'), system.file('app.a').get('id'),
+           system.get_own_user().get('id'), system.get_own_client().get('id')]
+    assert len(set(ids)) == 5 and all(len(one) == 36 for one in ids), ids
+    assert system.setting(select='app.a').get('id') == ids[0]
+    found = [system.setting(ids[0], by='id'), system.flow(ids[1], by='id'), system.file(ids[2], by='id')]
+    this.set_output('names', [one.get('name') for one in found])
+    system.flow(ids[0], by='id')
+    """
+    names = ["other", "app.a"]
+    ended = run_flow(flow(body), answers={"setting.list": names, "flow.list": names, "file.list": names})
+    assert ended.output == {"names": ["app.a", "app.a", "app.a"]}
+    assert "flow_api.ResourceNotFoundError: there is no flow with the id" in ended.message
+
+
+def test_records_know_when_they_came_to_be_and_were_changed(run_flow: Callable[..., Ended]) -> None:
+    body = """
+    seen = [one.get('created_at', 'modified_at') for one in
+            (system.setting('s'), system.file('f'), system.flow('x'))]
+    this.set_output('seen', seen)
+    """
+    times = {"created_at": "2026-01-01T00:00:00.000Z", "modified_at": "2026-01-02T00:00:00.000Z"}
+    ended = run_flow(flow(body), answers=dict.fromkeys(("setting.times", "file.times", "flow.times"), times))
+    assert ended.output == {"seen": [list(times.values())] * 3}
+    assert [name for name, _ in ended.calls] == ["setting.times", "file.times", "flow.times"]
+
+
+def test_a_files_content_is_given_as_base64_too(run_flow: Callable[..., Ended]) -> None:
+    body = """
+    text, data = system.file('f').get('content', convert_binary=False), system.file('f').load('name', 'content')
+    this.set_output(both=system.file('f').get('path', 'content', convert_binary=False), text=text, data=list(data[1]))
+    """
+    ended = run_flow(flow(body), answers={"file.get": Content(b"\xff\x00", is_text=False)})
+    assert ended.output == {"both": ["f", "/wA="], "text": "/wA=", "data": [255, 0]}
+
+
+def test_the_statuses_are_a_list_of_constants(run_flow: Callable[..., Ended]) -> None:
+    body = """
+    child = this.flow('x', run=False)
+    assert child.get('status') == system.status.PENDING and system.status.ENDED_ERROR == 'ENDED_ERROR'
+    assert isinstance(system.status, flow_api.Status) and isinstance(system.setting('s'), flow_api.Setting)
+    assert this.get('status') in (flow_api.Status.RUNNING,)
+    """
+    assert run_flow(flow(body)).status == "ENDED_SUCCESS"
+
+
 def test_a_file_that_was_to_be_text_and_is_not_comes_as_it_is(run_flow: Callable[..., Ended]) -> None:
     body = "this.set_output('it', list(system.file('f').get('content')))"
     ended = run_flow(flow(body), answers={"file.get": Content(b"\xff\x00", is_text=True)})
@@ -139,6 +285,24 @@ WRONG = [
     ("system.setting('s').save(content=1)", "setting.save: there is no field 'content'; it takes value="),
     ("system.setting('s').save(value=object())", "setting.save: value is an object, which has no"),
     ("system.setting('s', valeu=1)", "setting.save: there is no field 'valeu'; it takes value="),
+    ("system.setting('s', name='t')", "setting.save: a name stays; use setting.clone(name=…), and then delete()"),
+    ("system.setting('s').set(name='t')", "setting.set: a name stays; use setting.clone(name=…), and then delete()"),
+    ("system.setting('s').set('value')", "setting.set needs a name and a value"),
+    ("system.setting('s').set(content=1)", "setting.set: there is no field 'content'; it takes value="),
+    ("system.setting('s', 5)", "system.setting: init must be a dict of fields, not 5"),
+    ("system.setting('s', init={'valeu': 1})", "setting.save: there is no field 'valeu'; it takes value="),
+    ("system.setting('s', value=1, save='yes')", "system.setting: save must be True or False, not 'yes'"),
+    ("system.setting('s', by='value')", "system.setting: by must be 'name' or 'id', not 'value'"),
+    ("system.setting('s').clone()", "setting.clone needs the copy's name: setting.clone(name='other')"),
+    ("system.file('f').clone('/g', text='')", "system.file: '/g' cannot be a file's name"),
+    ("system.setting('s').save(value=1, expires=5)", "setting.save: expires is not available in whd; it stays until"),
+    ("system.setting('s', value=1, retention_time=5)", "setting.save: retention_time is not available in whd; it"),
+    ("system.file('f').save(content='a', text='b')", "file.save takes content= or text=, not both"),
+    ("system.file('f').save(text=b'b')", "file.save: text must be text, not a bytes"),
+    ("system.file('f').save(content='ä', convert_binary=False)", "False content must be base64, not 'ä'"),
+    ("system.file('f').save(content='abc', convert_binary=False)", "content must be base64, not 'abc'"),
+    ("system.file('f').save(content=7, convert_binary=False)", "content must be base64, not 7"),
+    ("system.file('f').get('content', convert_binary=0)", "file.get: convert_binary must be True or False, not 0"),
     ("system.setting('s').acquire(timeout='long')", "setting.acquire: timeout must be a number, not 'long'"),
     ("system.setting('s').acquire(timeout=-1)", "setting.acquire: timeout must be 0 or more, not -1.0"),
     ("system.setting('s').get('content')", "a setting has no field 'content'; it has: name, value"),

@@ -105,8 +105,11 @@ def test_containers_that_lie_still_give_json(value: Any) -> None:
     json.loads(to_json(value, "x"))
 
 
-def nested(depth: int) -> Any:
-    value: Any = 1
+class Deep(enum.Enum):
+    DEEP = json.loads("[" * 200 + "]" * 200)
+
+
+def nested(depth: int, value: Any = 1) -> Any:
     for _ in range(depth):
         value = [value]
     return value
@@ -142,13 +145,14 @@ FAULTS: list[tuple[Callable[[], Any], str]] = [
     (lambda: {b"x": 1, object(): 2}, "has an object as a name"),
     (cyclic_list, "output_value[1]['self'] holds itself"),
     (cyclic_dict, "output_value['a'][0] holds itself"),
-    (lambda: {"a": "x\ud800y"}, "output_value['a'] has a lone surrogate at position 1"),
-    (lambda: {"\udfff": 1}, "a name in output_value has a lone surrogate"),
     (lambda: {"a": 10**4300}, "output_value['a'] is an integer with more than 4300 digits"),
     (lambda: {10**5000: 1}, "a name in output_value is an integer with more than 4300 digits"),
-    (lambda: nested(201), "is nested more than 200 deep"),
-    (lambda: nested(100_000), "is nested more than 200 deep"),
-    (lambda: {"a": [nested(200), *[[]] * 500]}, "is nested more than 200 deep"),
+    (lambda: {"a": nested(400)}, f"…{'[0]' * 40} is nested more than 400 deep"),
+    (lambda: {"a": nested(400)}, f"output_value['a']{'[0]' * 34}"),
+    (lambda: nested(100_000), "is nested more than 400 deep"),
+    (lambda: {"a": [nested(399), *[[]] * 500]}, "is nested more than 400 deep"),
+    (lambda: {"a": nested(300), datetime.date(2026, 1, 2): nested(400)}, "output_value['2026-01-02'][0]"),
+    (lambda: nested(250, Deep.DEEP), "is nested more than 400 deep"),
 ]
 
 
@@ -160,10 +164,29 @@ def test_what_is_no_json_is_named_by_its_path(make: Callable[[], Any], words: st
     assert to_json([1], "x") == b"[1]"  # nothing of the failure stays behind
 
 
-def test_two_hundred_levels_are_allowed() -> None:
-    assert to_json(nested(200), "x") == b"[" * 200 + b"1" + b"]" * 200
-    wide = {"a": [nested(198), *[[]] * 500]}
+def test_a_payload_of_its_two_hundred_levels_has_room_in_what_wraps_it() -> None:
+    assert to_json(nested(400), "x") == b"[" * 400 + b"1" + b"]" * 400
+    wide = {"a": [nested(398), *[[]] * 500]}
     assert json.loads(to_json(wide, "x")) == wide
+    # The slow way has as much room.
+    assert to_json({datetime.date(2026, 1, 2): nested(399)}, "x") == b'{"2026-01-02":%b}' % to_json(nested(399), "x")
+
+
+@pytest.mark.parametrize("value", ["[" * 1000, {"{" * 1000: '\\"' + "[" * 1000}, [[]] * 1000])
+def test_brackets_that_are_no_levels_are_not_counted(value: Any) -> None:
+    assert json.loads(to_json(value, "x")) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("x\ud800y", '"x\\ud800y"'),
+        ({"\udfff": ["ä\udc00\\"]}, '{"\\udfff":["ä\\udc00\\\\"]}'),
+        ({datetime.date(2026, 1, 2): "\ud83d"}, '{"2026-01-02":"\\ud83d"}'),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_the_escape_that_it_came_as(value: Any, text: str) -> None:
+    assert to_json(value, "x").decode() == text
 
 
 def test_the_same_object_twice_is_no_cycle() -> None:
@@ -174,10 +197,12 @@ def test_the_same_object_twice_is_no_cycle() -> None:
 LINES: list[tuple[Callable[[], Any], str]] = [
     (lambda: "ä", '"\\u00e4"'),
     (lambda: "😀", '"\\ud83d\\ude00"'),
-    (lambda: "x\ud800", '"x?"'),
+    (lambda: "x\ud800", '"x\\ud800"'),
     (lambda: {"a": [1, {2}]}, '{"a":[1,[2]]}'),
     (lambda: float("nan"), '"nan"'),
-    (lambda: nested(300), json.dumps(repr(nested(300)))),
+    (lambda: nested(400), json.dumps(nested(400))),
+    (lambda: [[]] * 500, json.dumps([[]] * 500).replace(" ", "")),
+    (lambda: nested(401), json.dumps(repr(nested(401)))),
     (lambda: ValueError("text"), '"text"'),
     (lambda: 10**5000, '"<int: ValueError>"'),
 ]

@@ -163,7 +163,7 @@ def test_a_process_for_large_inputs_gives_way_to_others(shared_zygote: TestZygot
     for is_large in (False, True):
         worker = shared_zygote.fork()
         worker.send({"op": "bind", "client": "", "user": "", "memory_bytes": 1 << 28, "cpu_s": 9, "large": is_large})
-        ask(worker, {"op": "check", "job": 1}, b"{}")
+        ask(worker, {"op": "check", "job": 1, "max_depth": 1}, b"{}")
         status = Path(f"/proc/self/fdinfo/{worker.pidfd}").read_text()
         pid = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Pid:"))
         nice.append(os.getpriority(os.PRIO_PROCESS, pid))
@@ -195,6 +195,8 @@ def test_a_packed_payload_is_unpacked_up_to_its_limit(workers: Callable[..., Tes
     head = {"op": "parse", "job": 3, "content_type": "", "has_key": False, "gunzip_limit": 100, "start": "{"}
     answer, value = ask(worker, head, gzip.compress(b"[1]"))
     assert (answer, value) == ({"op": "parsed", "job": 3, "keys": []}, b'{"json":[1]}')
+    answer, value = ask(worker, head | {"content_type": "application/json"}, gzip.compress(b""))
+    assert (answer, value) == ({"op": "parsed", "job": 3, "keys": []}, b'{"json":null}')
     answer, value = ask(worker, head, gzip.compress(b"[1]" * 100))
     assert (answer["status"], value) == (413, None)
 
@@ -203,8 +205,8 @@ def test_a_packed_payload_is_unpacked_up_to_its_limit(workers: Callable[..., Tes
     ("output", "words"),
     [
         (b'{"a":1}', None),
-        (b"[" * 200 + b"]" * 200, None),
-        (b"[" * 201 + b"]" * 201, "nested more than 200 deep"),
+        (b"[" * 300 + b"]" * 300, None),
+        (b"[" * 301 + b"]" * 301, "nested more than 300 deep, at line 1 column 301"),
         (b'{"a":NaN}', "NaN"),
         (b"\xff", "UTF-8"),
         (b"{", "JSON"),
@@ -213,7 +215,7 @@ def test_a_packed_payload_is_unpacked_up_to_its_limit(workers: Callable[..., Tes
     ids=["fine", "deep", "too deep", "nan", "bytes", "cut", "digits"],
 )
 def test_an_output_is_checked(workers: Callable[..., TestWorker], output: bytes, words: str | None) -> None:
-    answer, _ = ask(workers(), {"op": "check", "job": 1}, output)
+    answer, _ = ask(workers(), {"op": "check", "job": 1, "max_depth": 300}, output)
     assert answer["op"] == "checked"
     assert (words is None) == ("error" not in answer)
     assert words is None or words in answer["error"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from tests.settings.test_reload import on_loop
 from whd.errors import SaveRefused, WhdError
+from whd.model.snapshot import OPERATOR
 from whd.saved import read_settings
+from whd.saved.database import FILE_NAME, FORMAT
 from whd.saved.values import MAX_VALUE_BYTES
 
 from .samples import World, done, world
@@ -53,6 +56,50 @@ async def test_what_was_saved_is_there_after_a_restart_and_for_who_looks_without
 
 
 @on_loop
+async def test_when_it_was_saved_first_stays(tmp_path: Path) -> None:
+    def times(here: World) -> list[int]:
+        saved = here.client.settings["app.list"].saved
+        assert saved is not None
+        return [saved.created_ms, saved.saved_ms]
+
+    async with world(tmp_path) as here:
+        await here.save("app.list", [])
+        first = times(here)
+        assert first[0] == first[1] > 1_700_000_000_000
+        await asyncio.sleep(0.002)
+        await here.append("app.list", 1)
+        later = times(here)
+        assert later[0] == first[0] < later[1]
+    async with world(tmp_path) as here:
+        assert times(here) == later
+        await here.delete("app.list")
+        await here.save("app.list", [])
+        assert times(here)[0] >= later[1]
+
+
+@on_loop
+async def test_what_an_older_whd_saved_is_as_old_as_its_last_change(tmp_path: Path) -> None:
+    path = tmp_path / "state" / FILE_NAME
+    path.parent.mkdir(mode=0o700)
+    older = sqlite3.connect(path)
+    older.executescript(
+        f"{FORMAT.migrations[0]} PRAGMA application_id={FORMAT.application_id}; PRAGMA user_version=1;"
+        "INSERT INTO setting VALUES (1, 'acme', 'one', 'kevin', 1700000000000, '[1]');"
+        "INSERT INTO file VALUES (1, 'acme', 'f', 'kevin', 1700000000000, 1, 'x');"
+    )
+    older.close()
+    (before,) = read_settings(tmp_path / "state")
+    assert (before.value, before.created_ms) == ([1], 1_700_000_000_000)
+    async with world(tmp_path) as here:
+        await here.until(lambda client: "one" in client.settings)
+        saved = here.client.settings["one"].saved
+        assert saved is not None
+        assert (saved.value, saved.created_ms, saved.saved_ms) == ([1], 1_700_000_000_000, 1_700_000_000_000)
+    (after,) = read_settings(tmp_path / "state")
+    assert after.created_ms == 1_700_000_000_000
+
+
+@on_loop
 async def test_a_save_is_live_before_its_callback_and_not_before_it_is_durable(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
         seen: list[Any] = []
@@ -87,6 +134,22 @@ async def test_a_save_is_live_while_files_are_being_read(tmp_path: Path) -> None
             await reload
             assert here.value("a") == number
         assert len(here.client.webhooks) == 300
+
+
+@on_loop
+async def test_a_payload_is_kept_as_it_came(tmp_path: Path) -> None:
+    """Half of a surrogate pair, and as deep as an output may be; over a restart too."""
+    value: Any = {"half": ["\ud83d", {"\udc00ä": 1}]}
+    for _ in range(397):
+        value = [value]
+    async with world(tmp_path) as here:
+        await here.save("payload", value)
+        assert here.value("payload") == value
+        await here.save("list", ["\ud800"])
+        await here.append("list", "\udfff")
+    async with world(tmp_path) as here:
+        assert here.value("payload") == value
+        assert here.value("list") == ["\ud800", "\udfff"]
 
 
 @on_loop
@@ -167,9 +230,8 @@ NOT_NAMES = [
 NOT_VALUES = [
     (b"NaN", "NaN"),
     (b"[1e999]", "too large"),
-    (b'"\\ud800"', "surrogate"),
     (b'"\xff"', "not JSON"),
-    (b"[" * 101 + b"]" * 101, "deeper than 100"),
+    (b"[" * 401 + b"]" * 401, "nested more than 400 deep"),
     (b"[" * 100_000 + b"]" * 100_000, "deep"),
     (b"9" * 5000, "too many digits"),
     (b"{", "not JSON"),
@@ -202,14 +264,26 @@ class TestWhatIsRefused:
     async def test_a_list_cannot_grow_past_a_values_bounds(self, tmp_path: Path) -> None:
         async with world(tmp_path) as here:
             deep: Any = []
-            for _ in range(99):
+            for _ in range(399):
                 deep = [deep]
+            await here.save("empty", [])
             await here.save("a", [1])
-            with pytest.raises(SaveRefused, match="deeper than 100"):
-                await here.append("a", deep)
+            for name in ("empty", "a"):
+                with pytest.raises(SaveRefused, match="deeper than 400"):
+                    await here.append(name, deep)
             await here.append("a", "x" * (MAX_VALUE_BYTES - 10))
             with pytest.raises(SaveRefused, match="at most 1048576 bytes"):
                 await here.append("a", "and more")
+
+    @on_loop
+    async def test_a_webhook_is_as_a_file_could_hold_it(self, tmp_path: Path) -> None:
+        webhook = '{"flow_name":"a","user_name":"kevin","key":%s}'
+        async with world(tmp_path) as here:
+            for key, text in (('"\\ud800"', "surrogate"), ("[" * 100 + "]" * 100, "deeper than 100")):
+                with pytest.raises(SaveRefused, match=text):
+                    here.saved.setting_save(
+                        "acme", "client.webhook.a", (webhook % key).encode(), OPERATOR, lambda error: None
+                    )
 
     @on_loop
     async def test_deleting_what_is_not_saved(self, tmp_path: Path) -> None:

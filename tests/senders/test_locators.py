@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from whd.senders.locators import MISSING, Locator, NotALocator, look_up, parse_locator, text_of
+from whd.senders.locators import Locator, NotALocator, parse_locator
+from whd.wire.pointer import MISSING, look_up, text_of
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ import pytest
 
 from tests.running import Stopwatch
 from whd.errors import ConfigError
-from whd.model.snapshot import BrokenWebhook, Fault, Flow, Snapshot, Webhook
+from whd.model.snapshot import BrokenWebhook, Fault, Snapshot, Source, Webhook
 from whd.settings import files, inotify, reload, watch, watch_polling
 from whd.settings.reload import Reloader
 
@@ -614,7 +614,7 @@ class TestVetting:
     def vetting(self, *, hold: asyncio.Event | None = None) -> tuple[Any, list[str]]:
         asked: list[str] = []
 
-        async def vet(flows: Sequence[Flow]) -> Sequence[Fault | None]:
+        async def vet(flows: Sequence[Source]) -> Sequence[Fault | None]:
             asked.extend(flow.source for flow in flows)
             if hold is not None:
                 await hold.wait()
@@ -654,7 +654,7 @@ class TestVetting:
 
     @on_loop
     async def test_a_compiler_that_fails_keeps_no_change_out(self, tree: Tree) -> None:
-        async def vet(flows: Sequence[Flow]) -> Sequence[Fault | None]:
+        async def vet(flows: Sequence[Source]) -> Sequence[Fault | None]:
             raise OSError("no worker")
 
         async with watching(tree, vet_flows=vet) as watched:

@@ -37,7 +37,7 @@ VALUE = {"flow_name": "signup", "user_name": "kevin", "key": "s3cr3t"}
 
 
 def record(value: Any, *, name: str = NAME, saver: str = "kevin", client: str = "acme") -> SavedSetting:
-    return SavedSetting(client, name, value, json.dumps(value).encode(), saver, 1)
+    return SavedSetting(client, name, value, json.dumps(value).encode(), saver, 1, 1)
 
 
 class World:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import HttpError, InvalidSignature, NotFound
 from ..model.caller_check import BodyCheck, CallerCheck, Headers, HeadProof, Query, RequestHead
@@ -21,6 +22,7 @@ class _ReducedHead:
     target: str
     headers: Headers
     content_length: int | None
+    raw: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class AllOf(CallerCheck):
         """If one of them does."""
         return any(check.key_required for check in self.checks)
 
+    @property
+    def pointers(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What any of them needs."""
+        return tuple(dict.fromkeys(pointer for check in self.checks for pointer in check.pointers))
+
     def check_head(self, head: RequestHead, query: Query) -> HeadProof:
         proofs = []
         reduced: RequestHead = head
@@ -58,10 +65,19 @@ class AllOf(CallerCheck):
         needed = [check for check in found if check is not None]
         return _EachBody(needed) if len(needed) > 1 else needed[0] if needed else None
 
-    def check_payload(self, proof: HeadProof, parsed: Parsed) -> None:
+    def check_payload(self, proof: HeadProof, parsed: Parsed) -> bool:
+        stays_out = True
         for check, each in zip(self.checks, proof.evidence, strict=True):
             if not each.is_complete or (check.takes_key and parsed.keys):
-                check.check_payload(each, parsed)
+                is_key = check.check_payload(each, parsed)
+                stays_out = is_key if check.takes_key else stays_out
+        return stays_out
+
+    def visible(self, head: RequestHead, proof: HeadProof, query: Query) -> tuple[Headers, dict[str, Any]]:
+        headers, fields = proof.headers, query.fields
+        for check in self.checks:
+            headers, fields = check.visible(head, HeadProof(headers, True), Query(fields, query.keys))
+        return headers, fields
 
     def check_status(self, head: RequestHead, query: Query) -> None:
         with_key = [check for check in self.checks if check.key_required]
@@ -100,6 +116,11 @@ class AnyOf(CallerCheck):
         """Only if each of them is."""
         return all(check.is_repeatable for check in self.checks)
 
+    @property
+    def pointers(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What any of them needs."""
+        return tuple(dict.fromkeys(pointer for check in self.checks for pointer in check.pointers))
+
     def check_head(self, head: RequestHead, query: Query) -> HeadProof:
         held: _Held = []
         refused: list[HttpError] = []
@@ -124,7 +145,7 @@ class AnyOf(CallerCheck):
             return None
         return needed[0] if len(needed) == 1 else _AnyBody(held, needed)
 
-    def check_payload(self, proof: HeadProof, parsed: Parsed) -> None:
+    def check_payload(self, proof: HeadProof, parsed: Parsed) -> bool:
         held: _Held = proof.evidence
         refused: list[HttpError] = []
         for check, each in held:
@@ -134,7 +155,7 @@ class AnyOf(CallerCheck):
             except InvalidSignature as error:
                 refused.append(error)
             else:
-                return
+                return True
         raise _joined(refused)
 
     def check_status(self, head: RequestHead, query: Query) -> None:

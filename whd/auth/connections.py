@@ -139,6 +139,8 @@ def _rule(text: str) -> _Rule | None:
 def _read_rule(text: str) -> _Rule:
     if "?" in text or "#" in text:
         raise BadUrl("a rule has no query and no fragment: the path alone is compared")
+    if " " in text:
+        raise BadUrl("a rule holds a space, which must be written as %20; each rule is an item of its own")
     scheme, host, port, path, _ = split_url(text)
     labels = _read_host_pattern(host)
     normal = normal_path(path)

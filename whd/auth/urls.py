@@ -1,7 +1,9 @@
 """One reading of a URL: what is decided upon is, byte for byte, what is sent.
 
-Whatever two programs might read differently is refused, not guessed: user information, backslashes, control characters,
-IPv4 addresses in other spellings than 127.0.0.1, zones, dot segments behind an encoding. The grammar is RFC 3986's.
+A URL is written as people write it, and sent as browsers send it: a space within path or query is %20, other characters
+that a URL cannot hold are percent-encoded UTF-8, a host's are IDNA. Whatever two programs might read differently is
+refused, not guessed: user information, backslashes, control characters, spaces before the URL or in its host, IPv4
+addresses in other spellings than 127.0.0.1, zones, dot segments behind an encoding. The grammar is RFC 3986's.
 Nothing here does I/O, and no error repeats a query or user information.
 """
 
@@ -18,7 +20,7 @@ MAX_HOST_CHARACTERS = 253  # RFC 1035, 2.3.4, less the root's two octets
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.DOTALL)
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 # inet_aton(3) takes 0x7f.1, 017700000001, 127.1: whatever ends in a number is an address to someone.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -65,14 +67,18 @@ def split_url(text: str) -> tuple[str, str, int, str, str]:
         raise BadUrl(f"the URL is longer than {MAX_URL_CHARACTERS} characters")
     if found := _FORBIDDEN.search(text):
         character = found.group()
-        what = "a backslash" if character == "\\" else "a space" if character == " " else "a control character"
+        what = "a backslash" if character == "\\" else "a control character"
         raise BadUrl(f"the URL holds {what}, which must be written as %{ord(character):02X}")
+    if text.startswith(" "):
+        raise BadUrl("the URL begins with a space: leave it out")
     parts = _URL.fullmatch(text)
     if parts is None:
         raise BadUrl("this is not a URL: it must begin with https:// or http:// and a host")
     scheme = parts[1].lower()
     if scheme not in DEFAULT_PORTS:
         raise BadUrl(f"the URL's scheme must be https or http, not {scheme[:20]}")
+    if " " in parts[2]:
+        raise BadUrl("the URL's host holds a space: a path begins with a /")
     if "@" in parts[2]:
         raise BadUrl("the URL holds user information (before an @), which is refused: send it in a header")
     host_and_port = _HOST_AND_PORT.fullmatch(parts[2])

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..model.execution import Execution
 from ..pool.job import Job
+from ..wire.timestamps import timestamp
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -119,3 +120,9 @@ class FlowCall:
 def json_bytes(value: Any) -> bytes:
     """An answer's value as JSON text."""
     return _encode(value).encode("ascii")
+
+
+def times_json(created_ms: int, modified_ms: int) -> bytes:
+    """{created_at, modified_at} as JSON text; null for what is not known (0)."""
+    times = {"created_at": created_ms, "modified_at": modified_ms}
+    return json_bytes({name: timestamp(ms) if ms else None for name, ms in times.items()})

@@ -26,7 +26,7 @@ from ..store.interface import Stored
 from ..wire.frames import FrameError
 from ..wire.strict_json import is_quick
 from .broker import Broker, CallHandler
-from .call import CallError, FlowCall, invalid, json_bytes, not_found
+from .call import CallError, FlowCall, invalid, json_bytes, not_found, times_json
 
 log = logging.getLogger("whd.broker")
 
@@ -59,6 +59,7 @@ class ExecutionCalls:
             "execution.cancel": self._cancel,
             "execution.save": self._save,
             "flow.exists": self._flow_exists,
+            "flow.times": self._flow_times,
             "flow.list": self._flow_list,
         }
 
@@ -223,6 +224,16 @@ class ExecutionCalls:
         client, user = self._broker.who(call)
         authorize(user, Action.RUN_FLOW, name)
         return json_bytes(name in client.flows)
+
+    def _flow_times(self, call: FlowCall) -> bytes:
+        """{name}: when the flow's file was written."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.RUN_FLOW, name)
+        flow = client.flows.get(name)
+        if flow is None:
+            raise not_found(f"there is no flow {name!r}")
+        return times_json(flow.modified_ms, flow.modified_ms)
 
     def _flow_list(self, call: FlowCall) -> bytes:
         """The names of the flows that the user may run."""

@@ -9,7 +9,7 @@ from ..errors import SaveRefused, StateError, WhdError
 from ..model.snapshot import User
 from ..saved import SavedFile, SavedRecords
 from .broker import Broker, CallHandler
-from .call import CallError, FlowCall, json_bytes, not_found
+from .call import CallError, FlowCall, json_bytes, not_found, times_json
 
 
 class FileCalls:
@@ -21,6 +21,7 @@ class FileCalls:
         self.table: dict[str, CallHandler] = {
             "file.get": self._get,
             "file.exists": self._exists,
+            "file.times": self._times,
             "file.list": self._list,
             "file.save": self._save,
             "file.delete": self._delete,
@@ -55,6 +56,22 @@ class FileCalls:
                 self._broker.answer(call, json_bytes(exists))
 
         self._saved.file_find(client.name, name, found)
+
+    def _times(self, call: FlowCall) -> None:
+        """{name}: when the file was saved first and last."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.READ_FILE, name)
+
+        def found(times: tuple[int, int] | None, error: StateError | None) -> None:
+            if error is not None:
+                self._broker.refuse(call, CallError("CloudomationException", error.detail))
+            elif times is None:
+                self._broker.refuse(call, not_found(f"there is no file {name!r}"))
+            else:
+                self._broker.answer(call, times_json(*times))
+
+        self._saved.file_times(client.name, name, found)
 
     def _list(self, call: FlowCall) -> None:
         """{dir, glob, like, eq}, each optional: the names that fit all of them and that the user may read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,9 +25,10 @@ from ..rest import (
     output_json,
     output_of,
     request_from_inputs,
+    without_credentials,
 )
 from ..rest.client import Outcome
-from ..wire.strict_json import is_quick
+from ..wire.strict_json import MAX_DEPTH, is_quick
 from .broker import Broker, CallHandler
 from .call import CallError, FlowCall, invalid, json_bytes
 from .executions import ExecutionCalls
@@ -68,13 +70,15 @@ class RestCalls:
         except BadUrl as error:
             raise invalid(str(error)) from None
         parent = self._executions.active(call)
-        active = self._prepare(call, parent, connector)
+        active = self._prepare(call, parent, connector, inputs)
         if not self._executions.admit(call, parent, active):
             return None
         self._run(call, active, connector, request)
         return json_bytes({"id": active.execution.id})
 
-    def _prepare(self, call: FlowCall, parent: ActiveExecution, connector: str) -> ActiveExecution:
+    def _prepare(
+        self, call: FlowCall, parent: ActiveExecution, connector: str, inputs: Mapping[str, Any]
+    ) -> ActiveExecution:
         own = parent.execution
         execution = Execution(
             id="",
@@ -82,7 +86,7 @@ class RestCalls:
             flow_name=connector,
             user_name=own.user_name,
             script_hash="",
-            input_json=call.json("inputs"),
+            input_json=_recorded(call, inputs),
             name=call.text_or_none("name") or "",
             kind="TASK",
             show_script=False,
@@ -107,9 +111,10 @@ class RestCalls:
         if isinstance(outcome, RestResult):
             text = json_text(outcome)
             if text is not None and not is_quick(text):
-                self._payload_parser.check(text, lambda checked: self._on_checked(active, outcome, text, checked))
+                checked = partial(self._on_checked, active, outcome, text)
+                self._payload_parser.check(text, checked, max_depth=MAX_DEPTH)
             else:
-                self._end(active, outcome, json_bytes(output_of(outcome)))
+                self._end(active, outcome, partial(_output_json, outcome))
             return
         self._runner.end_task(active, Status.ENDED_ERROR, self._why(call, outcome), b"{}")
 
@@ -126,14 +131,31 @@ class RestCalls:
 
     def _on_checked(self, active: ActiveExecution, result: RestResult, text: bytes, checked: object) -> None:
         is_json = not isinstance(checked, Exception)
-        output = output_json(result, text) if is_json else json_bytes(output_of(result, may_be_json=False))
-        self._end(active, result, output)
+        self._end(
+            active, result, partial(output_json, result, text) if is_json else partial(_output_json, result, False)
+        )
 
-    def _end(self, active: ActiveExecution, result: RestResult, output: bytes) -> None:
+    def _end(self, active: ActiveExecution, result: RestResult, output_for: Callable[..., bytes]) -> None:
+        """`output_for`: the output as JSON text; asked again without the text beside JSON where both are too much."""
         limit = active.limits.max_output_bytes
+        output = output_for()
+        if len(output) > limit:
+            output = output_for(text_beside_json=False)
         if len(output) > limit:
             text = f"max_output_bytes: the answer is {len(output)} bytes as JSON, more than {limit}"
             self._runner.end_task(active, Status.ENDED_ERROR, text, b"{}")
             return
         status = Status.ENDED_SUCCESS if result.is_expected else Status.ENDED_ERROR
         self._runner.end_task(active, status, result.message, output)
+
+
+def _output_json(result: RestResult, may_be_json: bool = True, *, text_beside_json: bool = True) -> bytes:
+    return json_bytes(output_of(result, may_be_json=may_be_json, text_beside_json=text_beside_json))
+
+
+def _recorded(call: FlowCall, inputs: Mapping[str, Any]) -> bytes:
+    """The inputs as the record has them, as JSON text."""
+    recorded = call.json("inputs")
+    if "auth" in inputs or "cookies" in inputs:
+        recorded = json_bytes(without_credentials(inputs))
+    return recorded

@@ -6,7 +6,7 @@ from ..auth.permissions import Action, authorize, may
 from ..pool.job import Job
 from ..saved import SavedDone, SavedRecords
 from .broker import Broker, CallHandler
-from .call import CallError, FlowCall, json_bytes, not_found
+from .call import CallError, FlowCall, json_bytes, not_found, times_json
 from .locks import LockError, LockTable
 
 
@@ -20,6 +20,7 @@ class SettingCalls:
         self.table: dict[str, CallHandler] = {
             "setting.get": self._get,
             "setting.exists": self._exists,
+            "setting.times": self._times,
             "setting.list": self._list,
             "setting.save": self._save,
             "setting.delete": self._delete,
@@ -48,6 +49,19 @@ class SettingCalls:
         client, user = self._broker.who(call)
         authorize(user, Action.READ_SETTING, name)
         return json_bytes(name in client.settings)
+
+    def _times(self, call: FlowCall) -> bytes:
+        """{name}: when the setting came to be and was changed last. Of a file both are when it was written."""
+        name = call.text("name")
+        client, user = self._broker.who(call)
+        authorize(user, Action.READ_SETTING, name)
+        setting = client.settings.get(name)
+        if setting is None:
+            raise not_found(f"there is no setting {name!r}")
+        saved = setting.saved
+        if saved is None:
+            return times_json(setting.modified_ms, setting.modified_ms)
+        return times_json(saved.created_ms, saved.saved_ms)
 
     def _list(self, call: FlowCall) -> bytes:
         """The names of the settings that the user may read."""

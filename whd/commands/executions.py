@@ -10,7 +10,7 @@ from typing import Any
 
 from ..engine.state import Paths
 from ..errors import BadPayload, UsageError
-from ..wire.strict_json import decode_strict
+from ..wire.strict_json import MAX_OUTPUT_DEPTH, decode_strict
 from ..wire.timestamps import timestamp
 from . import tables
 from .operate import operate
@@ -32,7 +32,8 @@ def _read_input(text: str) -> Any:
             text = sys.stdin.read()
         elif text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8")
-        return decode_strict(text)
+        # An execution's input may be a child's, in which a payload stands some levels further in.
+        return decode_strict(text.removeprefix("\ufeff"), MAX_OUTPUT_DEPTH)
     except OSError as error:
         raise UsageError(f"--input: {error.filename}: {error.strerror}") from None
     except (BadPayload, UnicodeDecodeError) as error:

@@ -9,18 +9,26 @@ from typing import Any
 from ..auth.connections import check_url
 from ..auth.permissions import Action, PermissionDenied, may
 from ..auth.urls import BadUrl
+from ..model.library import Module
 from ..model.snapshot import Client, Fault, Flow, User, Webhook
-from ..settings.suggest import closest
 from ..wire.frames import DeclaredUse
+from ..wire.suggest import closest
 
 MAX_NAMED_WEBHOOKS = 5
+MAX_NAMED_MODULES = 10
 
-UsesOf = Callable[[Flow], Iterable[DeclaredUse]]
+# A line of a file, the flow's own or a module's, and what it uses.
+Use = tuple[str, DeclaredUse]
+UsesOf = Callable[[Flow], Iterable[Use]]
+ModulesOf = Callable[[Flow], Iterable[Module]]
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One webhook: `may` has a member for each kind of right that its user has, in users.yaml's words and order."""
+    """One webhook: `may` has a member for each kind of right that its user has, in users.yaml's words and order.
+
+    `modules`: the files of the helper modules that its flow imports; who edits one edits the flow.
+    """
 
     client: str
     webhook: str
@@ -28,6 +36,7 @@ class Explanation:
     user_name: str
     key_required: bool
     may: Mapping[str, tuple[str, ...]]
+    modules: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The JSON members that `--json` prints."""
@@ -38,10 +47,11 @@ class Explanation:
             "user_name": self.user_name,
             "key_required": self.key_required,
             "may": {right: list(globs) for right, globs in self.may.items()},
+            **({"modules": list(self.modules)} if self.modules else {}),
         }
 
 
-def explanations(clients: Mapping[str, Client]) -> list[Explanation]:
+def explanations(clients: Mapping[str, Client], modules_of: ModulesOf) -> list[Explanation]:
     """An Explanation of every webhook that has a good version."""
     found = []
     for _, client in sorted(clients.items()):
@@ -49,6 +59,8 @@ def explanations(clients: Mapping[str, Client]) -> list[Explanation]:
             if isinstance(webhook, Webhook):
                 user = client.users.get(webhook.user_name)
                 rights = {} if user is None else rights_of(user)
+                flow = client.flows.get(webhook.flow_name)
+                modules = () if flow is None else tuple(module.path for module in modules_of(flow))
                 found.append(
                     Explanation(
                         client.name,
@@ -57,6 +69,7 @@ def explanations(clients: Mapping[str, Client]) -> list[Explanation]:
                         webhook.user_name,
                         webhook.caller_check.key_required,
                         rights,
+                        modules,
                     )
                 )
     return found
@@ -87,6 +100,14 @@ def in_short(all_of_them: list[Explanation]) -> list[str]:
         more = f" and {len(group) - MAX_NAMED_WEBHOOKS} more" if len(group) > MAX_NAMED_WEBHOOKS else ""
         rights = "; ".join(f"{right} {', '.join(globs)}" for right, globs in group[0].may.items())
         lines.append(f"{client}: user {user_name} of {named}{more} may {rights or 'do nothing'}")
+    for client in dict.fromkeys(one.client for one in all_of_them):
+        importing = [one for one in all_of_them if one.client == client and one.modules]
+        if importing:
+            files = sorted({path for one in importing for path in one.modules})
+            shown = ", ".join(files[:MAX_NAMED_MODULES]) + (", …" if len(files) > MAX_NAMED_MODULES else "")
+            named = ", ".join(one.webhook for one in importing[:MAX_NAMED_WEBHOOKS])
+            more = f" and {len(importing) - MAX_NAMED_WEBHOOKS} more" if len(importing) > MAX_NAMED_WEBHOOKS else ""
+            lines.append(f"{client}: who edits {shown} edits the flows of {named}{more}")
     return lines
 
 
@@ -95,7 +116,8 @@ def in_full(one: Explanation) -> list[str]:
     key = "with a key" if one.key_required else "without a key"
     head = f"{one.client}/{one.webhook} ({key}) runs the flow {one.flow_name} as user {one.user_name}, who may"
     rights = [f"    {right}: {', '.join(globs)}" for right, globs in one.may.items()]
-    return [head, *(rights or ["    do nothing"])]
+    files = [f"    its flow imports {', '.join(one.modules)}: who edits these edits the flow"] if one.modules else []
+    return [head, *(rights or ["    do nothing"]), *files]
 
 
 # ---- where a flow needs more -----------------------------------------------------------------------------------------
@@ -103,22 +125,23 @@ def in_full(one: Explanation) -> list[str]:
 
 def undeclared_rights(client: Client, uses_of: UsesOf) -> list[Fault]:
     """A warning for each line where a webhook's flow, or one that it plainly calls, uses more than the user may."""
-    found: dict[tuple[Flow, DeclaredUse], dict[str, list[str]]] = {}
+    found: dict[Use, dict[str, list[str]]] = {}
     for _, webhook in sorted(client.webhooks.items()):
         user = client.users.get(webhook.user_name) if isinstance(webhook, Webhook) else None
         if user is None or not isinstance(webhook, Webhook):
             continue
         for flow in _reached(client, user, webhook.flow_name, uses_of):
-            for use in uses_of(flow):
+            for path, use in uses_of(flow):
                 what = _too_much(client, user, use)
-                if what:
-                    found.setdefault((flow, use), {}).setdefault(what, []).append(webhook.name)
+                callers = found.setdefault((path, use), {}).setdefault(what, []) if what else []
+                if webhook.name not in callers:
+                    callers.append(webhook.name)
     faults = []
-    for (flow, use), whats in found.items():
+    for (path, use), whats in found.items():
         for what, webhooks in whats.items():
             more = f" and {len(webhooks) - MAX_NAMED_WEBHOOKS} more" if len(webhooks) > MAX_NAMED_WEBHOOKS else ""
             names = ", ".join(webhooks[:MAX_NAMED_WEBHOOKS])
-            faults.append(Fault(flow.path, use.line, "", f"{what} (called by webhook {names}{more})", is_warning=True))
+            faults.append(Fault(path, use.line, "", f"{what} (called by webhook {names}{more})", is_warning=True))
     return faults
 
 
@@ -131,7 +154,7 @@ def _reached(client: Client, user: User, flow_name: str, uses_of: UsesOf) -> lis
         flow = client.flows.get(name)
         if name not in reached and flow is not None and may(user, Action.RUN_FLOW, name):
             reached[name] = flow
-            waiting += [use.name for use in uses_of(flow) if use.action == "run_flow"]
+            waiting += [use.name for _, use in uses_of(flow) if use.action == "run_flow"]
     return list(reached.values())
 
 

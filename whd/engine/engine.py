@@ -140,7 +140,7 @@ class Engine:
     def _on_swap(self, old: Snapshot, new: Snapshot) -> None:
         if old.options != new.options:
             self.pool.set_options()
-        self.pool.compiler.keep(flow for client in new.clients.values() for flow in client.flows.values())
+        self.pool.compiler.keep(new.clients.values())
 
 
 def _wire(paths: Paths, reloader: Reloader, shared: Shared, quota: PoolQuota) -> Engine:

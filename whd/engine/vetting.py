@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..futures import value_of
-from ..model.snapshot import Fault, Flow, Snapshot
-from ..pool.compiler import Code, Compiler, refusal_faults
+from ..model.library import Library, Module
+from ..model.snapshot import Fault, Flow, Snapshot, Source
+from ..pool.compiler import CheckedModule, Code, Compiler, refusal_faults
+from ..pool.linking import Unit
 from ..settings.reload import Reloader
 from .state import Paths
 
@@ -22,7 +24,7 @@ class VettedSettings:
         self._task: asyncio.Task[None] | None = None
 
     def vet_with(self, compiler: Compiler, *, in_background: bool) -> None:
-        """From here on changed flows are compiled before they replace what serves.
+        """From here on changed flows and modules are compiled before they replace what serves.
 
         `in_background`: so are all others, one after the other, so that a fault is known before the first call.
         """
@@ -44,20 +46,38 @@ class VettedSettings:
 
     async def _vet_all(self, compiler: Compiler, snapshot: Snapshot) -> None:
         for client in snapshot.clients.values():
+            for module in client.library.modules.values():
+                await self._check_module(compiler, module, client.library)
             for flow in client.flows.values():
-                if compiler.known(flow) is None:
-                    fault = await _vet(compiler, flow)
-                    if fault is not None:
-                        self.reloader.flow_fault(flow, fault)
+                code = compiler.known(flow)
+                if code is None or code.is_import_refused:
+                    self._note(flow, await value_of(partial(compiler.compile, flow)))
 
-    async def _vet_flows(self, flows: Sequence[Flow]) -> Sequence[Fault | None]:
+    async def _check_module(self, compiler: Compiler, module: Module, library: Library) -> None:
+        checked: CheckedModule = await value_of(partial(compiler.check_module, module, library))
+        if checked.unit.refusal:
+            self.reloader.flow_fault(module, refusal_faults(module, checked.unit.refusal)[0])
+        fault = refusal_faults(module, checked.import_faults[0])[0] if checked.import_faults else None
+        self.reloader.import_fault(module, library, fault)
+
+    def _note(self, flow: Flow, code: Code) -> None:
+        if code.refusal:
+            self.reloader.refused(flow, refusal_faults(flow, code.refusal)[0], by_import=code.is_import_refused)
+
+    async def _vet_flows(self, sources: Sequence[Source]) -> Sequence[Fault | None]:
         compiler = self._compiler
         if compiler is None:
-            return [None] * len(flows)
-        return await asyncio.gather(*(_vet(compiler, flow) for flow in flows))
+            return [None] * len(sources)
+        return await asyncio.gather(*(_vet(compiler, source) for source in sources))
 
 
-async def _vet(compiler: Compiler, flow: Flow) -> Fault | None:
-    """Compiles one flow; the fault that keeps it from serving, if any."""
-    code: Code = await value_of(partial(compiler.compile, flow))
-    return refusal_faults(flow, code.refusal)[0] if code.refusal else None
+async def _vet(compiler: Compiler, source: Source) -> Fault | None:
+    """Compiles one flow or module by itself; the fault that keeps it from serving, if any."""
+    if isinstance(source, Flow) and source.library is None:
+        code: Code = await value_of(partial(compiler.compile, source))
+        refusal = code.refusal
+    else:
+        # Whether it finds what it imports is nothing that an earlier version of it is kept for.
+        unit: Unit = await value_of(partial(compiler.compile_source, source))
+        refusal = unit.refusal
+    return refusal_faults(source, refusal)[0] if refusal else None

@@ -64,9 +64,14 @@ class ActiveExecution:
         self.known_tree = tree = parent.tree
         tree.children += 1
 
+    def run_with_modules(self, flow: Flow) -> None:
+        """It begins to run, with those modules that the flow imports; they were not known when it was accepted."""
+        self.flow = flow
+        self.execution.script_hash = flow.script_hash
+
     def stored(self) -> Stored:
         """The record as it stands, with the script that runs."""
-        return Stored(self.execution, self.flow.source)
+        return Stored(self.execution, self.flow.script)
 
     def add_waiter(self, waiter: Callable[[ActiveExecution], None]) -> None:
         """`waiter` is called when the execution has ended, or when nobody can wait for that any longer."""

@@ -160,7 +160,7 @@ class Runner(JobListener):
             else:
                 self._submit(active, is_first=False)
 
-        self._store.accept(execution, active.flow.source, accepted)
+        self._store.accept(execution, active.flow.script, accepted)
 
     def _check_room(self, active: ActiveExecution) -> None:
         if self.is_draining:
@@ -267,6 +267,8 @@ class Runner(JobListener):
         active = self._jobs[job]
         self._uncount(active)
         execution = active.execution
+        if active.flow.library is not None and job.code is not None:
+            active.run_with_modules(job.code.flow)
         execution.apply(Event.START, now_ms=now_ms())
 
     def on_postponed(self, job: Job) -> None:
@@ -303,7 +305,7 @@ class Runner(JobListener):
         if active.known_family is not None:
             self._cancel_awaited(active.known_family)
         execution = active.execution
-        self._store.save_nowait(execution, active.flow.source)
+        self._store.save_nowait(execution, active.flow.script)
         active.saved_status = execution.status
         if len(execution.input_json) + len(execution.output_json) > LARGE_BYTES:
             # Callers that send much are not answered faster than the disk takes it; else they would be refused soon.
@@ -345,7 +347,7 @@ class Runner(JobListener):
             is_accepting = execution.is_async and active.saved_status is None
             if active.saved_status is not execution.status and execution.created_ms <= old and not is_accepting:
                 active.saved_status = execution.status
-                self._store.save_nowait(execution, active.flow.source)
+                self._store.save_nowait(execution, active.flow.script)
 
     # ---- what is active, and ending it -------------------------------------------------------------------------------
 
@@ -370,7 +372,7 @@ class Runner(JobListener):
         """A sync caller waits no longer: from now on the execution survives a restart. `done` as in start_async."""
         active.execution.is_async = True
         active.saved_status = active.execution.status
-        self._store.accept(active.execution, active.flow.source, done)
+        self._store.accept(active.execution, active.flow.script, done)
 
     def cancel(self, active: ActiveExecution, message: str) -> None:
         """Ends an execution that has not ended: ENDED_CANCELLED."""

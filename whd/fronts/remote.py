@@ -308,7 +308,7 @@ class FrontSaved(SavedReading, SavedRecords):
             self._reloader.take_saved(early)
 
     def take_changes(self, changes: list[Any]) -> None:
-        """The hub's word on what is saved: [client, name, None or [value as JSON, saver, saved_ms]] each."""
+        """The hub's word on what is saved: [client, name, None or [value as JSON, saver, saved_ms, created_ms]]s."""
         taken = [(client, name, _setting(client, name, entry)) for client, name, entry in changes]
         if self._early is not None:
             self._early += taken
@@ -359,8 +359,8 @@ class FrontSaved(SavedReading, SavedRecords):
 def _setting(client_name: str, name: str, entry: list[Any] | None) -> SavedSetting | None:
     if entry is None:
         return None
-    value_json, saver, saved_ms = entry
-    return SavedSetting(client_name, name, json.loads(value_json), value_json.encode(), saver, saved_ms)
+    value_json, saver, saved_ms, created_ms = entry
+    return SavedSetting(client_name, name, json.loads(value_json), value_json.encode(), saver, saved_ms, created_ms)
 
 
 class FrontLocks(LockTable):

@@ -309,4 +309,4 @@ def change_member(client_name: str, name: str, record: SavedSetting | None) -> l
     """A saved change as JSON; remote.py reads it."""
     if record is None:
         return [client_name, name, None]
-    return [client_name, name, [record.value_json.decode(), record.saver, record.saved_ms]]
+    return [client_name, name, [record.value_json.decode(), record.saver, record.saved_ms, record.created_ms]]

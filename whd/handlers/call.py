@@ -14,6 +14,7 @@ from ..errors import HttpError, UnsupportedEncoding
 from ..http.messages import Head, Headers, Respond
 from ..model.caller_check import HeadProof, Query
 from ..model.snapshot import Flow, Snapshot, User, Webhook
+from ..wire.charsets import codec_of
 from ..wire.payload import Parsed
 from .context import problem_response
 from .query import parse as parse_query
@@ -89,10 +90,10 @@ def input_json(plan: CallPlan, parsed: Parsed) -> bytes:
 
 
 def input_start(plan: CallPlan) -> bytes:
-    """What of it comes before the payload: an object that is not closed."""
+    """What of it comes before the payload: an object that is not closed. For callers who have passed every check."""
     if not plan.prefix_json:
-        fields = {"method": plan.head.method, "path": plan.path, "query": plan.query.fields}
-        fields["headers"] = _header_texts(plan.proof.headers)
+        headers, query = plan.webhook.caller_check.visible(plan.head, plan.proof, plan.query)
+        fields = {"method": plan.head.method, "path": plan.path, "query": query, "headers": _header_texts(headers)}
         plan.prefix_json = _encode(fields).encode("ascii")[:-1]
     return plan.prefix_json
 
@@ -132,6 +133,10 @@ def _read_headers(headers: Headers) -> tuple[str, bool, bool]:
     return content_type, is_gzip, prefers_async
 
 
+# Senders write here what is no compression: what changes nothing in mail (RFC 2045, 6.2), or a charset.
+_NO_CODINGS = frozenset((b"", b"identity", b"none", b"binary", b"8bit", b"7bit"))
+
+
 def _is_gzip(value: bytes, is_gzip: bool) -> bool:
     for coding in value.split(b","):
         name = coding.strip().lower()
@@ -139,6 +144,6 @@ def _is_gzip(value: bytes, is_gzip: bool) -> bool:
             if is_gzip:
                 raise UnsupportedEncoding("the body is packed more than once")
             is_gzip = True
-        elif name not in (b"", b"identity"):
+        elif name not in _NO_CODINGS and codec_of(name.decode("latin-1")) is None:
             raise UnsupportedEncoding("content-encoding must be identity or gzip")
     return is_gzip

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import Future
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Final, Protocol, cast, runtime_checkable
 
-from ..errors import HttpError, NotFound
+from ..errors import HttpError, InvalidSignature, NotFound
 from ..http.messages import Admission, Body, Head, Respond, Response
 from ..model.caller_check import BodyCheck, Query
 from ..model.snapshot import Snapshot
@@ -97,6 +98,7 @@ class WebhookGuard(Guard):
     demands: ClassVar[type] = ServesCallers
 
     def __init__(self, context: HandlerContext, route: Route, handler: ServesCallers) -> None:
+        self._loop = context.loop
         self._payload_parser = context.pool.payload_parser
         self._run = handler.run
 
@@ -106,7 +108,7 @@ class WebhookGuard(Guard):
         client_name, webhook_name = parameters
         webhook = find_webhook(snapshot, client_name, webhook_name)
         # Its own, not the route's: a webhook narrows them, and a missing one must look no different.
-        check_method(head.method, webhook.methods)
+        check_method(head.method, webhook.methods, head_runs_nothing=True)
         plan = plan_call(snapshot, webhook, head, path, query_text)
         check = webhook.caller_check
         body_check = check.body_check(head, plan.proof)
@@ -118,35 +120,86 @@ class WebhookGuard(Guard):
         return Admission(max_body_bytes, (handle, plan), body_check.update), False
 
     def _handle_checked(self, body_check: BodyCheck, plan: CallPlan, body: Body, respond: Respond) -> None:
-        body_check.finish(body)
-        self.handle(plan, body, respond)
+        try:
+            body_check.finish(body)
+        except InvalidSignature as refused:
+            if not (plan.is_gzip and body):
+                raise
+            self._check_unpacked(refused, plan, body, respond)
+        else:
+            self.handle(plan, body, respond)
+
+    def _check_unpacked(self, refused: InvalidSignature, plan: CallPlan, body: Body, respond: Respond) -> None:
+        """Some senders sign before they pack. Unpacked and hashed in a thread: zlib and hashlib let the loop go on."""
+        call = Call(plan, respond)
+
+        def check() -> None:
+            packed = b"".join(body) if isinstance(body, list) else body
+            unpacked = payload.gunzip(packed, plan.webhook.limits.max_body_bytes)
+            body_check = plan.webhook.caller_check.body_check(plan.head, plan.proof)
+            if body_check is not None:
+                body_check.update(unpacked)
+                body_check.finish(unpacked)
+
+        def go_on(checked: Future[None]) -> None:
+            if isinstance(checked.exception(), HttpError):
+                # Of a body that proves nothing nobody hears whether it can be unpacked.
+                raise refused
+            checked.result()
+            self.handle(plan, body, respond)
+
+        self._loop.run_in_executor(None, check).add_done_callback(call.then(go_on))
 
     def handle(self, plan: CallPlan, body: Body, respond: Respond) -> None:
         """Reads the payload here or, if it is large, elsewhere, and goes on with it. Raises HttpError."""
         call = Call(plan, respond)
-        if isinstance(body, list) or plan.is_gzip or not is_quick(body):
+        if isinstance(body, list) or (plan.is_gzip and body) or not is_quick(body):
             self._parse_elsewhere(call, body)
             return
-        parsed = payload.parse(body, plan.content_type, plan.takes_key)
-        if parsed.keys or not plan.proof.is_complete:
-            plan.webhook.caller_check.check_payload(plan.proof, parsed)
+        pointers = plan.webhook.pointers
+        parsed = payload.parse(body, plan.content_type, plan.takes_key, pointers)
+        if (parsed.keys or not plan.proof.is_complete) and not self._takes_key(plan, parsed):
+            parsed = payload.parse(body, plan.content_type, False, pointers)
         self._run(call, parsed)
+
+    def _takes_key(self, plan: CallPlan, parsed: Parsed) -> bool:
+        return plan.webhook.caller_check.check_payload(plan.proof, parsed)
 
     def _parse_elsewhere(self, call: Call[CallPlan], body: Body) -> None:
         plan = call.plan
+        is_proved = plan.proof.is_complete
 
         def go_on(result: Parsed | HttpError) -> None:
             if isinstance(result, HttpError):
                 raise result
-            if result.keys or not plan.proof.is_complete:
-                plan.webhook.caller_check.check_payload(plan.proof, result)
+            if (result.keys or not is_proved) and not self._takes_key(plan, result):
+                parse(False, run)
+            elif is_proved:
+                self._run(call, result)
+            else:
+                self._run(call, Parsed(b"%b,%b" % (input_start(plan), result.members_json), is_whole=True))
+
+        def run(result: Parsed | HttpError) -> None:
+            if isinstance(result, HttpError):
+                raise result
             self._run(call, result)
 
+        # Of a caller who has proved nothing yet the head's part of the input is not made (CallerCheck.visible).
+        start = input_start(plan).decode("ascii") + "," if is_proved else ""
         gunzip_limit = plan.webhook.limits.max_body_bytes if plan.is_gzip else 0
-        start = input_start(plan).decode("ascii") + ","
-        self._payload_parser.parse(
-            body, plan.content_type, plan.takes_key, call.then(go_on), start=start, gunzip_limit=gunzip_limit
-        )
+
+        def parse(takes_key: bool, done: Callable[[Parsed | HttpError], None]) -> None:
+            self._payload_parser.parse(
+                body,
+                plan.content_type,
+                takes_key,
+                call.then(done),
+                start=start,
+                gunzip_limit=gunzip_limit,
+                pointers=plan.webhook.pointers,
+            )
+
+        parse(plan.takes_key, go_on)
 
 
 @valueclass

@@ -64,7 +64,10 @@ def match(path: str, routes: Iterable[Route] = ROUTES) -> tuple[Route, tuple[str
     raise NotFound
 
 
-def check_method(method: str, allowed: tuple[str, ...]) -> None:
-    """HEAD goes where GET goes (RFC 9110, 9.3.2). Raises MethodNotAllowed."""
-    if ("GET" if method == "HEAD" else method) not in allowed:
-        raise MethodNotAllowed((*allowed, "HEAD") if "GET" in allowed else allowed)
+def check_method(method: str, allowed: tuple[str, ...], *, head_runs_nothing: bool = False) -> None:
+    """HEAD goes where GET goes (RFC 9110, 9.3.2), and everywhere if it runs nothing. Raises MethodNotAllowed."""
+    if method in allowed:
+        return
+    allows_head = head_runs_nothing or "GET" in allowed
+    if method != "HEAD" or not allows_head:
+        raise MethodNotAllowed((*allowed, "HEAD") if allows_head else allowed)

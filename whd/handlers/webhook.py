@@ -17,7 +17,7 @@ from ..pool.compiler import Code, refusal_faults
 from ..pool.job import FlowResponse
 from ..wire.payload import Parsed
 from .call import Call, CallPlan, input_json
-from .context import HandlerContext, accepted_response, json_response, problem_response, record_response
+from .context import JSON_HEADERS, HandlerContext, accepted_response, problem_response, record_response
 
 _STATUS_OF_END = {Status.ENDED_SUCCESS: 200, Status.ENDED_ERROR: 500, Status.ENDED_CANCELLED: 500}
 _OUT_OF_TIME = (Cause.TIMEOUT, Cause.CPU)
@@ -51,14 +51,15 @@ class WebhookHandler:
                 return
         if code.refusal:
             fault = refusal_faults(flow, code.refusal)[0]
-            self._reloader.flow_fault(flow, fault)
+            self._reloader.refused(flow, fault, by_import=code.is_import_refused)
             raise Misconfigured("the webhook is misconfigured", log_detail=str(fault))
         respond = call.respond
         if plan.head.method == "HEAD":
-            # As GET without the body, and nothing runs: there is no execution whose length is known.
-            respond(json_response(202 if plan.is_async else 200, {}))
+            # As GET would be, and nothing runs. Senders probe like this before they register, whatever `methods` says.
+            respond(Response(202 if plan.is_async else 200, JSON_HEADERS, omits_length=True))
             return
         runner = self._runner
+        flow = code.flow
         execution = Execution(
             "",
             webhook.client_name,
@@ -104,7 +105,7 @@ def end_response(active: ActiveExecution) -> Response:
     if active.response is not None and execution.status is Status.ENDED_SUCCESS:
         return _own_response(active.response)
     status = 504 if execution.cause in _OUT_OF_TIME else _STATUS_OF_END[execution.status]
-    return record_response(status, execution, active.flow.source)
+    return record_response(status, execution, active.flow.script)
 
 
 def _own_response(response: FlowResponse) -> Response:

@@ -280,7 +280,8 @@ class Connection:
             if head is None:
                 return None
             if size <= MAX_REPEATED_BYTES:
-                self._repeated = bytes(buffer[:size])
+                assert head.raw is not None
+                self._repeated = head.raw
                 self._repeated_head = head
         del buffer[:size]
         length = head.content_length
@@ -337,7 +338,7 @@ class Connection:
             headers = tuple((name, authority if name == b"host" else value) for name, value in headers)
         self._is_keep_alive = _is_keep_alive(options, minor)
         self.state = _ADMISSION
-        return Head(method.decode("ascii"), target.decode("ascii"), headers, length)
+        return Head(method.decode("ascii"), target.decode("ascii"), headers, length, head)
 
     def _next_body(self) -> ConnectionEvent:
         body = self._body

@@ -31,6 +31,8 @@ class Head:
     target: str
     headers: Headers
     content_length: int | None
+    raw: bytes | None = field(default=None, compare=False, repr=False)
+    """All of it as it came, if it is at hand."""
     memo: Any = field(default=None, compare=False, repr=False)
     """The application's own notes; a connection gives the same Head for the same bytes, so they can serve again."""
 
@@ -40,12 +42,14 @@ class Response:
     """An answer. `headers` without content-length, date and connection, which the connection adds.
 
     `body` is sent as it is; to HEAD its length is announced and nothing is sent. `close` ends the connection after it.
+    `omits_length`: nobody knows what GET would have got, so HEAD gets no Content-Length (RFC 9110, 8.6).
     """
 
     status: int
     headers: Headers
     body: bytes = b""
     close: bool = False
+    omits_length: bool = False
 
 
 @valueclass

@@ -49,7 +49,7 @@ def read_plain_head(data: bytearray, size_bytes: int, max_target_bytes: int, max
         return None
     length = fields.get(b"content-length")
     if length is None:
-        return Head(method, target.decode("ascii"), headers, 0)
+        return Head(method, target.decode("ascii"), headers, 0, bytes(data[:size_bytes]))
     if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
         return None
-    return Head(method, target.decode("ascii"), headers, int(length))
+    return Head(method, target.decode("ascii"), headers, int(length), bytes(data[:size_bytes]))

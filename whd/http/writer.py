@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from ..wire.response_headers import SERVER_OWN
 from .messages import Headers, Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -19,7 +20,7 @@ _STATUS_LINES = {
     if status.value >= 200
 }
 # Only the connection knows how the message is framed; two answers to that question would be a smuggled one.
-_OWN_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date", b"upgrade"))
+_OWN_FIELDS = frozenset(name.encode("ascii") for name in SERVER_OWN)
 
 _prepared: dict[int, tuple[Headers, bytes]] = {}
 """For each status the last answer's headers and what start() made of them: most answers share a constant."""
@@ -46,7 +47,9 @@ def response_bytes(response: Response, *, date: bytes, connection: bytes, is_hea
         # RFC 9110, 8.6: never a Content-Length in a 204; both end with their head (RFC 9112, 6.3).
         return start + b"\r\n"
     body = response.body
-    return b"%bcontent-length: %d\r\n\r\n%b" % (start, len(body), b"" if is_head else body)
+    if is_head:
+        return start + (b"\r\n" if response.omits_length else b"content-length: %d\r\n\r\n" % len(body))
+    return b"%bcontent-length: %d\r\n\r\n%b" % (start, len(body), body)
 
 
 def _start(status: int, headers: Headers) -> bytes:

@@ -36,6 +36,10 @@ class RequestHead(Protocol):
     def content_length(self) -> int | None:
         """None for a chunked body, 0 without a body."""
 
+    @property
+    def raw(self) -> bytes | None:
+        """All of it as it came, None if that is not at hand: to search at once what else takes a look at each value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -48,7 +52,7 @@ class Query:
 
 @valueclass
 class HeadProof:
-    """What a head proved. `headers`: the request's without what was shown as proof; the flow sees these.
+    """What a head proved. `headers`: the request's without what was shown as proof (CallerCheck.visible has the rest).
 
     `is_complete`: the payload need not prove anything. `evidence`: the check's own notes for its further steps.
     """
@@ -73,7 +77,7 @@ class CallerCheck(ABC):
 
     The methods raise HttpError to refuse, never with anything that was sent. They are asked in this order: `check_head`
     and `body_check` before the body is read, BodyCheck.finish before it is parsed, `check_payload` before anything else
-    is done with it. What lets callers in if it were forgotten is abstract.
+    is done with it, `visible` last. What lets callers in if it were forgotten is abstract.
     """
 
     __slots__ = ()
@@ -91,6 +95,9 @@ class CallerCheck(ABC):
     key_required: bool = False
     """Whether callers need a key, as `whd webhooks` says it."""
 
+    pointers: tuple[str, ...] = ()
+    """What check_payload needs of the payload, as JSON pointers: Parsed.picked has the texts."""
+
     @abstractmethod
     def check_head(self, head: RequestHead, query: Query) -> HeadProof:
         """Everything that can be decided before the body is read."""
@@ -99,9 +106,20 @@ class CallerCheck(ABC):
         """A new check of one request's body, None if its bytes prove nothing. A head with one is never repeatable."""
         return None
 
-    def check_payload(self, proof: HeadProof, parsed: Parsed) -> None:
-        """What the head left to prove. Called unless `proof.is_complete` and no `key` was taken out of the payload."""
+    def check_payload(self, proof: HeadProof, parsed: Parsed) -> bool:
+        """What the head left to prove. Called unless `proof.is_complete` and no `key` was taken out of the payload.
+
+        Gives whether that `key` stays out; else it is the sender's own, and the flow gets it.
+        """
         raise InvalidKey
+
+    def visible(self, head: RequestHead, proof: HeadProof, query: Query) -> tuple[Headers, dict[str, Any]]:
+        """What the flow sees of headers and query: nothing that is or contains a proof.
+
+        Like check_head's, the outcome follows from check and head alone. Asked once all checks have passed, so that how
+        long it takes tells nobody of a secret.
+        """
+        return proof.headers, query.fields
 
     @abstractmethod
     def check_status(self, head: RequestHead, query: Query) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as _quote
 
 from ..wire.timestamps import timestamp
+from .library import split_script
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -186,9 +187,18 @@ def new_id(now_ms: int | None = None) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def script_json(source: str) -> bytes:
-    """A flow's source as a JSON string; the same few sources are answered again and again."""
-    return _encode(source).encode("ascii")
+def script_json(script: str, is_shown: bool) -> bytes:
+    """A record's members `script` and `modules`, each after a comma; the same few are answered again and again.
+
+    `modules`: {name: {"hash", "script"}} of the helper modules that ran with the flow, if there are some. `is_shown`:
+    whether the texts may be seen.
+    """
+    source, modules = split_script(script)
+    text = f',"script":{_encode(source)}' if is_shown else ""
+    if modules:
+        shown = modules if is_shown else {name: {"hash": module["hash"]} for name, module in modules.items()}
+        text += f',"modules":{_encode(shown)}'
+    return text.encode("ascii")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -236,8 +246,9 @@ def _time_json(milliseconds: int) -> str:
 def to_json(execution: Execution, script: str | None) -> bytes:
     """The record as a caller gets it (CONTRACT 3, Sync), one JSON object in UTF-8.
 
-    `script`: the source that ran; left out when None, and when the execution's `show_script` says so. Put together by
-    hand, because every sync call pays for it: input and output are spliced as they travelled.
+    `script`: what ran, as model/library.py has it; left out when None. The execution's `show_script` says whether its
+    texts are shown. Put together by hand, because every sync call pays for it: input and output are spliced as they
+    travelled.
     """
     head = (
         f'{{"id":"{execution.id}",{names_json(execution)},'
@@ -251,7 +262,7 @@ def to_json(execution: Execution, script: str | None) -> bytes:
         tail += f',"parent_id":"{execution.parent_id}"'
     if execution.replay_of:
         tail += f',"replay_of":"{execution.replay_of}"'
-    script_part = b',"script":' + script_json(script) if script is not None and execution.show_script else b""
+    script_part = b"" if script is None else script_json(script, execution.show_script)
     return b"".join(
         (
             head.encode("ascii"),

@@ -6,10 +6,11 @@ Nothing here does I/O. A request takes one Snapshot and keeps it to its end.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .caller_check import CallerCheck
+from .library import NO_LIBRARY, Library, Module, hash_with, script_with
 from .options import Limits, Options
 
 
@@ -54,13 +55,42 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A flow's source. `script_hash` is the sha256 of the source's UTF-8 bytes, in hex."""
+    """A flow's source. `script_hash` is the sha256 of the source's UTF-8 bytes, in hex.
+
+    `library`: where its imports are looked for, None for a source that cannot have any. `version` differs when the flow
+    or what it may import does. `script` is what is recorded. Only of a flow that is `linked` are the modules that it
+    imports in `script` and `script_hash`. `modified_ms`: when its file
+    was written, since 1970; 0 where that is not known.
+    """
 
     client_name: str
     name: str
     source: str
     script_hash: str
     path: str
+    library: Library | None = None
+    version: str = ""
+    script: str = ""
+    modified_ms: int = field(default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", self.version or self.script_hash)
+        object.__setattr__(self, "script", self.script or self.source)
+
+    def with_library(self, library: Library) -> Flow:
+        """The flow with its client's modules."""
+        return replace(self, library=library, version=f"{self.script_hash}+{library.hash}")
+
+    def linked(self, modules: tuple[Module, ...]) -> Flow:
+        """The flow with those modules that it imports, directly or through others; itself where it has them."""
+        if self.script != self.source:
+            return self
+        script_hash = hash_with(self.script_hash, modules)
+        return replace(self, script_hash=script_hash, script=script_with(self.source, modules))
+
+
+# What is compiled: a file of its own, with a hash.
+Source = Flow | Module
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +98,7 @@ class SavedSetting:
     """A setting that a flow, or an operator by command, saved. `value` holds only JSON types, and nobody changes it.
 
     `value_json`: the value as compact JSON in UTF-8. `saver`: the user whose flow saved it, OPERATOR for the command.
-    `saved_ms`: since 1970.
+    `saved_ms`, and `created_ms`, when it was saved first: since 1970.
     """
 
     client_name: str
@@ -77,6 +107,7 @@ class SavedSetting:
     value_json: bytes
     saver: str
     saved_ms: int
+    created_ms: int
 
     @property
     def origin(self) -> str:
@@ -95,12 +126,16 @@ OPERATOR = ""
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as read from a file, or saved (then `saved` is set, and `path` says by whom). Only JSON types."""
+    """A setting as read from a file, or saved (then `saved` is set, and `path` says by whom). Only JSON types.
+
+    `modified_ms`: when the file was written, since 1970; 0 where that is not known.
+    """
 
     name: str
     value: Any
     path: str
     saved: SavedSetting | None = None
+    modified_ms: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +144,7 @@ class Webhook:
 
     `caller_check`: what it asks of its callers, and of those who look at its executions. `limits`: never above the
     daemon's own. `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's
-    own isolation is added where the worker is chosen).
+    own isolation is added where the worker is chosen). `pointers`: what its checks need of a payload.
     """
 
     client_name: str
@@ -123,6 +158,7 @@ class Webhook:
     isolation: str
     limits: Limits
     path: str
+    pointers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +172,17 @@ class BrokenWebhook:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """All that belongs to one client, by name. `webhooks` is keyed by what follows `client.webhook.`."""
+    """All that belongs to one client, by name. `webhooks` is keyed by what follows `client.webhook.`.
+
+    `library`: the helper modules of its flows.
+    """
 
     name: str
     users: Mapping[str, User]
     flows: Mapping[str, Flow]
     settings: Mapping[str, Setting]
     webhooks: Mapping[str, Webhook | BrokenWebhook]
+    library: Library = NO_LIBRARY
 
 
 @dataclass(frozen=True, slots=True)

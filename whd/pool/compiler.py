@@ -1,7 +1,9 @@
-"""Compiled flows: each source once, in a fresh walled process that does nothing else, cached per client.
+"""Compiled flows and helper modules: each source once, in a fresh walled process that does nothing else, cached per
+client.
 
 The daemon never compiles, unmarshals or runs what a flow's author wrote: what comes back is a text that only workers of
-the same client are given. A process compiles one source and goes, so that no source can forge another's code.
+the same client are given. A process compiles one source and goes, so that no source can forge another's code. A flow's
+code is put together with that of the modules that it imports (linking.py).
 """
 
 from __future__ import annotations
@@ -13,12 +15,24 @@ import re
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
+from ..model.library import NO_LIBRARY, Library, Module
 from ..model.options import Limits
-from ..model.snapshot import Fault, Flow
-from ..wire.frames import MAX_DECLARED_CHARS, MAX_DECLARED_USES, DeclaredUse, FrameError, frame, split
+from ..model.snapshot import Client, Fault, Flow, Source
+from ..wire.frames import (
+    MAX_DECLARED_CHARS,
+    MAX_DECLARED_USES,
+    MAX_LIB_IMPORTS,
+    DeclaredUse,
+    FrameError,
+    LibImport,
+    frame,
+    split,
+)
 from .frames_in import int_member, text_member
+from .linking import Gathering, Unit, Units, import_faults, source_path
 from .processes import Processes
 from .worker import Binding, Worker
 
@@ -44,18 +58,21 @@ class RunContext(NamedTuple):
 
 @dataclass(slots=True)
 class Code:
-    """What became of a source: `frame` for workers once it is compiled, or `refusal`, or neither yet.
+    """What became of a flow: `frame` for workers once it is compiled, or `refusal`, or neither yet.
 
+    `flow`: with the modules that it imports. `is_import_refused`: it compiles, but not all of them can be used.
     `short_runs`: how many of its latest executions in a row were short and asked for nothing. `took_us`: how long
     those took of late. `contexts`: by what a job says of itself and by its limits' identity.
     """
 
     key: Key
+    flow: Flow
     frame: bytes = b""
     refusal: str = ""
+    is_import_refused: bool = False
     warnings: tuple[tuple[int, str], ...] = ()
     declared_uses: tuple[DeclaredUse, ...] = ()
-    attempts: int = 0
+    modules: tuple[Module, ...] = ()
     short_runs: int = 0
     took_us: int = 0
     waiting: list[Callable[[Code], None]] = field(default_factory=list)
@@ -67,24 +84,50 @@ class Code:
         return bool(self.frame or self.refusal)
 
 
+@dataclass(slots=True, eq=False)
+class _Compiling:
+    """A source on its way, and who waits for it."""
+
+    source: Source
+    attempts: int = 0
+    waiting: list[Callable[[Unit], None]] = field(default_factory=list)
+
+
+# A client's source by what it is, its name and its text.
+_UnitKey = tuple[str, bool, str, str]
+
+
+class CheckedModule(NamedTuple):
+    """A module, and why it cannot have what it imports: a line, as of a refusal, for each such import."""
+
+    unit: Unit
+    import_faults: list[str]
+
+
 class Compiler:
-    """The cache and the processes under way. `on_frame` and `on_gone` are fed by the pool."""
+    """The cache and the processes under way. `on_frame` and `on_gone` are fed by the pool.
+
+    Units are compiled sources, codes are flows with all that they import. A flow's code is found by its version, and by
+    its hash with its modules, which is the same while others change.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, processes: Processes) -> None:
         self._loop = loop
         self._processes = processes
         self._codes: dict[Key, Code] = {}
-        self._running: dict[Worker, tuple[Flow, Code, asyncio.TimerHandle]] = {}
+        self._units: dict[_UnitKey, Unit] = {}
+        self._compiling: dict[_UnitKey, _Compiling] = {}
+        self._running: dict[Worker, tuple[_Compiling, asyncio.TimerHandle]] = {}
 
     def known(self, flow: Flow) -> Code | None:
         """The decided code of a flow, None while there is none."""
-        code = self._codes.get((flow.client_name, flow.script_hash, flow.name))
+        code = self._codes.get((flow.client_name, flow.version, flow.name))
         # is_known, written out: each call asks.
         return code if code is not None and (code.frame or code.refusal) else None
 
     def compile(self, flow: Flow, done: Callable[[Code], None]) -> None:
         """Calls `done` with the decided code, at once when it is known."""
-        key = (flow.client_name, flow.script_hash, flow.name)
+        key = (flow.client_name, flow.version, flow.name)
         code = self._codes.get(key)
         if code is not None and code.is_known:
             done(code)
@@ -92,54 +135,86 @@ class Compiler:
         if code is not None:
             code.waiting.append(done)
             return
-        code = self._codes[key] = Code(key, waiting=[done])
-        self._request(flow, code)
+        code = self._codes[key] = Code(key, flow, waiting=[done])
+        library = flow.library or NO_LIBRARY
+        Gathering(library, self.compile_source, partial(self._link, code, library)).begin(flow)
 
-    def _request(self, flow: Flow, code: Code) -> None:
-        code.attempts += 1
-        binding = Binding("compile", flow.client_name, "", COMPILE_MEMORY_BYTES)
-        self._processes.request(binding, lambda worker, reason: self._send(flow, code, worker, reason), is_child=True)
-
-    def keep(self, flows: Iterable[Flow]) -> None:
-        """Drops what no flow of the present snapshot needs."""
-        wanted = {(flow.client_name, flow.script_hash, flow.name) for flow in flows}
-        self._codes = {key: code for key, code in self._codes.items() if key in wanted or not code.is_known}
-
-    def _send(self, flow: Flow, code: Code, worker: Worker | None, reason: str) -> None:
-        if worker is None:
-            self._failed(code, f"cannot be compiled now: {reason}")
+    def compile_source(self, source: Source, done: Callable[[Unit], None]) -> None:
+        """Calls `done` with what became of a flow or module by itself, at once when it is known."""
+        key = _unit_key(source)
+        unit = self._units.get(key)
+        if unit is not None:
+            done(unit)
             return
+        compiling = self._compiling.get(key)
+        if compiling is not None:
+            compiling.waiting.append(done)
+            return
+        compiling = self._compiling[key] = _Compiling(source, waiting=[done])
+        self._request(compiling)
+
+    def check_module(self, module: Module, library: Library, done: Callable[[CheckedModule], None]) -> None:
+        """Calls `done` with what became of a module, by itself and with what it imports."""
+
+        def gathered(unit: Unit, units: Units) -> None:
+            done(CheckedModule(unit, import_faults(module, unit, library, units)))
+
+        Gathering(library, self.compile_source, gathered).begin(module)
+
+    def keep(self, clients: Iterable[Client]) -> None:
+        """Drops what no flow of the present snapshot needs."""
+        codes: set[Key] = set()
+        units: set[_UnitKey] = set()
+        for client in clients:
+            for flow in client.flows.values():
+                key = (client.name, flow.version, flow.name)
+                codes.add(key)
+                if flow.library is not None:
+                    code = self._codes.get(key)
+                    codes.update([code.key] if code is not None else [])
+                    units.add(_unit_key(flow))
+            units.update(map(_unit_key, client.library.modules.values()))
+        self._codes = {key: code for key, code in self._codes.items() if key in codes or not code.is_known}
+        self._units = {key: unit for key, unit in self._units.items() if key in units}
+
+    # ---- one source --------------------------------------------------------------------------------------------------
+
+    def _request(self, compiling: _Compiling) -> None:
+        compiling.attempts += 1
+        binding = Binding("compile", compiling.source.client_name, "", COMPILE_MEMORY_BYTES)
+        self._processes.request(binding, partial(self._send, compiling), is_child=True)
+
+    def _send(self, compiling: _Compiling, worker: Worker | None, reason: str) -> None:
+        if worker is None:
+            self._decide(compiling, Unit(refusal=f"cannot be compiled now: {reason}", is_passing=True))
+            return
+        source = compiling.source
         worker.expect(MAX_CODE_BYTES)
-        head = {"op": "compile", "hash": flow.script_hash, "flow": flow.name, "path": flow_path(flow)}
-        worker.send(frame({**head, "source": flow.source}))
+        head = {"op": "compile", "hash": source.script_hash, "flow": source.name, "path": source_path(source)}
+        worker.send(frame({**head, "source": source.source, "is_module": isinstance(source, Module)}))
         timer = self._loop.call_later(COMPILE_TIMEOUT_S, self._timed_out, worker)
-        self._running[worker] = (flow, code, timer)
+        self._running[worker] = (compiling, timer)
 
     def _timed_out(self, worker: Worker) -> None:
-        _flow, code, _timer = self._running.pop(worker)
+        compiling, _timer = self._running.pop(worker)
         self._processes.discard(worker)
-        self._refused(code, f"compiling it took more than {COMPILE_TIMEOUT_S:g} s")
+        self._decide(compiling, Unit(refusal=f"compiling it took more than {COMPILE_TIMEOUT_S:g} s"))
 
     def on_frame(self, worker: Worker, payload: bytes | bytearray) -> bool:
         """A frame of a compiling process; False if it is not one."""
         entry = self._running.pop(worker, None)
         if entry is None:
             return False
-        flow, code, timer = entry
+        compiling, timer = entry
         timer.cancel()
         self._processes.discard(worker)
         try:
             head, _value = split(payload, MAX_CODE_BYTES)
             compiled, refused = _read(head)
-            code.warnings, code.declared_uses = _read_warnings(head), _read_declared_uses(head)
+            unit = Unit(compiled, refused, _read_warnings(head), _read_declared_uses(head), _read_imports(head))
         except FrameError as error:
-            self._refused(code, f"the compiler answered nonsense: {error}")
-            return True
-        if refused:
-            self._refused(code, refused)
-        else:
-            head = {"op": "code", "hash": flow.script_hash, "flow": flow.name, "path": flow_path(flow)}
-            self._decide(code, frame({**head, "source": flow.source, "code": compiled}), "")
+            unit = Unit(refusal=f"the compiler answered nonsense: {error}")
+        self._decide(compiling, unit)
         return True
 
     def on_gone(self, worker: Worker) -> bool:
@@ -147,27 +222,68 @@ class Compiler:
         entry = self._running.pop(worker, None)
         if entry is None:
             return False
-        flow, code, timer = entry
+        compiling, timer = entry
         timer.cancel()
-        if _was_killed(worker.exit_status) and code.attempts < MAX_ATTEMPTS:
-            self._request(flow, code)
+        if _was_killed(worker.exit_status) and compiling.attempts < MAX_ATTEMPTS:
+            self._request(compiling)
             return True
-        self._refused(code, "the compiler's process ended: the source is too deep or too large to be compiled")
+        text = "the compiler's process ended: the source is too deep or too large to be compiled"
+        self._decide(compiling, Unit(refusal=text))
         return True
 
-    def _refused(self, code: Code, text: str) -> None:
-        self._decide(code, b"", text)
+    def _decide(self, compiling: _Compiling, unit: Unit) -> None:
+        source = compiling.source
+        key = _unit_key(source)
+        del self._compiling[key]
+        # The code of a flow that imports nothing is in its Code, once.
+        if not unit.is_passing and (isinstance(source, Module) or source.library is not None):
+            self._units[key] = unit
+        for done in compiling.waiting:
+            done(unit)
 
-    def _failed(self, code: Code, text: str) -> None:
-        """Not the source's fault: those who wait hear of it, the next one tries again."""
-        self._codes.pop(code.key, None)
-        self._decide(code, b"", text)
+    # ---- a flow with what it imports ---------------------------------------------------------------------------------
 
-    def _decide(self, code: Code, code_frame: bytes, refusal: str) -> None:
+    def _link(self, code: Code, library: Library, unit: Unit, units: Units) -> None:
+        flow = code.flow
+        code.warnings, code.declared_uses = unit.warnings, unit.declared_uses
+        if unit.is_passing or any(one.is_passing for one in units.values()):
+            # Those who wait hear of it.
+            self._codes.pop(code.key, None)
+        faults = import_faults(flow, unit, library, units)
+        code.is_import_refused = bool(faults) and not unit.refusal
+        if unit.refusal or faults:
+            self._end(code, b"", unit.refusal or "\n".join(faults))
+            return
+        code.modules = tuple(library.modules[name] for name in sorted(units))
+        linked = flow.linked(code.modules)
+        version_key, code.key = code.key, (flow.client_name, linked.script_hash, flow.name)
+        known = self._codes.get(code.key)
+        if known is not None and known is not code and known.frame:
+            # Other modules changed: what is known of this one, and by the processes, stays.
+            self._codes[version_key] = known
+            self._tell(code, known)
+            return
+        code.flow = linked
+        self._codes[code.key] = code
+        head = {"op": "code", "hash": linked.script_hash, "flow": flow.name, "path": source_path(flow)}
+        members = [
+            {"name": module.name, "path": source_path(module), "source": module.source, "code": units[module.name].code}
+            for module in code.modules
+        ]
+        self._end(code, frame({**head, "source": flow.source, "code": unit.code, "modules": members}), "")
+
+    def _end(self, code: Code, code_frame: bytes, refusal: str) -> None:
         code.frame, code.refusal = code_frame, refusal
+        self._tell(code, code)
+
+    def _tell(self, code: Code, decided: Code) -> None:
         waiting, code.waiting = code.waiting, []
         for done in waiting:
-            done(code)
+            done(decided)
+
+
+def _unit_key(source: Source) -> _UnitKey:
+    return source.client_name, isinstance(source, Module), source.name, source.source
 
 
 def _was_killed(exit_status: int | None) -> bool:
@@ -176,11 +292,6 @@ def _was_killed(exit_status: int | None) -> bool:
     `exit_status` as waitpid(2) has it.
     """
     return exit_status is None or (os.WIFSIGNALED(exit_status) and os.WTERMSIG(exit_status) == signal.SIGKILL)
-
-
-def flow_path(flow: Flow) -> str:
-    """The file name that a flow's tracebacks show: as it stands below the project, never the machine's own path."""
-    return f"flows/{flow.client_name}/{flow.name}.py"
 
 
 def _read(head: dict[str, Any]) -> tuple[str, str]:
@@ -219,7 +330,22 @@ def _read_declared_uses(head: dict[str, Any]) -> tuple[DeclaredUse, ...]:
     )
 
 
-def refusal_faults(flow: Flow, refusal: str) -> list[Fault]:
+def _read_imports(head: dict[str, Any]) -> tuple[LibImport, ...]:
+    """The helper modules that the source imports: [{line, module, is_optional}, ...]."""
+    imports = head.get("imports", [])
+    if (
+        type(imports) is not list
+        or len(imports) > MAX_LIB_IMPORTS
+        or not all(type(one) is dict and type(one.get("is_optional")) is bool for one in imports)
+    ):
+        raise FrameError("imports is not a list of objects")
+    return tuple(
+        LibImport(int_member(one, "line"), text_member(one, "module", MAX_DECLARED_CHARS), one["is_optional"])
+        for one in imports
+    )
+
+
+def refusal_faults(flow: Source, refusal: str) -> list[Fault]:
     """A refusal's lines, `flows/client/name.py:12: what`, each as a fault of the file as it lies on disk."""
     faults = []
     for text in refusal.splitlines():

@@ -13,7 +13,8 @@ from ..errors import BadPayload
 from ..model.execution import Cause, Status
 from ..model.options import Limits
 from ..wire.frames import LARGE_BYTES, MAX_HEAD_BYTES, FrameError, split_raw
-from ..wire.strict_json import decode_strict, is_quick
+from ..wire.response_headers import HeaderRefused, Setter, read_fields
+from ..wire.strict_json import MAX_CALL_DEPTH, MAX_OUTPUT_DEPTH, decode_strict, is_quick
 from .job import End, FlowResponse
 
 MAX_MESSAGE_CHARS = 65_536
@@ -66,12 +67,12 @@ def int_member(head: dict[str, Any], name: str) -> int:
     return value
 
 
-def strict_json(value: bytes | bytearray | None, what: str) -> Any:
+def strict_json(value: bytes | bytearray | None, what: str, max_depth: int = MAX_OUTPUT_DEPTH) -> Any:
     """One strict JSON value in UTF-8. Raises FrameError."""
     if value is None:
         raise FrameError(f"{what} is missing")
     try:
-        return decode_strict(value.decode("utf-8"))
+        return decode_strict(value.decode("utf-8"), max_depth)
     except (UnicodeDecodeError, BadPayload) as error:
         raise FrameError(f"{what}: {error}") from None
 
@@ -103,8 +104,13 @@ def read_plain_end(payload: bytes | bytearray, limits: Limits) -> tuple[int, End
     return int(job), end, int(took_us)
 
 
-def read_end(head: dict[str, Any], value: bytes | bytearray | None, limits: Limits) -> End:
-    """An `end` frame. Of its output only what is quickly checked is (payload.is_quick). Raises FrameError."""
+def read_end(
+    head: dict[str, Any], value: bytes | bytearray | None, limits: Limits, cookie_paths: tuple[str, ...] = ()
+) -> End:
+    """An `end` frame. Of its output only what is quickly checked is (payload.is_quick). Raises FrameError.
+
+    `cookie_paths`: as read_fields has it, for an answer of the flow's own.
+    """
     status = _END_STATUSES.get(text_member(head, "status", 32))
     if status is None:
         raise FrameError("an end without a known status")
@@ -115,7 +121,7 @@ def read_end(head: dict[str, Any], value: bytes | bytearray | None, limits: Limi
         output_bytes = int_member(head, "output_bytes")
         body = bytes(memoryview(output)[output_bytes:])
         output = output[:output_bytes]
-        response = read_response(head["response"], body, limits)
+        response = read_response(head["response"], body, limits, cookie_paths)
     if len(output) > limits.max_output_bytes:
         raise FrameError(f"an output of {len(output)} bytes past max_output_bytes")
     if is_quick(output):
@@ -130,7 +136,7 @@ def read_end(head: dict[str, Any], value: bytes | bytearray | None, limits: Limi
     )
 
 
-def read_response(response: Any, body: bytes, limits: Limits) -> FlowResponse:
+def read_response(response: Any, body: bytes, limits: Limits, cookie_paths: tuple[str, ...]) -> FlowResponse:
     """A flow's own answer: {status, headers} and its body. Raises FrameError."""
     if type(response) is not dict:
         raise FrameError("response is not an object")
@@ -138,29 +144,18 @@ def read_response(response: Any, body: bytes, limits: Limits) -> FlowResponse:
     if type(status) is not int or not 200 <= status <= 599:
         raise FrameError("response.status is not 200 to 599")
     headers = response.get("headers")
-    if type(headers) is not dict or len(headers) > 100:
-        raise FrameError("response.headers is not an object of at most 100 members")
-    for name, text in headers.items():
-        if type(text) is not str or not is_header(name, text):
-            raise FrameError("response.headers: a name or value that HTTP does not allow")
+    if type(headers) is not dict:
+        raise FrameError("response.headers is not an object")
+    for value in headers.values():
+        if not all(type(text) is str for text in (value if type(value) is list else [value])):
+            raise FrameError("response.headers: a value is neither text nor a list of texts")
+    try:
+        fields = read_fields(headers.items(), Setter.FLOW, cookie_paths)
+    except HeaderRefused as error:
+        raise FrameError(f"response.headers: a name or value that whd does not allow: {error}") from None
     if len(body) > limits.max_output_bytes:
         raise FrameError("a response body past max_output_bytes")
-    fields = tuple((name.lower().encode("ascii"), text.encode("latin-1")) for name, text in headers.items())
-    return FlowResponse(status, fields, body)
-
-
-# RFC 9110, 5.6.2: token. What the connection itself decides may not be set by a flow (RFC 9110, 7.6.1).
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_OWN_HEADERS = frozenset(
-    {"connection", "content-length", "date", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-)
-
-
-def is_header(name: str, text: str) -> bool:
-    """Whether a flow may send this field: a token, not one of the connection's own, a value without controls."""
-    if not name or len(name) > 200 or len(text) > 8_192 or not _TOKEN.issuperset(name) or name.lower() in _OWN_HEADERS:
-        return False
-    return all(" " <= char <= "~" or char == "\t" or "\u00a0" <= char <= "\u00ff" for char in text)
+    return FlowResponse(status, tuple((name.encode("ascii"), text.encode("latin-1")) for name, text in fields), body)
 
 
 def read_call(head: dict[str, Any], value: bytes | bytearray | None, limits: Limits) -> tuple[int, str, Any, bytes]:
@@ -172,7 +167,8 @@ def read_call(head: dict[str, Any], value: bytes | bytearray | None, limits: Lim
         raise FrameError(f"a request of {len(value)} bytes to the daemon, past {MAX_CALL_BYTES}")
     if len(raw) > raw_limit_bytes(limits):
         raise FrameError(f"a request that carries {len(raw)} bytes, past {raw_limit_bytes(limits)}")
-    return int_member(head, "call"), text_member(head, "name", 64), strict_json(value, "the arguments"), raw
+    arguments = strict_json(value, "the arguments", MAX_CALL_DEPTH)
+    return int_member(head, "call"), text_member(head, "name", 64), arguments, raw
 
 
 def log_start(job_number: int) -> bytes:

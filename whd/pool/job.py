@@ -6,6 +6,7 @@ Nothing here does I/O.
 from __future__ import annotations
 
 import enum
+import json
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
@@ -148,6 +149,12 @@ class Job:
     revokes_before: int = NOT_PREFETCHED
     # What was written for it to its process, by frames_out.py.
     frame_bytes: int = 0
+
+    @property
+    def webhook_name(self) -> str:
+        """The webhook that it is answered through, "" without one. Read anew each time: for what is rarely asked."""
+        name: str | None = json.loads(f"{{{self.about_json}}}").get("webhook_name")
+        return name or ""
 
     def move(self, state: JobState) -> None:
         """Changes the state along JOB_MOVES; anything else is a defect."""

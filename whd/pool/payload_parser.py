@@ -16,6 +16,7 @@ from ..errors import BadPayload, HttpError, Overloaded, TooLarge
 from ..model.options import Options
 from ..wire.frames import FrameError, frame_start, split
 from ..wire.payload import Parsed
+from ..wire.strict_json import MAX_OUTPUT_DEPTH
 from .frames_in import int_member, text_member
 from .processes import Processes
 from .worker import Binding, Worker
@@ -59,23 +60,24 @@ class PayloadParser:
         *,
         start: str,
         gunzip_limit: int = 0,
+        pointers: Sequence[str] = (),
     ) -> None:
         """payload.parse elsewhere; `done` gets what it gives or raises. The body may be given in parts.
 
         `start`: the JSON object whose last members the payload's are, up to there. `gunzip_limit`: the body is gzip and
-        may unpack to that many bytes; 0: it is not packed.
+        may unpack to that many bytes; 0: it is not packed. `pointers`: what to pick out of it.
         """
         self._numbers += 1
         head: dict[str, Any] = {"op": "parse", "job": self._numbers, "content_type": content_type, "has_key": has_key}
-        head["gunzip_limit"], head["start"] = gunzip_limit, start
+        head["gunzip_limit"], head["start"], head["pointers"] = gunzip_limit, start, list(pointers)
         parts = body if isinstance(body, list) else [body]
         size = sum(map(len, parts))
         self._add(_Task(frame_start(head, size), parts, max(size, gunzip_limit), done, self._numbers))
 
-    def check(self, output: bytes | bytearray, done: OnParsed) -> None:
+    def check(self, output: bytes | bytearray, done: OnParsed, *, max_depth: int = MAX_OUTPUT_DEPTH) -> None:
         """Whether an output is strict JSON; `done` gets BadPayload if not."""
         self._numbers += 1
-        start = frame_start({"op": "check", "job": self._numbers}, len(output))
+        start = frame_start({"op": "check", "job": self._numbers, "max_depth": max_depth}, len(output))
         self._add(_Task(start, [output], len(output), done, self._numbers))
 
     def _add(self, task: _Task) -> None:
@@ -163,8 +165,12 @@ def _read(head: dict[str, Any], value: bytes | bytearray | None, task: _Task) ->
     value = value or b""
     if "rest_from" in head:
         value = _around(value, int_member(head, "begin_bytes"), task.parts, int_member(head, "rest_from"))
+    picked = head.get("picked", {})
+    if type(picked) is not dict or not all(text is None or type(text) is str for text in picked.values()):
+        raise FrameError("picked is no dict of texts")
     # A large one is a bytearray, which is its reader's alone.
-    return Parsed(cast("bytes", value), tuple(key if type(key) is str else None for key in keys), is_whole=True)
+    texts = tuple(key if type(key) is str else None for key in keys)
+    return Parsed(cast("bytes", value), texts, is_whole=True, picked=picked)
 
 
 def _around(value: bytes | bytearray, begin_bytes: int, parts: Sequence[bytes | bytearray], rest_from: int) -> bytes:

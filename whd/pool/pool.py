@@ -17,6 +17,7 @@ from ..model.execution import Cause, Status
 from ..model.options import Options
 from ..wire.frames import FrameError, frame, split
 from ..wire.payload import Parsed
+from ..wire.response_headers import webhook_paths
 from ..wire.strict_json import LARGE_BYTES, is_quick
 from . import frames_in as frames
 from .compiler import Code, Compiler
@@ -375,7 +376,8 @@ class Pool:
         job.listener.on_log(job, lines)
 
     def _on_end_frame(self, job: Job, head: dict[str, Any], value: bytes | bytearray | None) -> None:
-        end = frames.read_end(head, value, job.limits)
+        cookie_paths = webhook_paths(job.client_name, job.webhook_name) if "response" in head else ()
+        end = frames.read_end(head, value, job.limits, cookie_paths)
         line = job.line
         if line is not None and head.get("fresh") is True:
             # Such a process ends itself, whatever waits in it.

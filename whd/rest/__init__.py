@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from .client import RestCall, RestClient
-from .inputs import INPUT_NAMES, InputError, request_from_inputs
+from .inputs import INPUT_NAMES, InputError, request_from_inputs, without_credentials
 from .outputs import json_text, output_json, output_of
 from .values import RestError, RestFault, RestLimits, RestRequest, RestResult
 
@@ -28,4 +28,5 @@ __all__ = [
     "output_json",
     "output_of",
     "request_from_inputs",
+    "without_credentials",
 ]

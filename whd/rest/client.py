@@ -129,13 +129,14 @@ class RestClient:
         Raises RestError without an answer within the limits.
         """
         target = authorize(request.url)
+        timeout_s = limits.timeout_s if request.timeout_s is None else min(request.timeout_s, limits.timeout_s)
         course = _Course(Outgoing(request.method, request.headers, request.body))
         shown = f"{request.method} {target.shown}"
         try:
-            async with asyncio.timeout(limits.timeout_s), self._turns:
+            async with asyncio.timeout(timeout_s), self._turns:
                 return await self._follow(request, target, authorize, limits, course)
         except TimeoutError:
-            text = f"{shown}: timed out after {limits.timeout_s:g} s, while {course.progress.doing}"
+            text = f"{shown}: timed out after {timeout_s:g} s, while {course.progress.doing}"
             raise RestError(RestFault.TIMEOUT, text) from None
         except RestError as error:
             raise RestError(error.fault, f"{shown}: {error}") from None
@@ -146,9 +147,10 @@ class RestClient:
         self, request: RestRequest, target: Target, authorize: Authorize, limits: RestLimits, course: _Course
     ) -> RestResult:
         expected = request.expected_status_codes
-        for _ in range(limits.max_redirects + 1):
-            answer = await self._ask(target, limits, course, lambda head: _location(head, expected) is None)
-            location = _location(answer, expected)
+        max_redirects = min(limits.max_redirects, request.max_redirects)
+        for _ in range(max_redirects + 1):
+            answer = await self._ask(target, limits, course, lambda head: _location(head, request) is None)
+            location = _location(answer, request)
             if location is None:
                 shown = f"{course.outgoing.method} {target.shown}"
                 is_expected = answer.status_code in expected
@@ -158,7 +160,7 @@ class RestClient:
             following = _redirected(target, location, authorize)
             course.outgoing = _after_redirect(course.outgoing, answer.status_code, target.origin == following.origin)
             target = following
-        raise RestError(RestFault.REDIRECTS, f"more than {limits.max_redirects} redirects")
+        raise RestError(RestFault.REDIRECTS, f"more than {max_redirects} redirects")
 
     async def _ask(
         self, target: Target, limits: RestLimits, course: _Course, wants_body: Callable[[RestAnswer], bool]
@@ -217,9 +219,10 @@ def _address_text(host: str, address: str) -> str:
     return f"{what} refused ({kind}): the user's connections must name {host} without a * to reach such an address"
 
 
-def _location(answer: RestAnswer, expected: tuple[int, ...]) -> str | None:
-    """Where a redirect leads, None if the answer is none, or is what the flow expects."""
-    if answer.status_code not in _REDIRECTS or answer.status_code in expected:
+def _location(answer: RestAnswer, request: RestRequest) -> str | None:
+    """Where a redirect leads, None if the answer is none, or is what the flow asked for."""
+    status_code = answer.status_code
+    if status_code not in _REDIRECTS or status_code in request.expected_status_codes or not request.follows_redirects:
         return None
     return next((value for name, value in answer.headers if name == "location"), None)
 

@@ -3,10 +3,12 @@
     status_code      a number
     headers          a dict, names in lower case; a repeated field is joined with ", " (RFC 9110, 5.3), but
                      set-cookie, whose values hold commas, with line feeds
-    and exactly one of
+    cookies          a dict of the names that the answer sets to their values, the last of a name; {} for none
+    encoding         the charset that the body was read by, in lower case; null for what is no text
     json             the value, if the body is strict JSON and its content type is JSON (application/json, */*+json),
                      some text or none; without JSON's own content type only what is an object or an array
-    text             the body as text, if it is text by its charset (UTF-8 if it names none); "" without a body
+    text             the body as text, if it is text by its charset (UTF-8 if it names none); "" without a body. Beside
+                     `json` up to TEXT_BESIDE_JSON_BYTES: of more, the value says all and the text would double it
     data             else the body in base64, with data_encoding: "base64"; a body with a content coding (gzip was not
                      asked for) is given like this, too
 
@@ -34,20 +36,30 @@ _CHARSET = re.compile(
 )
 _CHARSET_PARAMETER = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 
+TEXT_BESIDE_JSON_BYTES = 262_144
+
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def output_of(result: RestResult, *, may_be_json: bool = True) -> dict[str, Any]:
+def output_of(result: RestResult, *, may_be_json: bool = True, text_beside_json: bool = True) -> dict[str, Any]:
     """The output_value. `may_be_json` False: JSON that was found wrong elsewhere is given as text."""
-    output: dict[str, Any] = {"status_code": result.status_code, "headers": _headers(result)}
-    if may_be_json and (text := json_text(result)) is not None:
+    if may_be_json and (body := json_text(result)) is not None:
         try:
-            output["json"] = decode_strict(text.decode("utf-8"))
-            return output
+            text = body.decode("utf-8")
+            value = decode_strict(text)
         except BadPayload:
             pass  # A wrong content type is common; the author sees in the text what came instead.
-    output |= _text_or_data(result)
-    return output
+        else:
+            output = _output(result, "utf-8")
+            if text_beside_json and len(body) <= TEXT_BESIDE_JSON_BYTES:
+                output["text"] = text
+            output["json"] = value
+            return output
+    text_or_none, encoding = _text(result)
+    output = _output(result, encoding)
+    if text_or_none is None:
+        return output | {"data": base64.b64encode(result.body).decode("ascii"), "data_encoding": "base64"}
+    return output | {"text": text_or_none}
 
 
 def json_text(result: RestResult) -> bytes | None:
@@ -65,10 +77,34 @@ def json_text(result: RestResult) -> bytes | None:
     return body
 
 
-def output_json(result: RestResult, checked_json: bytes) -> bytes:
+def output_json(result: RestResult, checked_json: bytes, *, text_beside_json: bool = True) -> bytes:
     """The output_value as JSON text with `json_text`'s answer in it, which must have been found to be strict JSON."""
-    head = _encode({"status_code": result.status_code, "headers": _headers(result)})
+    output = _output(result, "utf-8")
+    if len(checked_json) <= TEXT_BESIDE_JSON_BYTES and text_beside_json:
+        output["text"] = checked_json.decode("utf-8")
+    head = _encode(output)
     return b"".join((head[:-1].encode("ascii"), b',"json":', checked_json, b"}"))
+
+
+def _output(result: RestResult, encoding: str | None) -> dict[str, Any]:
+    """What every answer has."""
+    return {
+        "status_code": result.status_code,
+        "headers": _headers(result),
+        "cookies": _cookies(result),
+        "encoding": encoding,
+    }
+
+
+def _cookies(result: RestResult) -> dict[str, str]:
+    """What the Set-Cookie fields set (RFC 6265, 5.2); how long and where each is good for stays in the headers."""
+    cookies: dict[str, str] = {}
+    for name, value in result.headers:
+        if name == "set-cookie":
+            key, separator, text = value.partition(";")[0].partition("=")
+            if separator and key.strip():
+                cookies[key.strip()] = text.strip()
+    return cookies
 
 
 def _headers(result: RestResult) -> dict[str, str]:
@@ -99,21 +135,16 @@ def _has_coding(result: RestResult) -> bool:
     return _field(result, "content-encoding").strip().lower() not in ("", "identity")
 
 
-def _text_or_data(result: RestResult) -> dict[str, str]:
-    if not _has_coding(result):
-        text = _text(result.body, _field(result, "content-type"))
-        if text is not None:
-            return {"text": text}
-    return {"data": base64.b64encode(result.body).decode("ascii"), "data_encoding": "base64"}
-
-
-def _text(body: bytes, content_type: str) -> str | None:
-    """The body decoded by its charset, None if it does not fit it."""
-    named = _CHARSET_PARAMETER.search(content_type)
+def _text(result: RestResult) -> tuple[str | None, str | None]:
+    """The body decoded by its charset, and the charset; None and None if it does not fit it."""
+    if _has_coding(result):
+        return None, None
+    named = _CHARSET_PARAMETER.search(_field(result, "content-type"))
     charset = named[1].lower() if named else "utf-8"
     if not _CHARSET.fullmatch(charset):
         charset = "utf-8"
     try:
-        return body.decode("mac_roman" if charset == "macintosh" else charset).removeprefix("\ufeff")
+        text = result.body.decode("mac_roman" if charset == "macintosh" else charset)
     except (UnicodeDecodeError, LookupError):
-        return None
+        return None, None
+    return text.removeprefix("\ufeff"), charset

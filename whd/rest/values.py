@@ -11,17 +11,25 @@ from dataclasses import dataclass, field
 HeaderFields = tuple[tuple[str, str], ...]
 
 EXPECTED_STATUS_CODES = (200, 201, 202, 204)
+MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RestRequest:
-    """What a flow asks for. `method` in upper case; header names as given, values checked; `body` None for none."""
+    """What a flow asks for. `method` in upper case; header names as given, values checked; `body` None for none.
+
+    `timeout_s`: None for no limit of its own. `follows_redirects` False: a redirect is the answer; `max_redirects`:
+    how many are followed otherwise.
+    """
 
     method: str
     url: str = field(repr=False)
     headers: HeaderFields = field(default=(), repr=False)
     body: bytes | None = field(default=None, repr=False)
     expected_status_codes: tuple[int, ...] = EXPECTED_STATUS_CODES
+    timeout_s: float | None = None
+    follows_redirects: bool = True
+    max_redirects: int = MAX_REDIRECTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,7 @@ class RestLimits:
 
     timeout_s: float = 30.0
     max_body_bytes: int = 8_388_608
-    max_redirects: int = 5
+    max_redirects: int = MAX_REDIRECTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""From a flow's source to code: parse, apply the policy, compile. Pure; runs only in a walled process.
+"""From the source of a flow or helper module to code: parse, apply the policy, compile. Pure; runs only walled in.
 
 Everything that goes wrong is a Refused with file, line, what, and the way to do it instead.
 """
@@ -10,8 +10,10 @@ import warnings
 from dataclasses import dataclass
 from types import CodeType
 
-from ..wire.frames import DeclaredUse
+from ..wire.frames import DeclaredUse, LibImport
 from .declared_use import find_declared_uses
+from .foreseen import find_foreseen
+from .lib_imports import find_lib_imports
 from .modules import fast_names
 from .policy import Policy
 
@@ -20,24 +22,27 @@ MAX_REFUSALS_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The code, what `whd check` should warn of as (line, text), and what the flow plainly uses (declared_use.py)."""
+    """The code, what `whd check` should warn of as (line, text), what the source plainly uses (declared_use.py), and
+    the helper modules that it imports.
+    """
 
     code: CodeType
     warnings: tuple[tuple[int, str], ...]
     declared_uses: tuple[DeclaredUse, ...]
+    imports: tuple[LibImport, ...]
 
 
 class Refused(Exception):
     """The source is not a flow; the text is for its author, a line for each fault."""
 
 
-def compile_flow(source: str, path: str) -> Compiled:
-    """Compiles a flow. `path` is the file name that tracebacks show. Raises Refused."""
+def compile_flow(source: str, path: str, *, is_module: bool = False) -> Compiled:
+    """Compiles a flow or helper module. `path` is the file name that tracebacks show. Raises Refused."""
     try:
         with warnings.catch_warnings():
             # Python warns of odd literals ("is" with a number, "\\d"): no reason to refuse, and nothing for our stderr.
             warnings.simplefilter("ignore")
-            return _compile(source, path)
+            return _compile(source, path, is_module=is_module)
     except SyntaxError as error:
         statement = f": {error.text.strip()}" if error.text and error.text.strip() else ""
         raise Refused(f"{path}:{error.lineno or 1}: {type(error).__name__}: {error.msg}{statement}") from None
@@ -49,13 +54,15 @@ def compile_flow(source: str, path: str) -> Compiled:
         ) from None
 
 
-def _compile(source: str, path: str) -> Compiled:
+def _compile(source: str, path: str, *, is_module: bool) -> Compiled:
     tree = ast.parse(source, path)
     bound = frozenset(_bound_names(tree))
-    declared_uses = find_declared_uses(tree)  # before the policy changes the tree
+    # Before the policy changes the tree.
+    declared_uses, imports = find_declared_uses(tree), find_lib_imports(tree)
+    foreseen = find_foreseen(tree, source, path)
     policy = Policy(fast_names(), bound)
     policy.visit(tree)
-    handler_fault = _handler_fault(tree)
+    handler_fault = None if is_module else _handler_fault(tree)
     if handler_fault:
         policy.refused.append(handler_fault)
     if policy.refused:
@@ -65,7 +72,7 @@ def _compile(source: str, path: str) -> Compiled:
             lines.append(f"and {len(faults) - MAX_REFUSALS_SHOWN} more")
         raise Refused("\n".join(lines))
     code = compile(tree, path, "exec", dont_inherit=True)
-    return Compiled(code, tuple(policy.warned), declared_uses)
+    return Compiled(code, tuple(sorted([*policy.warned, *foreseen])), declared_uses, imports)
 
 
 def _bound_names(tree: ast.Module) -> set[str]:

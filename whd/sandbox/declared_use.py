@@ -12,7 +12,7 @@ import ast
 from ..wire.frames import MAX_DECLARED_CHARS, MAX_DECLARED_USES, DeclaredUse
 
 _READS = frozenset({"get", "load", "exists"})
-_WRITES = frozenset({"save", "delete", "list_append", "acquire", "release"})
+_WRITES = frozenset({"save", "update", "delete", "list_append", "acquire", "release"})
 
 
 def find_declared_uses(tree: ast.Module) -> tuple[DeclaredUse, ...]:
@@ -51,20 +51,20 @@ class _Finder:
         if not isinstance(node, ast.Call) or self._called(node, self._system) not in ("setting", "file"):
             return None
         assert isinstance(node.func, ast.Attribute)
-        name = self._text(_argument(node, "name"))
+        name = self._text(_selected(node))
         return None if name is None else (node.func.attr, name, node)
 
     def _used_by(self, call: ast.Call, *, is_used: bool) -> list[DeclaredUse]:
         """What a call on `system` or `this` itself uses."""
         kind = self._called(call, self._system)
         if kind in ("setting", "file"):
-            name = self._text(_argument(call, "name"))
-            saves = any(keyword.arg in ("value", "content") for keyword in call.keywords)
+            name = self._text(_selected(call))
+            saves = _saves_at_once(call)
             if name is None or (is_used and not saves):
                 return []
             return [DeclaredUse(call.lineno, f"write_{kind}" if saves else kind, name)]
         if kind == "flow":
-            name = self._text(_argument(call, "name"))
+            name = self._text(_selected(call))
             return [] if name is None else [DeclaredUse(call.lineno, "see_flow", name)]
         kind = self._called(call, self._this)
         if kind == "flow":
@@ -125,6 +125,21 @@ def _bound_once(nodes: list[ast.AST]) -> dict[str, ast.expr]:
 def _argument(call: ast.Call, name: str) -> ast.expr | None:
     """The first argument, which may be given by its name."""
     return call.args[0] if call.args else _keyword(call, name)
+
+
+def _selected(call: ast.Call) -> ast.expr | None:
+    """What names a record: the first argument, select= or name=; None where it is chosen by its id."""
+    if _keyword(call, "by") is not None:
+        return None
+    return _argument(call, "select") or _keyword(call, "name")
+
+
+def _saves_at_once(call: ast.Call) -> bool:
+    save = call.args[2] if len(call.args) > 2 else _keyword(call, "save")
+    if isinstance(save, ast.Constant) and save.value is False:
+        return False
+    fields = any(keyword.arg in ("value", "content", "text", "init") for keyword in call.keywords)
+    return fields or len(call.args) > 1
 
 
 def _keyword(call: ast.Call, name: str) -> ast.expr | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .api.executions import Execution
-from .api.system import ReturnWhen, System
+from .api.records import Client, File, Flow, Setting, User
+from .api.system import ReturnWhen, Status, System
 from .api.this import This, starter
 from .errors import ERRORS
 from .guards import read_attribute
@@ -16,7 +17,19 @@ from .run import Run
 EXCEPTIONS: Facade = make_facade("flow_api.exceptions", ERRORS)
 FLOW_API: Facade = make_facade(
     "flow_api",
-    {"System": System, "Execution": Execution, "ReturnWhen": ReturnWhen, **ERRORS, "exceptions": EXCEPTIONS},
+    {
+        "System": System,
+        "Execution": Execution,
+        "ReturnWhen": ReturnWhen,
+        "Status": Status,
+        "Setting": Setting,
+        "File": File,
+        "Flow": Flow,
+        "User": User,
+        "Client": Client,
+        **ERRORS,
+        "exceptions": EXCEPTIONS,
+    },
 )
 
 

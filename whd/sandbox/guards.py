@@ -11,6 +11,7 @@ import typing
 from typing import Any
 
 from .formatting import SafeFormat
+from .helper_modules import HelperModule
 from .names import CAREFUL_NAMES, FLOW_MODULE, INTERNAL_NAMES
 
 _MISSING = object()
@@ -150,6 +151,8 @@ def writable(holder: Any) -> Any:
 def _describe(holder: Any, kind: type) -> str:
     if issubclass(kind, type):
         return f"the class {type.__getattribute__(holder, '__name__')}"
+    if kind is HelperModule:
+        return f"the module {holder._title}"
     return f"an object of type {kind.__name__}"
 
 

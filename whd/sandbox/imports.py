@@ -1,4 +1,4 @@
-"""The flow's `__import__`: facades for what flows have, an ImportError that lists them for the rest.
+"""The flow's `__import__`: facades for what flows have, the client's own modules, an ImportError for the rest.
 
 C code inside the interpreter calls the running flow's `__import__` too (SANDBOX, trap 4: strptime asks for _strptime,
 on 3.13 every time). It passes its fromlist as a list, which no import statement does, ignores the answer, and takes
@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from .helper_modules import HelperModule, missing
+from .lib_imports import is_lib
 from .modules import FACADES, RUN_FACADES, importable_names
 from .modules.facade import Facade, public_names
 from .refusals import module_instead
@@ -34,6 +36,8 @@ def flow_import(
     if level or namespace is None:
         raise ImportError("flows have no packages to import from; call another flow with this.flow(name)") from None
     run = namespace.get(RUN_NAME)
+    if is_lib(name):
+        return _find_in_lib(name, fromlist, run)
     facade = _find(name, run)
     if fromlist:
         for wanted in fromlist:
@@ -44,6 +48,13 @@ def flow_import(
         return facade
     top, _dot, rest = name.partition(".")
     return _find(top, run) if rest else facade
+
+
+def _find_in_lib(name: str, wanted: Any, run: Any) -> HelperModule:
+    loader = None if run is None else run.modules
+    if loader is None:
+        raise missing(name.partition(".")[2] or (wanted or ("",))[0], ()) from None
+    return loader.find(name, wanted)  # type: ignore[no-any-return]  # a Run's ModuleLoader
 
 
 def _find(name: str, run: Any) -> Facade:

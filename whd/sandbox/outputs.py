@@ -15,12 +15,10 @@ import json.encoder
 import math
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from ..wire.strict_json import MAX_DEPTH
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+from ..wire.strict_json import MAX_OUTPUT_DEPTH, is_deeper
 
 
 class NoJsonForm(ValueError):
@@ -93,68 +91,58 @@ _encode_utf8 = _make_encoder(json.encoder.encode_basestring)
 _encode_ascii = _make_encoder(json.encoder.encode_basestring_ascii)
 
 
-def to_json(value: Any, name: str) -> bytes:
+# What writes a lone surrogate, the one character that UTF-8 lacks, as the escape that JSON has for it, too.
+_SURROGATES = "backslashreplace"
+
+
+def to_json(value: Any, name: str, max_depth: int = MAX_OUTPUT_DEPTH) -> bytes:
     """The value as strict JSON in UTF-8. `name` begins the path in an error. Raises NoJsonForm, MemoryError."""
     try:
         text = "".join(_encode_utf8(value, 0))
-        # Counting brackets is an upper bound; only outputs with many need the walk.
-        if text.count("[") + text.count("{") <= MAX_DEPTH:
-            return text.encode("utf-8")
     except (ValueError, TypeError, RecursionError):
         _MARKERS.clear()
-        return _walk(value, name)
+        return _walk(value, name, max_depth)
     except BaseException:
         _MARKERS.clear()
         raise
-    _check_depth(value, name)
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        return _walk(value, name)
+    # Counting brackets is an upper bound; only outputs with many need a closer look.
+    if text.count("[") + text.count("{") > max_depth and is_deeper(text, max_depth):
+        return _walk(value, name, max_depth)  # says where
+    return text.encode("utf-8", _SURROGATES)
 
 
-def _walk(value: Any, name: str) -> bytes:
+def _walk(value: Any, name: str, max_depth: int) -> bytes:
     """The slow way: a copy in plain values, each checked. Raises NoJsonForm."""
     try:
-        return "".join(_encode_utf8(_plain_copy(value, name, 0, set()), 0)).encode("utf-8")
+        return "".join(_encode_utf8(_plain_copy(value, name, max_depth), 0)).encode("utf-8", _SURROGATES)
     finally:
         _MARKERS.clear()
 
 
-def _check_depth(value: Any, name: str) -> None:
-    level: list[Any] = [value]
-    depth = 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH + 1:
-            _walk(value, name)  # says where
-            return
-        level = [item for holder in level for item in _items(holder)]
+def _plain_copy(value: Any, path: str, max_depth: int) -> Any:
+    """The value in plain dicts, lists and scalars. On a stack of its own: Python's holds no three frames a level."""
+    stack = [_copying(value, path, 0, max_depth, set())]
+    copied: Any = None
+    while stack:
+        try:
+            inner = stack[-1].send(copied)
+        except StopIteration as done:
+            stack.pop()
+            copied = done.value
+        else:
+            stack.append(inner)
+            copied = None
+    return copied
 
 
-def _items(value: Any) -> Iterator[Any]:
+# Yields the copying of what it holds, is sent the copies, and returns its own.
+_Copying = Generator["_Copying", Any, Any]
+
+
+def _copying(value: Any, path: str, depth: int, max_depth: int, holders: set[int]) -> _Copying:
     kind = type(value)
-    if kind in _SCALARS:
-        return iter(())
-    if issubclass(kind, dict):
-        return iter(dict.values(value))
-    if issubclass(kind, (list, tuple, set, frozenset, deque)):
-        return _base_iter(value, kind)
-    return iter(())
-
-
-def _base_iter(value: Any, kind: type) -> Iterator[Any]:
-    """Iterates a builtin container past what a subclass makes of __iter__."""
-    for base in (list, tuple, set, frozenset, deque):
-        if issubclass(kind, base):
-            return base.__iter__(value)
-    raise TypeError(kind.__name__)
-
-
-def _plain_copy(value: Any, path: str, depth: int, holders: set[int]) -> Any:
-    kind = type(value)
-    if kind is str or issubclass(kind, str):
-        return _text(value, path)
+    if issubclass(kind, str):
+        return str.__str__(value)
     if value is None or kind is bool:
         return value
     if issubclass(kind, int):
@@ -163,43 +151,53 @@ def _plain_copy(value: Any, path: str, depth: int, holders: set[int]) -> Any:
         if not math.isfinite(value):
             raise NoJsonForm(f"{path} is {float.__repr__(value)}, which JSON does not have; use None or a text")
         return float.__float__(value)
-    if depth >= MAX_DEPTH:
-        raise NoJsonForm(f"{_cut(path)} is nested more than {MAX_DEPTH} deep")
+    if depth >= max_depth:
+        raise NoJsonForm(f"{_cut(path)} is nested more than {max_depth} deep")
     if id(value) in holders:
         raise NoJsonForm(f"{_cut(path)} holds itself; JSON cannot write a cycle")
     holders.add(id(value))
-    try:
-        return _plain_container(value, kind, path, depth, holders)
-    finally:
-        holders.discard(id(value))
-
-
-def _plain_container(value: Any, kind: type, path: str, depth: int, holders: set[int]) -> Any:
     if issubclass(kind, dict):
         copied: dict[str, Any] = {}
         for key, item in dict.items(value):
             name = _key(key, path)
-            copied[name] = _plain_copy(item, f"{path}[{name!r}]", depth + 1, holders)
-        return copied
-    if issubclass(kind, (list, tuple, deque)):
-        items = _base_iter(value, kind)
-        return [_plain_copy(item, f"{path}[{index}]", depth + 1, holders) for index, item in enumerate(items)]
+            copied[name] = yield _copying(item, f"{path}[{name!r}]", depth + 1, max_depth, holders)
+        form: Any = copied
+    elif issubclass(kind, (list, tuple, deque)):
+        form = []
+        for index, item in enumerate(_base_iter(value, kind)):
+            form.append((yield _copying(item, f"{path}[{index}]", depth + 1, max_depth, holders)))
+    else:
+        form = _form(value, kind, path)
+        # A set is a list; what stands for another value counts a level, so that this ends.
+        form = yield _copying(form, path, depth + (type(form) is not list), max_depth, holders)
+    holders.discard(id(value))
+    return form
+
+
+def _form(value: Any, kind: type, path: str) -> Any:
     try:
-        form = plain(value)
+        return plain(value)
     except TypeError:
         raise NoJsonForm(
             f"{_cut(path)} is {a_kind(kind)}, which has no JSON form; use a dict, list, text, number, bool or None"
         ) from None
     except ValueError as error:
         raise NoJsonForm(f"{_cut(path)} is {error}, which JSON does not have; use None or a text") from None
-    return _plain_copy(form, path, depth + (type(form) is not list), holders)
+
+
+def _base_iter(value: Any, kind: type) -> Iterator[Any]:
+    """Iterates a builtin container past what a subclass makes of __iter__."""
+    for base in (list, tuple, deque):
+        if issubclass(kind, base):
+            return base.__iter__(value)
+    raise TypeError(kind.__name__)
 
 
 def _key(key: Any, path: str) -> str:
     """A member's name: JSON has only texts; numbers, dates and the like become theirs."""
     kind = type(key)
     if issubclass(kind, str):
-        return _text(key, f"a name in {path}")
+        return str.__str__(key)
     if key is None or kind is bool:
         return {None: "null", True: "true", False: "false"}[key]
     if issubclass(kind, int):
@@ -213,18 +211,6 @@ def _key(key: Any, path: str) -> str:
     if type(form) is not str:
         raise NoJsonForm(f"{_cut(path)} has {a_kind(kind)} as a name; JSON names are texts")
     return form
-
-
-def _text(value: str, path: str) -> str:
-    text = str.__str__(value)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise NoJsonForm(
-            f"{_cut(path)} has a lone surrogate at position {error.start}, which UTF-8 does not have; "
-            "use text.encode('utf-8', 'replace').decode()"
-        ) from None
-    return text
 
 
 def _integer(value: int, path: str) -> int:
@@ -253,16 +239,13 @@ def to_log_json(value: Any) -> str:
     except BaseException:
         _MARKERS.clear()
         raise
-    if text.count("[") + text.count("{") > MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_OUTPUT_DEPTH and is_deeper(text, MAX_OUTPUT_DEPTH):
         return _quote(_describe(value))
-    if text.isascii():
-        return text
-    # Only texts hold other characters. A lone surrogate becomes "?", so that nobody downstream stumbles over it.
-    return "".join(_encode_ascii(json.loads(text.encode("utf-8", "replace")), 0))
+    # Only texts hold other characters.
+    return text if text.isascii() else "".join(_encode_ascii(json.loads(text), 0))
 
 
-def _quote(text: str) -> str:
-    return json.encoder.encode_basestring_ascii(text.encode("utf-8", "replace").decode("utf-8"))
+_quote = json.encoder.encode_basestring_ascii
 
 
 def _describe(value: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import BadPayload, TooLarge
 from ..wire import payload, strict_json
+from ..wire.pointer import Picked
 from .channel import Frame
 
 
@@ -13,10 +14,14 @@ def parse(head: dict[str, Any], value: bytes | bytearray) -> Frame:
     """A request's body, unpacked first if there is a `gunzip_limit`: the answer to `parse`."""
     try:
         body = payload.gunzip(value, head["gunzip_limit"]) if head["gunzip_limit"] else value
-        begin, rest_from, end, keys = payload.parse_in_pieces(body, head["content_type"], head["has_key"])
+        picked: Picked = {}
+        see = payload.picker(head["pointers"], picked) if head["pointers"] else None
+        begin, rest_from, end, keys = payload.parse_in_pieces(body, head["content_type"], head["has_key"], see)
     except (BadPayload, TooLarge) as error:
         return {"op": "parsed", "job": head["job"], "error": error.detail, "status": error.status}, None
     answer: dict[str, Any] = {"op": "parsed", "job": head["job"], "keys": list(keys)}
+    if picked:
+        answer["picked"] = picked
     begin, end = head["start"].encode("ascii") + begin, end + b"}"
     if body is value and rest_from < len(body):
         # The daemon has it: no need to send it back.
@@ -26,10 +31,10 @@ def parse(head: dict[str, Any], value: bytes | bytearray) -> Frame:
 
 
 def check(head: dict[str, Any], value: bytes | bytearray) -> Frame:
-    """An output's text: the answer to `check`."""
+    """JSON text that a flow or a REST call gave: the answer to `check`."""
     answer = {"op": "checked", "job": head["job"]}
     try:
-        strict_json.decode_strict(value.decode("utf-8"))
+        strict_json.decode_strict(value.decode("utf-8"), head["max_depth"])
     except UnicodeDecodeError:
         answer["error"] = "it is not UTF-8"
     except BadPayload as error:

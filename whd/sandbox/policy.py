@@ -22,6 +22,7 @@ from RestrictedPython.transformer import RestrictingNodeTransformer
 
 from . import refusals
 from .formatting import is_plain_template
+from .lib_imports import LIB, is_lib
 from .modules import is_importable
 from .names import CAREFUL_NAMES, CLASS_METHODS, INTERNAL_NAMES
 
@@ -222,6 +223,13 @@ class Policy(RestrictingNodeTransformer):
 
     def _check_module(self, node: SyntaxNode, name: str) -> None:
         if name == "__future__":
+            return
+        if is_lib(name) and not any(part.startswith("_") for part in name.split(".")):
+            # Whether there is such a module is decided where all of them are known (pool/linking.py).
+            if name == LIB and isinstance(node, ast.Import):
+                self.refuse(node, refusals.BARE_LIB)
+            elif name.count(".") > 1:
+                self.refuse(node, refusals.lib_package(name))
             return
         if any(part.startswith("_") for part in name.split(".")):
             self.refuse(node, (f"the module `{name}` is private", "import the public module instead"))

@@ -1,4 +1,6 @@
-"""A compiled flow within a worker: unmarshalled once, run many times with fresh globals each time."""
+"""A compiled flow within a worker, with the helper modules that it may import: unmarshalled once, run many times with
+fresh globals each time.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,14 @@ import base64
 import gc
 import marshal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
 from .errors import FlowEnd
 from .flow_api import api_objects
 from .flow_builtins import BUILTINS
+from .helper_modules import ModuleLoader
 from .imports import RUN_NAME
 from .memory import MemoryWatch
 from .modules.classes import forget_typing
@@ -30,17 +33,22 @@ _RESETS: dict[str, Callable[[], None]] = {"decimal": reset_decimal, "typing": fo
 
 
 class Program:
-    """One flow's code. `path` is the file name in its tracebacks."""
+    """One flow's code, and that of its modules by name. `sources`: all their texts, by file name in tracebacks."""
 
-    __slots__ = ("_code", "_has_generators", "_has_hashes", "_lines", "_resets", "path")
+    __slots__ = ("_code", "_has_generators", "_has_hashes", "_lines", "_modules", "_resets")
 
-    def __init__(self, path: str, source: str, code: CodeType) -> None:
-        self.path = path
+    def __init__(self, code: CodeType, sources: Mapping[str, str], modules: Mapping[str, CodeType]) -> None:
         self._code = code
-        self._lines = source.splitlines()
-        names, functions, self._has_generators = _names_of(code)
-        self._has_hashes = "__hash__" in functions
-        self._resets = [reset for module, reset in _RESETS.items() if module in names]
+        self._modules = modules
+        self._lines = {path: source.splitlines() for path, source in sources.items()}
+        self._has_generators = self._has_hashes = False
+        used: set[str] = set()
+        for each in (code, *modules.values()):
+            names, functions, has_generators = _names_of(each)
+            used |= names
+            self._has_hashes = self._has_hashes or "__hash__" in functions
+            self._has_generators = self._has_generators or has_generators
+        self._resets = [reset for module, reset in _RESETS.items() if module in used]
 
     def run(self, run: Run) -> bytes:
         """Runs the flow to its end and returns its output as JSON; `run` holds how it ended."""
@@ -48,6 +56,9 @@ class Program:
         holder: list[dict[str, Any]] = [
             {"__builtins__": BUILTINS, "__name__": FLOW_MODULE, RUN_NAME: run, "print": run.print}
         ]
+        loader = None
+        if self._modules:
+            loader = run.modules = ModuleLoader(self._modules, dict(holder[0]))
         try:
             self._call(run, holder[0])
             if not run.status:
@@ -56,7 +67,7 @@ class Program:
             output = run.output_json()
         except BaseException as error:
             output = self._failed(run, error)
-        self._clean(run, holder, len(output))
+        self._clean(run, holder, loader, len(output))
         return output
 
     def _call(self, run: Run, namespace: dict[str, Any]) -> None:
@@ -78,7 +89,7 @@ class Program:
         except BaseException as error:
             # What a flow throws on its way out does not change how it ended.
             if not run.status:
-                run.fail(describe_failure(error, self.path, self._lines))
+                run.fail(describe_failure(error, self._lines))
 
     def _failed(self, run: Run, error: BaseException) -> bytes:
         """Ends a flow that used up its memory, or whose code failed while its output was made JSON."""
@@ -90,21 +101,24 @@ class Program:
             gc.collect()
             run.fail(f"memory_bytes: more than {run.memory_bytes} bytes of memory are needed", "memory_bytes")
         else:
-            run.fail(f"the output is not JSON: {describe_failure(error, self.path, self._lines)}")
+            run.fail(f"the output is not JSON: {describe_failure(error, self._lines)}")
         return b"{}"
 
-    def _clean(self, run: Run, holder: list[dict[str, Any]], output_bytes: int) -> None:
+    def _clean(self, run: Run, holder: list[dict[str, Any]], loader: ModuleLoader | None, output_bytes: int) -> None:
         """Drops all that the flow made but its output; before its end is reported, as this counts as its own time."""
         run.close()
         holder[0].clear()
+        if loader is not None:
+            loader.clear()
         for reset in self._resets:
             reset()
-        if self._has_generators or run.status == ERROR or _is_held(holder):
+        is_held = _is_held(holder) or (loader is not None and _are_held(loader))
+        if self._has_generators or run.status == ERROR or is_held:
             # A suspended generator in a cycle would run its `finally` during the next execution (SANDBOX, trap 7).
             gc.collect()
             # Code of the flow may still be alive: in a cache of the library, as an attribute of something that is
             # shared, wherever. It would run in a later execution, when it is compared with something or dropped.
-            run.wants_fresh = run.wants_fresh or _is_held(holder)
+            run.wants_fresh = run.wants_fresh or _is_held(holder) or (loader is not None and _are_held(loader))
         if MEMORY.has_grown(output_bytes):
             gc.collect()
             # Left in a cache of the library or elsewhere: the next execution must not pay for it.
@@ -119,6 +133,11 @@ def _is_held(holder: list[dict[str, Any]]) -> bool:
     return sys.getrefcount(holder[0]) > _ALONE
 
 
+def _are_held(loader: ModuleLoader) -> bool:
+    """The same of the modules that it imported."""
+    return any(_is_held(holder) for holder in loader.holders)
+
+
 def _references_alone(holder: list[dict[str, Any]]) -> int:
     return sys.getrefcount(holder[0])
 
@@ -127,9 +146,13 @@ def _references_alone(holder: list[dict[str, Any]]) -> int:
 _ALONE = _references_alone([{}])
 
 
-def load_program(path: str, source: str, code: str) -> Program:
+def load_program(path: str, source: str, code: str, modules: Iterable[Mapping[str, str]] = ()) -> Program:
     """From a `code` frame. Marshal is safe here: the code was made by a worker of the same client, and runs walled."""
-    program = Program(path, source, marshal.loads(base64.b64decode(code)))
+    sources, codes = {path: source}, {}
+    for module in modules:
+        sources[module["path"]] = module["source"]
+        codes[module["name"]] = marshal.loads(base64.b64decode(module["code"]))
+    program = Program(marshal.loads(base64.b64decode(code)), sources, codes)
     MEMORY.begin()
     return program
 

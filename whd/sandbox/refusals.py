@@ -78,6 +78,15 @@ _NODES = {
 }  # fmt: skip
 
 
+BARE_LIB = ("`import lib` names no module", "write `from lib import name` or `import lib.name`")
+
+
+def lib_package(name: str) -> tuple[str, str]:
+    """`import lib.a.b`."""
+    _lib, module, *_rest = name.split(".")
+    return f"there is no package in lib: `{name}`", f"put the file into lib itself, and import `lib.{module}`"
+
+
 def private_name(name: str) -> tuple[str, str]:
     """A variable, function, argument or class whose name starts with an underscore."""
     if name in ("__name__", "__file__", "__main__"):
@@ -118,6 +127,24 @@ def missing_builtin(name: str) -> tuple[str, str]:
 def module_instead(name: str) -> str:
     """What to do instead of importing a module that flows do not have, "" where nothing special comes to mind."""
     return _MODULES.get(name.partition(".")[0], "")
+
+
+_MODULE_NAMES = {
+    "os.environ": "keep it in a setting: system.setting(name).get('value')",
+    "os.getenv": "keep it in a setting: system.setting(name).get('value')",
+    "os.listdir": "file records are listed by system.files()",
+    "os.remove": "file records are deleted by system.file(name).delete()",
+    "os.system": "a flow has no operating system around it",
+    "yaml.load": "use yaml.safe_load",
+    "yaml.dump": "use yaml.safe_dump",
+    "operator.attrgetter": "use a lambda: lambda x: x.name",
+    "operator.methodcaller": "use a lambda: lambda x: x.method()",
+}
+
+
+def module_name_instead(module: str, name: str) -> str:
+    """What to do instead of a name that a module does not have for flows, "" where nothing special comes to mind."""
+    return _MODULE_NAMES.get(f"{module}.{name}", "")
 
 
 def node(kind: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """A flow's own answer to the webhook's caller: checked here, so that the flow hears what is wrong with it.
 
-Pure. The daemon checks it once more. Shape: {status, headers: {name: value}, body | body_base64}.
+Pure. The daemon checks it once more. Shape: {status, headers: {name: value or list of values}, body | body_base64}.
 """
 
 from __future__ import annotations
@@ -8,35 +8,31 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from ..wire.response_headers import HeaderRefused, Setter, read_fields
 from .errors import InvalidInputError
 from .outputs import NoJsonForm, to_json
 
-# RFC 9110, 5.6.2: token.
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-# What the connection decides itself (RFC 9110, 7.6.1; RFC 9112, 6).
-_OWN_HEADERS = frozenset(
-    {"connection", "content-length", "date", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-)
-MAX_HEADERS = 100
-MAX_NAME_CHARS = 200
-MAX_VALUE_CHARS = 8_192
-
 
 def make_response(
-    body: Any, status: Any, headers: Any, content_type: str | None, *, is_json: bool = False
+    body: Any,
+    status: Any,
+    headers: Any,
+    content_type: str | None,
+    *,
+    is_json: bool = False,
+    cookie_paths: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The answer as it goes to the daemon. `content_type`: None for what the body's type suggests.
 
-    `is_json`: every body is written as JSON, texts too.
+    `is_json`: every body is written as JSON, texts too. `cookie_paths`: as read_fields has it.
 
     Raises InvalidInputError naming what is wrong.
     """
     if type(status) is not int or not 200 <= status <= 599:
         raise InvalidInputError(f"webhook_response: status must be a whole number from 200 to 599, not {status!r}")
     member, text, suggested = _json_body(body) if is_json else _body(body)
-    fields = _headers(headers)
-    if not any(name.lower() == "content-type" for name in fields):
-        fields["content-type"] = content_type or suggested
+    fields = _headers(headers, cookie_paths)
+    fields.setdefault("content-type", content_type or suggested)
     if status in (204, 205, 304) and text:
         # RFC 9110, 15.3.5, 15.3.6 and 15.4.5: these have no content.
         raise InvalidInputError(f"webhook_response: an answer with status {status} has no body; leave it empty")
@@ -62,43 +58,43 @@ def _json_body(body: Any) -> tuple[str, str, str]:
         raise InvalidInputError(f"webhook_response: {error}") from None
 
 
-def _headers(headers: Any) -> dict[str, str]:
+def _headers(headers: Any, cookie_paths: tuple[str, ...]) -> dict[str, str | list[str]]:
     if headers is None:
         return {}
     if not isinstance(headers, dict):
         raise InvalidInputError("webhook_response: headers must be a dict of names and values")
-    fields: dict[str, str] = {}
-    for name, value in dict.items(headers):
-        if not isinstance(name, str):
-            raise InvalidInputError(f"webhook_response: a header's name must be text, not {type(name).__name__}")
-        fields[_header_name(str.__str__(name))] = _header_value(name, value)
-    if len(fields) > MAX_HEADERS:
-        raise InvalidInputError(f"webhook_response: at most {MAX_HEADERS} headers")
+    given: list[tuple[str, str | list[str]]] = []
+    for key, value in dict.items(headers):
+        if not isinstance(key, str):
+            raise InvalidInputError(f"webhook_response: a header's name must be text, not {type(key).__name__}")
+        name = str.__str__(key)
+        if isinstance(value, (list, tuple)):
+            items = list.__iter__(value) if isinstance(value, list) else tuple.__iter__(value)
+            given.append((name, [_text(name, item) for item in items]))
+        else:
+            given.append((name, _text(name, value)))
+    try:
+        found = read_fields(given, Setter.FLOW, cookie_paths)
+    except HeaderRefused as error:
+        raise InvalidInputError(f"webhook_response: {error}") from None
+    fields: dict[str, str | list[str]] = {}
+    for name, text in found:
+        present = fields.get(name)
+        if present is None:
+            fields[name] = text
+        elif isinstance(present, list):
+            present.append(text)
+        else:
+            fields[name] = [present, text]
     return fields
 
 
-def _header_name(name: str) -> str:
-    if not name or len(name) > MAX_NAME_CHARS or not _TOKEN.issuperset(name):
-        raise InvalidInputError(f"webhook_response: {name[:80]!r} cannot be a header's name")
-    if name.lower() in _OWN_HEADERS:
-        raise InvalidInputError(f"webhook_response: the header {name!r} is set by the server; leave it out")
-    return name
-
-
-def _header_value(name: str, value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     kind = type(value)
     if kind is int:
-        text = int.__repr__(value)
-    elif issubclass(kind, str):
-        text = str.__str__(value)
-    else:
-        raise InvalidInputError(f"webhook_response: the value of header {name!r} must be text, not {kind.__name__}")
-    if len(text) > MAX_VALUE_CHARS:
-        raise InvalidInputError(f"webhook_response: the value of header {name!r} is too long")
-    if not all(" " <= char <= "~" or char == "\t" or "\u00a0" <= char <= "\u00ff" for char in text):
-        # CR, LF and NUL would let a value end the header (RFC 9110, 5.5).
-        raise InvalidInputError(
-            f"webhook_response: the value of header {name!r} has a line break or another character that HTTP does not "
-            "allow; remove it, or encode the value with urllib.parse.quote"
-        )
-    return text
+        return int.__repr__(value)
+    if issubclass(kind, str):
+        return str.__str__(value)
+    raise InvalidInputError(
+        f"webhook_response: the value of header {name!r} must be text, or a list of texts, not {kind.__name__}"
+    )

@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 from ..wire.frames import RunHead, split_raw
+from ..wire.response_headers import webhook_paths
+from ..wire.strict_json import MAX_CALL_DEPTH
 from ..wire.timestamps import timestamp
 from .api import arguments as given
 from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
+from .helper_modules import ModuleLoader
 from .inputs import as_input
 from .modules.facade import Facade
 from .outputs import NoJsonForm, a_kind, to_json, to_log_json
@@ -29,6 +32,8 @@ MAX_CALL_BYTES = 1_048_576
 _SPOKEN = {"child.start": "this.flow", "task.start": "this.task", "execution.save": "this.save"}
 # How the path to a value in a call's arguments begins; flows know the arguments by their own names.
 _IN_ARGUMENTS = re.compile(r"arguments\['(\w+)'\]")
+
+_NONE: frozenset[str] = frozenset()
 
 _decoder = json.JSONDecoder()
 # decode() would also look for white space around the text, at three times the cost.
@@ -49,11 +54,13 @@ class RunContext(NamedTuple):
 
 
 class Run:
-    """The state of one execution. `fields`: what this.get has read or the flow has set so far."""
+    """The state of one execution. `fields`: what this.get has read or the flow has set so far. `modules`: of a flow
+    that may import some.
+    """
 
     __slots__ = (
-        "_about", "_calls", "_channel", "_head", "_input_json", "_limits", "_log_bytes", "facades", "fields", "is_open",
-        "job", "limit", "message", "new_name", "response", "status", "wants_fresh",
+        "_about", "_calls", "_channel", "_head", "_input_json", "_limits", "_log_bytes", "acquired", "facades",
+        "fields", "is_open", "job", "limit", "message", "modules", "new_name", "response", "status", "wants_fresh",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +73,9 @@ class Run:
         self._about, self._limits = context
         self.fields: dict[str, Any] = {"message": "", "output_value": {}}
         self.facades: dict[str, Facade] = {}
+        # The settings that it has acquired at some time.
+        self.acquired: frozenset[str] = _NONE
+        self.modules: ModuleLoader | None = None
         self.is_open = True
         self.status = ""
         self.message = ""
@@ -130,7 +140,8 @@ class Run:
     def set_field(self, name: Any, value: Any) -> None:
         """Changes one of the three fields that a flow may change."""
         if type(name) is not str or name not in WRITABLE:
-            raise InvalidInputError(f"the field {name!r} cannot be set; {', '.join(WRITABLE)} can")
+            why = f": {given.RETENTION}" if name in given.RETENTION_FIELDS else ""
+            raise InvalidInputError(f"the field {name!r} cannot be set{why}; {', '.join(WRITABLE)} can")
         if name != "output_value":
             value = _text(value)
         if name == "name":
@@ -170,7 +181,9 @@ class Run:
     ) -> NoReturn:
         """Ends the flow with an answer of its own for the webhook's caller. `is_json`: a text is a JSON value too."""
         self.check_open()
-        response = make_response(body, status, headers, content_type, is_json=is_json)
+        # Not as fields: those the flow may have changed.
+        paths = webhook_paths(self._about["client_name"], self._about["webhook_name"] or "")
+        response = make_response(body, status, headers, content_type, is_json=is_json, cookie_paths=paths)
         size = len(response.get("body", "").encode("utf-8")) or len(response.get("body_base64", "")) * 3 // 4
         limit = self._limits["max_output_bytes"]
         if size > limit:
@@ -303,6 +316,7 @@ class Run:
         self.is_open = False
         self.fields = {"message": "", "output_value": {}}
         self.facades = {}
+        self.modules = None
         self._input_json = None
 
 
@@ -316,7 +330,7 @@ def _decode(text: str) -> Any:
 
 def _call_json(name: str, arguments: dict[str, Any]) -> bytes:
     try:
-        return to_json(arguments, "arguments")
+        return to_json(arguments, "arguments", MAX_CALL_DEPTH)
     except NoJsonForm as error:
         spoken = _IN_ARGUMENTS.sub(r"\1", str(error), count=1)
         raise InvalidInputError(f"{_SPOKEN.get(name, name)}: {spoken}") from None

@@ -5,15 +5,16 @@ Frames of the worker and of libraries are left out: they are not the author's, a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 
 MAX_FRAMES = 20
 MAX_TEXT_CHARS = 16_384
 
 
-def describe_failure(error: BaseException, path: str, lines: list[str]) -> str:
-    """The message of a failed execution. `path`: the flow's file name in its code; `lines`: its source."""
-    shown = _frames(error.__traceback__, path, lines)
+def describe_failure(error: BaseException, sources: Mapping[str, list[str]]) -> str:
+    """The message of a failed execution. `sources`: the lines of the flow and its modules, by file name in the code."""
+    shown = _frames(error.__traceback__, sources)
     head = ["Traceback (most recent call last):", *shown] if shown else []
     return "\n".join([*head, describe_error(error)])
 
@@ -34,11 +35,13 @@ def describe_error(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def _frames(traceback: TracebackType | None, path: str, lines: list[str]) -> list[str]:
+def _frames(traceback: TracebackType | None, sources: Mapping[str, list[str]]) -> list[str]:
     shown: list[str] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        if code.co_filename == path:
+        path = code.co_filename
+        lines = sources.get(path)
+        if lines is not None:
             number = traceback.tb_lineno
             where = f'  File "{path}", line {number}, in {code.co_name}'
             source = lines[number - 1].strip() if 0 < number <= len(lines) else ""

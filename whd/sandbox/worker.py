@@ -98,7 +98,7 @@ class Worker:
     def _code(self, head: dict[str, Any]) -> None:
         # By hash and name: the path of a flow stands in its tracebacks.
         key = (head["hash"], head["flow"])
-        self._programs[key] = load_program(head["path"], head["source"], head["code"])
+        self._programs[key] = load_program(head["path"], head["source"], head["code"], head.get("modules", ()))
 
     def _context(self, head: dict[str, Any]) -> None:
         if len(self._contexts) == MAX_CONTEXTS:
@@ -118,15 +118,22 @@ class Worker:
 
     def _compile(self, head: dict[str, Any]) -> None:
         try:
-            compiled = compile_flow(head["source"], head["path"])
+            compiled = compile_flow(head["source"], head["path"], is_module=head.get("is_module", False))
             code = dump_code(compiled.code)
         except Refused as refusal:
             self._channel.send({"op": "refused", "hash": head["hash"], "text": str(refusal)})
             return
         warnings = [{"line": line, "text": text} for line, text in compiled.warnings]
-        declared = [use._asdict() for use in compiled.declared_uses]
-        head = {"op": "compiled", "hash": head["hash"], "code": code, "warnings": warnings, "declared_uses": declared}
-        self._channel.send(head)
+        self._channel.send(
+            {
+                "op": "compiled",
+                "hash": head["hash"],
+                "code": code,
+                "warnings": warnings,
+                "declared_uses": [use._asdict() for use in compiled.declared_uses],
+                "imports": [one._asdict() for one in compiled.imports],
+            }
+        )
 
     def _parse(self, head: dict[str, Any]) -> None:
         self._channel.send(*parsing.parse(head, self._take_value() or b""))

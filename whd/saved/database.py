@@ -45,7 +45,14 @@ CREATE TABLE file (
     UNIQUE (client_name, name)
 );
 """
-FORMAT: Final = sqlite_file.Format(WHAT, 0x57484453, (_VERSION_1,))  # "WHDS"
+# What was saved before is as old as its last change, for all that is known.
+_VERSION_2 = """
+ALTER TABLE setting ADD COLUMN created_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE setting SET created_ms = saved_ms;
+ALTER TABLE file ADD COLUMN created_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE file SET created_ms = saved_ms;
+"""
+FORMAT: Final = sqlite_file.Format(WHAT, 0x57484453, (_VERSION_1, _VERSION_2))  # "WHDS"
 
 # More names than this are no list that a flow can use: it gets an error.
 MAX_LISTED: Final = 10_000
@@ -105,7 +112,7 @@ def read_settings(state: Path) -> list[SavedSetting]:
             if version > len(FORMAT.migrations):
                 raise StateError(f"{path}: written by a newer whd; use that version")
             # The file is there a moment before its tables are.
-            return list(settings(connection, path)) if version else []
+            return list(settings(connection, path, version)) if version else []
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -114,17 +121,23 @@ def read_settings(state: Path) -> list[SavedSetting]:
         raise StateError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def settings(connection: sqlite3.Connection, path: Path) -> Iterator[SavedSetting]:
-    """All saved settings. Raises sqlite3.Error, StateError."""
-    rows = connection.execute("SELECT client_name, name, value_json, saver, saved_ms FROM setting")
-    for client_name, name, value_json, saver, saved_ms in rows:
+def settings(
+    connection: sqlite3.Connection, path: Path, version: int = len(FORMAT.migrations)
+) -> Iterator[SavedSetting]:
+    """All saved settings. `version`: of the file, which only the writer brings to the newest one.
+
+    Raises sqlite3.Error, StateError.
+    """
+    created = "created_ms" if version >= 2 else "saved_ms"
+    rows = connection.execute(f"SELECT client_name, name, value_json, saver, saved_ms, {created} FROM setting")
+    for client_name, name, value_json, saver, saved_ms, created_ms in rows:
         try:
             value = json.loads(value_json)
         except ValueError:
             raise StateError(
                 sqlite_file.damaged(path, WHAT, f"the value of {client_name}'s setting {name} is not JSON")
             ) from None
-        yield SavedSetting(client_name, name, value, value_json.encode(), saver, saved_ms)
+        yield SavedSetting(client_name, name, value, value_json.encode(), saver, saved_ms, created_ms)
 
 
 def file_sizes(connection: sqlite3.Connection) -> Iterator[tuple[str, str, int]]:
@@ -141,6 +154,13 @@ def file(connection: sqlite3.Connection, client_name: str, name: str) -> SavedFi
         return None
     content, is_text, saver, saved_ms = row
     return SavedFile(client_name, name, content, bool(is_text), saver, saved_ms)
+
+
+def file_times(connection: sqlite3.Connection, client_name: str, name: str) -> tuple[int, int] | None:
+    """When a file was saved first and last, in ms since 1970; None if it is not there. Raises sqlite3.Error."""
+    statement = "SELECT created_ms, saved_ms FROM file WHERE client_name = ? AND name = ?"
+    row: tuple[int, int] | None = connection.execute(statement, (client_name, name)).fetchone()
+    return row
 
 
 def has_file(connection: sqlite3.Connection, client_name: str, name: str) -> bool:
@@ -180,23 +200,27 @@ def write(connection: sqlite3.Connection, batch: LedgerBatch) -> None:
                 values: tuple[Any, ...] = (client_name, name)
             elif isinstance(record, SavedFile):
                 statement = _SAVE_FILE
-                values = (client_name, name, record.saver, record.saved_ms, record.is_text, record.content)
+                saved_ms = record.saved_ms
+                values = (client_name, name, record.saver, saved_ms, saved_ms, record.is_text, record.content)
             else:
                 statement = _SAVE_SETTING
-                values = (client_name, name, record.saver, record.saved_ms, record.value_json.decode())
+                value_json = record.value_json.decode()
+                values = (client_name, name, record.saver, record.saved_ms, record.created_ms, value_json)
             connection.execute(statement, values)
 
 
-def _save(table: str, *columns: str) -> str:
+def _save(table: str, *columns: str, kept: str = "") -> str:
+    """`kept`: a column that stays what it was when the record came to be."""
     names = ("client_name", "name", *columns)
-    changes = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != kept)
     return (
         f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) "
         f"ON CONFLICT (client_name, name) DO UPDATE SET {changes}"
     )
 
 
-_SAVE_SETTING = _save("setting", "saver", "saved_ms", "value_json")
-_SAVE_FILE = _save("file", "saver", "saved_ms", "is_text", "content")
+_SAVE_SETTING = _save("setting", "saver", "saved_ms", "created_ms", "value_json")
+# Of files the daemon knows no more than their sizes.
+_SAVE_FILE = _save("file", "saver", "saved_ms", "created_ms", "is_text", "content", kept="created_ms")
 _DELETE_SETTING = "DELETE FROM setting WHERE client_name = ? AND name = ?"
 _DELETE_FILE = "DELETE FROM file WHERE client_name = ? AND name = ?"

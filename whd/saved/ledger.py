@@ -20,7 +20,10 @@ BYTES_PER_RECORD: Final = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedFile:
-    """A file that a flow saved. `is_text`: `content` was saved as text, in UTF-8. `saved_ms`: since 1970."""
+    """A file that a flow saved. `is_text`: `content` was saved as text, in UTF-8. `saved_ms`: since 1970.
+
+    When it was saved first stands in the database alone: `database.file_times`.
+    """
 
     client_name: str
     name: str

@@ -16,6 +16,8 @@ from .values import check_file_name
 
 FileFound = Callable[[SavedFile | None, StateError | None], None]
 NamesFound = Callable[[list[str] | None, StateError | SaveRefused | None], None]
+# When it was saved first and last, in ms since 1970.
+TimesFound = Callable[[tuple[int, int] | None, StateError | None], None]
 ExistsFound = Callable[[bool, WhdError | None], None]
 
 
@@ -65,6 +67,11 @@ class SavedReading:
             partial(database.has_file, client_name=client_name, name=name),
             lambda exists, error: found(bool(exists), error),
         )
+
+    def file_times(self, client_name: str, name: str, found: TimesFound) -> None:
+        """When a file was saved first and last: `found(times or None, None)`, or `found(None, error)`."""
+        check_file_name(name)
+        self._read(partial(database.file_times, client_name=client_name, name=name), found)
 
     def file_list(
         self, client_name: str, found: NamesFound, *, prefix: str = "", is_wanted: Callable[[str], bool] | None = None

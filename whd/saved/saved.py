@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import SaveRefused, StateError, WhdError
 from ..model.options import Options
@@ -27,7 +27,7 @@ from ..sqlite import file as sqlite_file
 from ..sqlite.thread import DatabaseThread
 from . import database
 from .ledger import FILE, SETTING, Ledger, LedgerBatch, SavedFile
-from .reading import ExistsFound, FileFound, NamesFound, SavedReading
+from .reading import ExistsFound, FileFound, NamesFound, SavedReading, TimesFound
 from .values import appended, check_file_name, file_bytes, read_value, write_value
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,12 @@ class SavedRecords(Protocol):
 
     def file_find(self, client_name: str, name: str, found: ExistsFound) -> None:
         """Whether a file exists: `found(whether, None)` or `found(False, error)`. Raises SaveRefused for a bad name."""
+
+    def file_times(self, client_name: str, name: str, found: TimesFound) -> None:
+        """When a file was saved first and last: `found(times or None, None)`, or `found(None, error)`.
+
+        Raises SaveRefused for a bad name.
+        """
 
     def file_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         """Deletes a file."""
@@ -158,8 +164,9 @@ class Saved(SavedReading, SavedRecords):
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
-        value, kept = read_value(value_json)
-        self._put_setting(SavedSetting(client_name, name, value, kept, saver, _now_ms()), done)
+        value, kept = read_value(value_json, is_webhook=name.startswith(WEBHOOK_PREFIX))
+        present = self._ledger.coming_setting(client_name, name)
+        self._put_setting(_saved_now(client_name, name, value, kept, saver, present), done)
 
     def setting_delete(self, client_name: str, name: str, done: SavedDone) -> None:
         check_name(name)
@@ -175,7 +182,7 @@ class Saved(SavedReading, SavedRecords):
 
     def setting_list_append(self, client_name: str, name: str, item_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)
-        item, kept = read_value(item_json)
+        item, kept = read_value(item_json, is_webhook=name.startswith(WEBHOOK_PREFIX))
         present = self._ledger.coming_setting(client_name, name)
         if present is not None:
             value, value_json = present.value, present.value_json
@@ -186,7 +193,7 @@ class Saved(SavedReading, SavedRecords):
             value = setting.value
             value_json = write_value(value) if type(value) is list else b""
         value, kept = appended(value, value_json, item, kept)
-        self._put_setting(SavedSetting(client_name, name, value, kept, saver, _now_ms()), done)
+        self._put_setting(_saved_now(client_name, name, value, kept, saver, present), done)
 
     def _put_setting(self, record: SavedSetting, done: SavedDone) -> None:
         self._check_open()
@@ -273,6 +280,14 @@ class Saved(SavedReading, SavedRecords):
         except Exception:
             # A defect of whd: what was saved is saved, and its callers must not wait for ever.
             _log.exception("what flows saved is on disk, but could not be made live")
+
+
+def _saved_now(
+    client_name: str, name: str, value: Any, value_json: bytes, saver: str, present: SavedSetting | None
+) -> SavedSetting:
+    now_ms = _now_ms()
+    created_ms = now_ms if present is None else present.created_ms
+    return SavedSetting(client_name, name, value, value_json, saver, now_ms, created_ms)
 
 
 def _now_ms() -> int:

@@ -1,4 +1,7 @@
-"""What may be saved: a setting's value as an operator's file could hold it, a file's name. Pure functions."""
+"""What may be saved: a setting's value, a file's name. Pure functions.
+
+A webhook is as an operator's file could hold it; other settings hold what a flow may put out, as they keep payloads.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import json
 from typing import Any, Final
 
 from ..errors import BadPayload, SaveRefused
-from ..settings.document import MAX_DEPTH
-from ..wire.strict_json import decode_strict, depth_of
+from ..settings.document import MAX_DEPTH as MAX_FILE_DEPTH
+from ..wire.strict_json import MAX_OUTPUT_DEPTH, decode_strict, depth_of
 
 # A value is parsed, and lives in the memory of the daemon; what is larger belongs in a saved file.
 MAX_VALUE_BYTES: Final = 1_048_576
@@ -16,29 +19,36 @@ MAX_FILE_NAME_BYTES: Final = 1_024
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-def read_value(value_json: bytes) -> tuple[Any, bytes]:
+def read_value(value_json: bytes, *, is_webhook: bool) -> tuple[Any, bytes]:
     """A setting's value and its JSON as it is kept: compact, UTF-8. Raises SaveRefused."""
     if len(value_json) > 6 * MAX_VALUE_BYTES:
         raise _too_large()
     try:
-        value = decode_strict(value_json.decode("utf-8"))
+        value = decode_strict(value_json.decode("utf-8"), MAX_OUTPUT_DEPTH)
     except (BadPayload, UnicodeDecodeError) as error:
         raise invalid(f"the value is not JSON as a setting holds it: {error}") from None
-    # Brackets are an upper bound of the depth; only values with many of them need the walk.
-    if value_json.count(b"[") + value_json.count(b"{") > MAX_DEPTH and depth_of(value) > MAX_DEPTH:
-        raise invalid(f"the value nests deeper than {MAX_DEPTH} levels")
     kept = write_value(value)
+    if is_webhook:
+        _check_file_value(value, kept)
     if len(kept) > MAX_VALUE_BYTES:
         raise _too_large()
     return value, kept
 
 
+def _check_file_value(value: Any, kept: bytes) -> None:
+    if depth_of(value, MAX_FILE_DEPTH) > MAX_FILE_DEPTH:
+        raise invalid(f"the value nests deeper than {MAX_FILE_DEPTH} levels")
+    if b"\\ud" in kept:
+        try:
+            _encode(value).encode("utf-8")
+        except UnicodeEncodeError:
+            raise invalid("the value holds half of a surrogate pair, which is no text") from None
+
+
 def write_value(value: Any) -> bytes:
-    """A value of JSON types as it is kept. Raises SaveRefused."""
+    """A value of JSON types as it is kept; half of a surrogate pair as the escape of JSON. Raises SaveRefused."""
     try:
-        return _encode(value).encode("utf-8")
-    except UnicodeEncodeError:
-        raise invalid("the value holds half of a surrogate pair, which is no text") from None
+        return _encode(value).encode("utf-8", "backslashreplace")
     except ValueError:
         raise invalid("the value holds a number that is too large") from None
 
@@ -50,8 +60,8 @@ def appended(value: Any, value_json: bytes, item: Any, item_json: bytes) -> tupl
     """
     if type(value) is not list:
         raise invalid(f"the setting holds {_KINDS.get(type(value), 'a number')}, and only a list can be appended to")
-    if value and depth_of(item) + 1 > MAX_DEPTH:
-        raise invalid(f"the value nests deeper than {MAX_DEPTH} levels")
+    if depth_of(item, MAX_OUTPUT_DEPTH) + 1 > MAX_OUTPUT_DEPTH:
+        raise invalid(f"the value nests deeper than {MAX_OUTPUT_DEPTH} levels")
     kept = value_json[:-1] + (b"," if value else b"") + item_json + b"]"
     if len(kept) > MAX_VALUE_BYTES:
         raise _too_large()

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from ..errors import InvalidSignature, NotFound
+from ..errors import BadPayload, InvalidSignature, NotFound
 from ..model.caller_check import BodyCheck, CallerCheck, Headers, HeadProof, Query, RequestHead
 from ..wire.payload import Parsed
-from ..wire.strict_json import NotJson, decode_strict
-from .locators import Locator
+from ..wire.strict_json import decode_strict, decode_utf8
 from .rows import MAX_FIELDS, is_form
 from .scheme import SignatureRefused, SignedRequest
 from .template import joined
@@ -34,12 +33,15 @@ class SignatureCheck(CallerCheck):
     header_names: frozenset[bytes] = field(init=False, repr=False)
     proof_names: frozenset[bytes] = field(init=False, repr=False)
     is_repeatable: bool = field(init=False, repr=False)
+    pointers: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         names = frozenset[bytes]().union(*(verifier.header_names for verifier in self.verifiers))
         proofs = frozenset[bytes]().union(*(verifier.proof_names for verifier in self.verifiers))
         object.__setattr__(self, "header_names", names)
         object.__setattr__(self, "proof_names", proofs)
+        late = [verifier.late_timestamp for verifier in self.verifiers if not verifier.needs_body]
+        object.__setattr__(self, "pointers", tuple(locator.name for locator in late if locator is not None))
         # What is sent as it is follows from the head alone.
         object.__setattr__(self, "is_repeatable", all(verifier.is_plain for verifier in self.verifiers))
 
@@ -67,15 +69,17 @@ class SignatureCheck(CallerCheck):
         except SignatureRefused as refused:
             raise InvalidSignature(str(refused)) from None
 
-    def check_payload(self, proof: HeadProof, parsed: Parsed) -> None:
+    def check_payload(self, proof: HeadProof, parsed: Parsed) -> bool:
         verifier, _evidence = proof.evidence
         locator = verifier.late_timestamp
-        if locator is None:
-            return
+        text = None if locator is None else (parsed.picked or {}).get(locator.name)
         try:
-            verifier.check_age(text_at(parsed.picked or {}, Locator("form", str(locator))), self.now())
+            if text is None:
+                raise SignatureRefused(f"{locator} is missing")
+            verifier.check_age(text.encode("utf-8", "surrogatepass"), self.now())
         except SignatureRefused as refused:
             raise InvalidSignature(str(refused)) from None
+        return True
 
     def check_status(self, head: RequestHead, query: Query) -> None:
         # Nobody signs a look at the status: SENDERS 3, Status.
@@ -164,8 +168,8 @@ def _document_of(body: bytes, content_type: str) -> Any:
     try:
         if is_form(content_type):
             return dict(parse_qsl(body.decode("utf-8"), True, errors="strict", max_num_fields=MAX_FIELDS))
-        return decode_strict(body.decode("utf-8").removeprefix("\ufeff"))
-    except (NotJson, ValueError):
+        return decode_strict(decode_utf8(body))
+    except (BadPayload, ValueError):
         raise SignatureRefused("the body has no members to verify: it is neither JSON nor a form") from None
 
 

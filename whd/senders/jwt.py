@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any, Final
 
-from ..errors import InvalidSignature, NotFound
+from ..errors import BadPayload, InvalidSignature, NotFound
 from ..model.caller_check import CallerCheck, HeadProof, Query, RequestHead
-from ..wire.strict_json import NotJson, decode_pairs, decode_strict
+from ..wire.strict_json import decode_pairs, decode_strict
 from .credentials import authorization_of
 
 HMAC_ALGORITHMS: Final = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
@@ -118,7 +118,7 @@ def _object(part: bytes, name: str) -> dict[str, Any]:
     try:
         text = (data or b"").decode("utf-8")
         value = decode_strict(text)
-    except (NotJson, UnicodeDecodeError):
+    except (BadPayload, UnicodeDecodeError):
         value = None
     if type(value) is not dict:
         raise InvalidSignature(f"the token's {name} is not a JSON object")

@@ -5,11 +5,10 @@ Signatures, timestamps, ids, filters and repeats name locators in the same words
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 KINDS: Final = ("header", "query", "json", "form")
 
@@ -17,7 +16,6 @@ KINDS: Final = ("header", "query", "json", "form")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 # RFC 6901, 3: "~" only as ~0 and ~1.
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
-_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 class NotALocator(ValueError):
@@ -60,31 +58,3 @@ def parse_locator(text: str, kinds: Iterable[str] = KINDS) -> Locator:
 
 
 _EXAMPLES = {"header": "header:NAME", "query": "query:NAME", "json": "json:/pointer", "form": "form:NAME"}
-
-MISSING: Final = object()
-
-
-def look_up(document: Any, pointer: str) -> Any:
-    """The value at a JSON pointer, MISSING if there is none (RFC 6901, 4)."""
-    value = document
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~") if "~" in part else part
-        if type(value) is dict and name in value:
-            value = value[name]
-        elif type(value) is list and _INDEX.fullmatch(name) and int(name) < len(value):
-            value = value[int(name)]
-        else:
-            return MISSING
-    return value
-
-
-def text_of(value: Any) -> str | None:
-    """A value as the text that patterns and ids are compared as: a text as it is, others as JSON writes them.
-
-    None for what is no single value: MISSING, an object, a list.
-    """
-    if type(value) is str:
-        return value
-    if value is MISSING or isinstance(value, dict | list):
-        return None
-    return json.dumps(value)

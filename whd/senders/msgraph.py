@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import InvalidSignature, NotFound
+from ..errors import BadPayload, InvalidSignature, NotFound
 from ..model.caller_check import BodyCheck, CallerCheck, HeadProof, Query, RequestHead
-from ..wire.strict_json import NotJson, decode_strict
+from ..wire.strict_json import decode_strict, decode_utf8
 from .credentials import any_equal
 
 MOST_ITEMS = 10_000
@@ -45,8 +45,8 @@ class _ItemsCheck:
     def finish(self, body: bytes | list[bytes | bytearray]) -> None:
         whole = b"".join(body) if isinstance(body, list) else body
         try:
-            document = decode_strict(whole.decode("utf-8").removeprefix("\ufeff"))
-        except (NotJson, UnicodeDecodeError):
+            document = decode_strict(decode_utf8(whole))
+        except BadPayload:
             raise InvalidSignature("the body has no value whose items carry clientState: it is not JSON") from None
         items = document.get("value") if type(document) is dict else None
         if type(items) is not list or not items or len(items) > MOST_ITEMS:

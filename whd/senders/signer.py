@@ -84,6 +84,7 @@ class _Head:
     target: str
     headers: tuple[tuple[bytes, bytes], ...]
     content_length: int | None
+    raw: bytes | None = None
 
 
 def _request_of(delivery: Unsigned, timestamp: str) -> SignedRequest:

@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl
 
 from ..model.caller_check import RequestHead
 from ..valueclass import valueclass
+from ..wire.pointer import MISSING, look_up, text_of
 from .encodings import DECODERS, TIME_UNITS
-from .locators import MISSING, Locator, look_up, parse_locator, text_of
+from .locators import Locator, parse_locator
 from .scheme import PLAIN, Scheme, SignatureRefused
 from .template import Template, Word, compile_template, joined
 

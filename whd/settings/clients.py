@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from ..model.library import Library, Module, make_library
 from ..model.options import Options
 from ..model.snapshot import BrokenWebhook, Client, Fault, Flow, Setting, Webhook
 from .parse import ISOLATIONS, Faults, UsersSource
@@ -37,6 +38,8 @@ class ClientTable:
         self._users_path: str | None = None
         self._flows: dict[str, Flow] = {}
         self._unusable_flows: set[str] = set()
+        self._modules: dict[str, Module] = {}
+        self._unusable_modules: set[str] = set()
         self._settings: dict[str, Setting] = {}
         self._sources: dict[str, WebhookSource] = {}
         self._webhooks: dict[str, Webhook | BrokenWebhook] = {}
@@ -72,6 +75,22 @@ class ClientTable:
         self._changed.add("flows")
         self._all_stale = True
 
+    def set_module(self, name: str, module: Module | None) -> None:
+        """Takes a helper module's good version, None for a file without one."""
+        if module is None:
+            self._modules.pop(name, None)
+            self._unusable_modules.add(name)
+        else:
+            self._modules[name] = module
+            self._unusable_modules.discard(name)
+        self._changed.add("modules")
+
+    def drop_module(self, name: str) -> None:
+        """Forgets a helper module whose file is gone."""
+        self._modules.pop(name, None)
+        self._unusable_modules.discard(name)
+        self._changed.add("modules")
+
     def set_setting(self, name: str, setting: Setting | None) -> None:
         """Takes a setting's good version; None: there is none, or the file is gone."""
         if setting is None:
@@ -90,7 +109,10 @@ class ClientTable:
             self._sources[name] = source
             self._stale.add(name)
         full_name = WEBHOOK_PREFIX + name
-        self.set_setting(full_name, Setting(full_name, source.value, path) if source else None)
+        self.set_setting(
+            full_name,
+            None if source is None else Setting(full_name, source.value, path, modified_ms=source.modified_ms),
+        )
         self._changed.add("webhooks")
 
     def drop_webhook(self, name: str) -> None:
@@ -148,15 +170,32 @@ class ClientTable:
     def _build(self, options: Options) -> None:
         before = self.client
         changed = self._changed
+        library = before.library
+        if "modules" in changed:
+            made = make_library(self._modules, self._unusable_modules)
+            library = library if made.hash == library.hash else made
         self.client = Client(
             self.name,
             _frozen(dict(self._users.users)) if "users" in changed else before.users,
-            _frozen(self._flows) if "flows" in changed else before.flows,
+            self._linked_flows(library) if changed & {"flows", "modules"} else before.flows,
             _frozen(self._settings) if "settings" in changed else before.settings,
             _frozen(self._webhooks) if "webhooks" in changed else before.webhooks,
+            library,
         )
         faults = [fault for faults in self._webhook_faults.values() for fault in faults]
         self.faults = (*faults, *self._user_warnings(options))
+
+    def _linked_flows(self, library: Library) -> Mapping[str, Flow]:
+        """The flows, each that may import modules with those that there are; the same objects where nothing changed."""
+        before = self.client.flows
+        flows: dict[str, Flow] = {}
+        for name, flow in self._flows.items():
+            if flow.library is not None:
+                known = before.get(name)
+                is_same = known is not None and known.library is library and known.script_hash == flow.script_hash
+                flow = known if known is not None and is_same else flow.with_library(library)
+            flows[name] = flow
+        return _frozen(flows)
 
     def _user_warnings(self, options: Options) -> Iterator[Fault]:
         for name, line in self._users.isolation_lines.items():

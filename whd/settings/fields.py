@@ -11,8 +11,8 @@ from dataclasses import Field
 from typing import Any, Final
 
 from ..model.snapshot import Fault
+from ..wire.suggest import closest
 from .document import BOOL, DATE, FLOAT, INT, KIND_WORDS, LIST, MAP, NULL, TEXT, Node
-from .suggest import closest
 
 # Past these the kernel's and the loop's own integers end; nobody means such a value.
 LARGEST_INT: Final = 2**53

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..model.snapshot import Fault
-from .parse import Faults, parse_flow, parse_options, parse_setting, parse_users
+from .parse import Faults, parse_flow, parse_module, parse_options, parse_setting, parse_users
 from .tree import FileKind, TreeEntry, displayed
 from .webhooks import WEBHOOK_FIELDS, WebhookSource, read_webhook
 
@@ -22,6 +22,7 @@ MAX_FILE_BYTES: Final = 4_194_304
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.ESTALE, errno.EAGAIN})
 
 Signature = tuple[int, ...]
+_MTIME_NS: Final = 5
 
 
 class Unreadable(Exception):
@@ -53,10 +54,15 @@ class Reading:
         self.value: Any = None
         self.faults: Faults = ()
 
+    @property
+    def modified_ms(self) -> int:
+        """When the file was written, since 1970."""
+        return self.signature[_MTIME_NS] // 1_000_000
+
     def parse(self) -> None:
         """Decides what the bytes mean. Raises nothing for what they hold."""
         entry, path = self.entry, self.entry.path
-        self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry)
+        self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry, self.modified_ms)
         self.data = b""
         source = self.value
         if isinstance(source, WebhookSource) and self.mode & stat.S_IROTH:
@@ -66,12 +72,13 @@ class Reading:
                 self.faults = (*self.faults, warning)
 
 
-_PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry], tuple[Any, Faults]]] = {
-    FileKind.OPTIONS: lambda data, path, entry: parse_options(data, path),
-    FileKind.USERS: lambda data, path, entry: parse_users(data, path),
-    FileKind.SETTING: lambda data, path, entry: parse_setting(data, path, entry.name),
-    FileKind.WEBHOOK: lambda data, path, entry: read_webhook(data, path, entry.client_name, entry.name),
-    FileKind.FLOW: lambda data, path, entry: parse_flow(data, path, entry.client_name, entry.name),
+_PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry, int], tuple[Any, Faults]]] = {
+    FileKind.OPTIONS: lambda data, path, entry, ms: parse_options(data, path),
+    FileKind.USERS: lambda data, path, entry, ms: parse_users(data, path),
+    FileKind.SETTING: lambda data, path, entry, ms: parse_setting(data, path, entry.name, ms),
+    FileKind.WEBHOOK: lambda data, path, entry, ms: read_webhook(data, path, entry.client_name, entry.name, ms),
+    FileKind.FLOW: lambda data, path, entry, ms: parse_flow(data, path, entry.client_name, entry.name, ms),
+    FileKind.MODULE: lambda data, path, entry, ms: parse_module(data, path, entry.client_name, entry.name),
 }
 
 

@@ -16,8 +16,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ..errors import ConfigError
+from ..model.library import Library, Module
 from ..model.options import Options
-from ..model.snapshot import Client, Fault, Flow, SavedSetting, Snapshot
+from ..model.snapshot import Client, Fault, Flow, SavedSetting, Snapshot, Source
 from .clients import ClientTable
 from .files import Reading, Unreadable, examine, is_passing, read, signature_of
 from .overlay import Overlay, SavedChange, in_order
@@ -33,17 +34,19 @@ _UNPUBLISHED: Final = object()
 class _FileState:
     """What is known of a file. `good`: its last good version, None without one; `signature`: None to read it again.
 
-    `published`: the version that its client's table has. Of a flow: `candidate` waits to be vetted; `vetted`: `good` is
-    known to compile; `late_fault`: `good` is known not to compile.
+    `published`: the version that its client's table has. Of a flow or module: `candidate` waits to be vetted; `vetted`:
+    `good` is known to compile; `late_fault`: `good` is known not to compile. `import_fault`: with which modules it is
+    known not to find what it imports, and why.
     """
 
     entry: TreeEntry
     signature: tuple[int, ...] | None = None
     good: Any = None
     faults: Faults = ()
-    candidate: Flow | None = None
+    candidate: Source | None = None
     vetted: bool = False
     late_fault: Fault | None = None
+    import_fault: tuple[Library, Fault] | None = None
     published: Any = _UNPUBLISHED
 
     @property
@@ -72,8 +75,8 @@ class Summary:
 class Index:
     """The table of files. `update` brings it up to the disk, `snapshot` gives what is valid now.
 
-    With `vets_flows` a changed flow waits among `candidates()` until `flow_fault` is called for it. `saved`: what flows
-    saved; `save` takes changes of it. Raises ConfigError for two roots that are one.
+    With `vets_flows` a changed flow or module waits among `candidates()` until `flow_fault` is called for it. `saved`:
+    what flows saved; `save` takes changes of it. Raises ConfigError for two roots that are one.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Index:
         self._folders: dict[str, _Listed] = {}
         self._folder_faults: dict[str, Fault] = {}
         self._faulty: dict[str, Faults] = {}
+        self._import_faulty: dict[str, _FileState] = {}
         self._clients: dict[str, ClientTable] = {}
         self._fixed_options: Options | None = None
         self._restart_faults: Faults = ()
@@ -274,21 +278,21 @@ class Index:
         state.signature = reading.signature
         state.faults = reading.faults
         state.candidate = None
-        if isinstance(reading.value, Flow):
-            self._take_flow(state, reading.value)
+        if isinstance(reading.value, (Flow, Module)):
+            self._take_source(state, reading.value)
         elif reading.value != before:
             state.good = reading.value
         self._put(state)
 
-    def _take_flow(self, state: _FileState, flow: Flow) -> None:
-        before: Flow | None = state.good
-        if before is not None and before.script_hash == flow.script_hash:
+    def _take_source(self, state: _FileState, source: Source) -> None:
+        before: Source | None = state.good
+        if before is not None and before.script_hash == source.script_hash:
             return
         if before is not None and self._vets_flows and state.late_fault is None:
             # The version that serves may be good, and this one not: it must be compiled first, in another process.
-            state.candidate = flow
+            state.candidate = source
             return
-        state.good, state.vetted, state.late_fault = flow, False, None
+        state.good, state.vetted, state.late_fault, state.import_fault = source, False, None, None
 
     def _break(self, entry: TreeEntry, *faults: Fault, signature: tuple[int, ...] | None = None) -> None:
         state = self._table.get(entry.path) or _FileState(entry)
@@ -320,6 +324,8 @@ class Index:
             table.set_setting(entry.name, good)
         elif entry.kind is FileKind.FLOW:
             table.set_flow(entry.name, good)
+        elif entry.kind is FileKind.MODULE:
+            table.set_module(entry.name, good)
 
     def _client(self, name: str) -> ClientTable:
         table = self._clients.get(name)
@@ -353,6 +359,8 @@ class Index:
             table.set_setting(entry.name, None)
         elif entry.kind is FileKind.FLOW:
             table.drop_flow(entry.name)
+        elif entry.kind is FileKind.MODULE:
+            table.drop_module(entry.name)
 
     def _drop_folder(self, path: str, watch: Watch) -> None:
         """Forgets a folder that is gone and all that was in it. A root that is gone is a fault."""
@@ -407,11 +415,11 @@ class Index:
         )
         return replace(options, **kept)
 
-    # Flows that were compiled elsewhere
+    # Flows and modules that were compiled elsewhere
 
-    def candidates(self) -> list[Flow]:
-        """The flows to be vetted: of each file the version that serves unvetted, then the one that is to follow."""
-        waiting: list[Flow] = []
+    def candidates(self) -> list[Source]:
+        """What is to be vetted: of each file the version that serves unvetted, then the one that is to follow."""
+        waiting: list[Source] = []
         for state in self._table.values():
             if state.candidate is not None:
                 if not state.vetted:
@@ -419,25 +427,42 @@ class Index:
                 waiting.append(state.candidate)
         return waiting
 
-    def flow_fault(self, flow: Flow, fault: Fault | None) -> bool:
-        """Notes how a flow compiled, None for well; the next snapshot shows it. Returns whether that is news.
+    def flow_fault(self, source: Source, fault: Fault | None) -> bool:
+        """Notes how a flow or module compiled, None for well; the next snapshot shows it. Returns whether that is news.
 
         A good candidate goes in; a faulty one only where the version before is no better.
         """
-        state = self._table.get(flow.path)
+        state = self._table.get(source.path)
         if state is None:
             return False
         before = (state.good, state.vetted, state.all_faults)
-        if state.candidate is flow:
+        if state.candidate is source:
             state.candidate = None
             if fault is None or state.late_fault is not None:
-                state.good, state.vetted, state.late_fault, state.faults = flow, fault is None, fault, ()
+                state.good, state.vetted, state.late_fault, state.faults = source, fault is None, fault, ()
+                state.import_fault = None
             else:
                 state.faults = (fault,)
-        elif state.good is not None and state.good.script_hash == flow.script_hash:
+        elif state.good is not None and state.good.script_hash == source.script_hash:
             state.vetted, state.late_fault = fault is None, fault
         self._put(state)
         return before != (state.good, state.vetted, state.all_faults)
+
+    def import_fault(self, source: Source, library: Library, fault: Fault | None) -> bool:
+        """Notes that a flow or module does not find what it imports among these modules. Returns whether that is news.
+
+        It is a fault of no file alone: it lasts until the file or the client's modules change.
+        """
+        state = self._table.get(source.path)
+        if state is None or state.good is None or state.good.script_hash != source.script_hash:
+            return False
+        before = state.import_fault
+        state.import_fault = None if fault is None else (library, fault)
+        if fault is None:
+            self._import_faulty.pop(source.path, None)
+        else:
+            self._import_faulty[source.path] = state
+        return (before and before[1]) != fault
 
     # From the table into a snapshot
 
@@ -474,7 +499,23 @@ class Index:
         faults = [*self._folder_faults.values(), *self._restart_faults]
         for some in (*self._faulty.values(), *(table.faults for table in self._clients.values())):
             faults += some
+        faults += self._import_faults()
         return tuple(sorted(faults, key=in_order))
+
+    def _import_faults(self) -> Iterator[Fault]:
+        """Those that stand; forgets others."""
+        for path, state in list(self._import_faulty.items()):
+            table = self._clients.get(state.entry.client_name)
+            if (
+                state.import_fault is not None
+                and self._table.get(path) is state
+                and table is not None
+                and table.client.library is state.import_fault[0]
+            ):
+                yield state.import_fault[1]
+            else:
+                state.import_fault = None
+                del self._import_faulty[path]
 
 
 def _as_yaml(value: Any) -> str:

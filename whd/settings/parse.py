@@ -1,4 +1,4 @@
-"""Each kind of file into its value: whd.yaml, users.yaml, a setting, a flow (webhooks.py: a webhook's setting).
+"""Each kind of file into its value: whd.yaml, users.yaml, a setting, a flow or module (a webhook's: webhooks.py).
 
 Every function takes a file's bytes (or text) and gives (value, faults); without a value at least one fault is no
 warning. None raises for what a file holds, and no fault repeats a key. Nothing here does I/O.
@@ -16,8 +16,10 @@ from dataclasses import Field, dataclass
 from typing import Any, Final
 
 from ..auth.connections import rule_fault
+from ..model.library import NO_LIBRARY, Module
 from ..model.options import Options, option_fields
 from ..model.snapshot import Fault, Flow, Setting, User
+from ..wire.suggest import closest
 from .document import MAP, NULL, Node, load
 from .fields import (
     FieldFaults,
@@ -30,7 +32,6 @@ from .fields import (
     read_texts,
     shown,
 )
-from .suggest import closest
 
 Faults = tuple[Fault, ...]
 
@@ -40,6 +41,7 @@ CONNECTORS: Final = ("REST",)
 _OPTIONS: dict[str, Field[Any]] = {option.name: option for option in option_fields()}
 _USER_FIELDS = ("flows", "settings", "files", "connections", "act_as", "isolation")
 _PORT = re.compile(r"[0-9]{1,5}")
+_LIB = re.compile(r"\blib\b")
 
 
 def parse_options(data: bytes | str, path: str) -> tuple[Options | None, Faults]:
@@ -183,22 +185,40 @@ def _warn_of_unknown_stand_ins(
                 )
 
 
-def parse_setting(data: bytes | str, path: str, name: str) -> tuple[Setting | None, Faults]:
+def parse_setting(data: bytes | str, path: str, name: str, modified_ms: int = 0) -> tuple[Setting | None, Faults]:
     """Any other setting: its value is what the YAML says, in JSON types; null for an empty file."""
     node, faults = load(data, path)
-    return (None if node is None else Setting(name, node.value, path)), faults
+    return (None if node is None else Setting(name, node.value, path, modified_ms=modified_ms)), faults
 
 
-def parse_flow(data: bytes, path: str, client_name: str, name: str) -> tuple[Flow | None, Faults]:
+def parse_flow(data: bytes, path: str, client_name: str, name: str, modified_ms: int = 0) -> tuple[Flow | None, Faults]:
     """A flow's source, decoded as Python decodes it (PEP 263); whether it compiles is found out elsewhere."""
+    source, script_hash, faults = _read_source(data, path)
+    if faults:
+        return None, faults
+    # Who does not write the word does not import from there; the compiler says who does.
+    library = NO_LIBRARY if _LIB.search(source) else None
+    flow = Flow(sys.intern(client_name), sys.intern(name), source, script_hash, path, library, modified_ms=modified_ms)
+    return flow, ()
+
+
+def parse_module(data: bytes, path: str, client_name: str, name: str) -> tuple[Module | None, Faults]:
+    """A helper module's source, decoded as a flow's."""
+    source, script_hash, faults = _read_source(data, path)
+    if faults:
+        return None, faults
+    return Module(sys.intern(client_name), sys.intern(name), source, script_hash, path), ()
+
+
+def _read_source(data: bytes, path: str) -> tuple[str, str, Faults]:
+    """A source, its hash, and why it cannot be decoded."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         source = data.decode(encoding)
-        script_hash = hashlib.sha256(source.encode()).hexdigest()
+        return source, hashlib.sha256(source.encode()).hexdigest(), ()
     except (SyntaxError, ValueError, LookupError) as error:
         # SyntaxError: an unknown or contradictory encoding; UnicodeError is a ValueError; LookupError: not a text one.
         line = data.count(b"\n", 0, error.start) + 1 if isinstance(error, UnicodeDecodeError) else 1
         what = str(error) if isinstance(error, SyntaxError) else "cannot be decoded"
         fault = Fault(path, line, "", what, "UTF-8, or the encoding that its first lines name (PEP 263)")
-        return None, (fault,)
-    return Flow(sys.intern(client_name), sys.intern(name), source, script_hash, path), ()
+        return "", "", (fault,)

@@ -10,8 +10,8 @@ from typing import Final
 
 from ..auth.permissions import Action, may
 from ..model.snapshot import Fault, Flow, User
+from ..wire.suggest import closest
 from .parse import Faults
-from .suggest import closest
 from .webhooks import WebhookSource
 
 # Each suggestion looks at up to a hundred names; a folder of flows that vanished must not cost seconds.

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from ..model.snapshot import Fault, Flow, SavedSetting, Setting, Snapshot
+from ..model.library import NO_LIBRARY, Library
+from ..model.snapshot import Fault, Flow, SavedSetting, Setting, Snapshot, Source
 from . import inotify
 from .files import Reading
 from .index import Index
@@ -29,7 +30,7 @@ VET_PATIENCE_S: Final = 0.3
 VET_TIMEOUT_S: Final = 10.0
 MAX_LOGGED_FAULTS: Final = 1_000
 
-VetFlows = Callable[[Sequence[Flow]], Awaitable[Sequence[Fault | None]]]
+VetFlows = Callable[[Sequence[Source]], Awaitable[Sequence[Fault | None]]]
 OnSwap = Callable[[Snapshot, Snapshot], None]
 
 log = logging.getLogger("whd.settings")
@@ -38,7 +39,8 @@ log = logging.getLogger("whd.settings")
 class Reloader:
     """Owns index and watcher. `snapshot` is what is valid now; each of `on_swap` is called with (old, new) on the loop.
 
-    `vet_flows` compiles flows elsewhere and gives a fault or None for each; without it changed flows go in unvetted.
+    `vet_flows` compiles flows and modules elsewhere and gives a fault or None for each; without it what changed goes in
+    unvetted.
     `polls`: watch without inotify. To be closed by its starter.
     """
 
@@ -50,7 +52,7 @@ class Reloader:
         self.snapshot = self._index.current
         self._vet_flows = vet_flows
         self._polls = polls
-        self._vetting: tuple[list[Flow], asyncio.Future[Sequence[Fault | None]]] | None = None
+        self._vetting: tuple[list[Source], asyncio.Future[Sequence[Fault | None]]] | None = None
         self._watcher: Watcher | None = None
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -88,10 +90,22 @@ class Reloader:
             await self._apply(changes)
         return self.snapshot
 
-    def flow_fault(self, flow: Flow, fault: Fault | None) -> None:
-        """Notes how a flow that was not vetted compiled, None for well; a swap shows it soon."""
-        if self._index.flow_fault(flow, fault):
+    def flow_fault(self, source: Source, fault: Fault | None) -> None:
+        """Notes how a flow or module that was not vetted compiled, None for well; a swap shows it soon."""
+        if self._index.flow_fault(source, fault):
             self._changed()
+
+    def import_fault(self, source: Source, library: Library, fault: Fault | None) -> None:
+        """Notes that a flow or module does not find what it imports among these modules; a swap shows it soon."""
+        if self._index.import_fault(source, library, fault):
+            self._changed()
+
+    def refused(self, flow: Flow, fault: Fault, *, by_import: bool) -> None:
+        """Notes why a flow does not run. `by_import`: it compiles, but not with the modules that it imports."""
+        if by_import:
+            self.import_fault(flow, flow.library or NO_LIBRARY, fault)
+        else:
+            self.flow_fault(flow, fault)
 
     def take_saved(self, changes: Iterable[SavedChange]) -> None:
         """Swaps in what was saved or deleted: the next request sees it, whatever is being read from disk meanwhile."""
@@ -190,33 +204,34 @@ class Reloader:
                 slice_end = loop.time() + SLICE_S
 
     async def _vet(self) -> None:
-        """Has changed flows compiled elsewhere; what takes too long goes in with a later swap."""
+        """Has changed flows and modules compiled elsewhere; what takes too long goes in with a later swap."""
         while self._vet_flows is not None:
             patience = 0.0
             if self._vetting is None:
-                flows = self._index.candidates()
-                if not flows:
+                sources = self._index.candidates()
+                if not sources:
                     return
-                self._vetting = flows, asyncio.ensure_future(asyncio.wait_for(self._vet_flows(flows), VET_TIMEOUT_S))
+                vetted = asyncio.wait_for(self._vet_flows(sources), VET_TIMEOUT_S)
+                self._vetting = sources, asyncio.ensure_future(vetted)
                 patience = VET_PATIENCE_S
-            flows, task = self._vetting
+            sources, task = self._vetting
             await asyncio.wait({task}, timeout=patience)
             if not task.done():
                 task.add_done_callback(lambda _: self._wake.set())
                 return
             self._vetting = None
-            self._take_vetted(flows, task)
+            self._take_vetted(sources, task)
             self._index.settle()
 
-    def _take_vetted(self, flows: list[Flow], task: asyncio.Future[Sequence[Fault | None]]) -> None:
-        faults: Sequence[Fault | None] = [None] * len(flows)
+    def _take_vetted(self, sources: list[Source], task: asyncio.Future[Sequence[Fault | None]]) -> None:
+        faults: Sequence[Fault | None] = [None] * len(sources)
         if error := task.exception():
             # A run of the flow will show what is wrong with it; an operator's change must not wait for that.
-            log.warning("changed flows could not be compiled ahead and go in as they are: %r", error)
+            log.warning("changed flows and modules could not be compiled ahead and go in as they are: %r", error)
         else:
             faults = task.result()
-        for flow, fault in zip(flows, faults, strict=True):
-            self._index.flow_fault(flow, fault)
+        for source, fault in zip(sources, faults, strict=True):
+            self._index.flow_fault(source, fault)
 
     def _swap(self, what: str, *, is_forced: bool = False) -> None:
         old, new = self.snapshot, self._index.snapshot()

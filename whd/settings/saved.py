@@ -147,7 +147,7 @@ class SavedLayer:
         elif self._webhooks:
             webhooks = MappingProxyType({**base.webhooks, **self._webhooks})
         settings = MappingProxyType({**base.settings, **self._settings})
-        return Client(base.name, base.users, base.flows, settings, webhooks)
+        return Client(base.name, base.users, base.flows, settings, webhooks, base.library)
 
     def _judge(self, name: str, base: Client, options: Options, suggestions: Suggestions) -> None:
         record = self._records.get(name)

@@ -6,19 +6,22 @@ Nothing here does I/O: the caller says whether an entry is a folder.
 from __future__ import annotations
 
 import enum
+import keyword
 import posixpath
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
 from ..model.snapshot import Fault
-from .suggest import closest
+from ..wire.suggest import closest
 
 NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 WEBHOOK_PREFIX: Final = "client.webhook."
 OPTIONS_FILE: Final = "whd.yaml"
 USERS_FILE: Final = "users.yaml"
 SETTINGS_FOLDER: Final = "settings"
+LIB_FOLDER: Final = "lib"
 
 _name = re.compile(NAME_PATTERN)
 _IGNORED_ENDINGS = ("~", ".swp", ".tmp")
@@ -26,13 +29,14 @@ _ALMOST_YAML = (".yml", ".yaml", ".json")
 
 
 class FolderKind(enum.Enum):
-    """The five folders that are read; none has others of its own kind below it."""
+    """The six folders that are read; none has others of its own kind below it."""
 
     CONFIG = "config"
     CLIENT = "config/<client>"
     SETTINGS = "config/<client>/settings"
     FLOWS = "flows"
     CLIENT_FLOWS = "flows/<client>"
+    LIB = "flows/<client>/lib"
 
 
 class FileKind(enum.Enum):
@@ -43,6 +47,7 @@ class FileKind(enum.Enum):
     SETTING = "setting"
     WEBHOOK = "webhook"
     FLOW = "flow"
+    MODULE = "module"
     STRAY = "stray"
 
 
@@ -57,7 +62,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """A file that is read. `name`: the webhook's, setting's or flow's; `fault`: what is wrong with the name."""
+    """A file that is read. `name`: of the webhook, setting, flow or module; `fault`: what is wrong with the name."""
 
     kind: FileKind
     path: str
@@ -140,11 +145,44 @@ def _in_flows(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | 
 
 def _in_client_flows(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
     path = posixpath.join(folder.path, name)
+    if name == LIB_FOLDER and is_folder:
+        return Folder(FolderKind.LIB, path, folder.client_name)
+    if name == LIB_FOLDER and is_folder is None:
+        return _stray(path, "is a link that leads nowhere", "a folder with the client's helper modules behind it")
     if not name.endswith(".py"):
         return None
     if not _is_text(name):
         return _stray(path, "the file's name is not printable text in UTF-8", "a flow's name and .py")
     return TreeEntry(FileKind.FLOW, path, folder.client_name, name.removesuffix(".py"))
+
+
+def _in_lib(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
+    path = posixpath.join(folder.path, name)
+    if is_folder:
+        if name == "__pycache__":
+            return None
+        what = "this folder is not read: a client's helper modules are files, without packages"
+        return _stray(path, what, f"its modules in flows/{folder.client_name}/{LIB_FOLDER}/ itself", is_warning=True)
+    if not name.endswith(".py"):
+        return _unread(path, name, is_folder, "")
+    module = name.removesuffix(".py")
+    if is_module_name(module):
+        return TreeEntry(FileKind.MODULE, path, folder.client_name, module)
+    if name == "__init__.py":
+        return _stray(path, "nothing reads this file: lib is no package", "no such file", is_warning=True)
+    return _stray(
+        path, "no flow can import a file of this name", "a name in Python, not _name, and .py", is_warning=True
+    )
+
+
+def is_module_name(name: str) -> bool:
+    """Whether an import statement of a flow can name it; Python compares names in their normal form (NFKC)."""
+    return (
+        name.isidentifier()
+        and not keyword.iskeyword(name)
+        and not name.startswith("_")
+        and unicodedata.normalize("NFKC", name) == name
+    )
 
 
 _ENTRY_IN = {
@@ -153,6 +191,7 @@ _ENTRY_IN = {
     FolderKind.SETTINGS: _in_settings,
     FolderKind.FLOWS: _in_flows,
     FolderKind.CLIENT_FLOWS: _in_client_flows,
+    FolderKind.LIB: _in_lib,
 }
 
 

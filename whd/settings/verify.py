@@ -23,9 +23,9 @@ from ..senders.presets import PRESETS
 from ..senders.scheme import ENCODINGS, HASHES, PLAIN, Preset, Scheme, SecretForm
 from ..senders.template import BadTemplate, compile_template
 from ..senders.verifier import MOST_SECRETS, Verifier
+from ..wire.suggest import closest
 from .document import INT, LIST, Node
 from .fields import FieldFaults, known_fields, read_bool, read_choice, read_choices, read_mapping, read_text, read_texts
-from .suggest import closest
 
 SHORTEST_SECRET: Final = 16
 MOST_SCHEMES: Final = 4
@@ -62,6 +62,11 @@ class Verify:
     """All of `verify`: any one of the proofs must hold."""
 
     proofs: tuple[Proof, ...]
+
+    @property
+    def parses_first(self) -> bool:
+        """Whether one of them reads members of the body before the signature is known to hold."""
+        return any(proof.scheme == "msgraph" or (proof.preset and proof.preset.parses_first) for proof in self.proofs)
 
     def check(self, now: Now) -> CallerCheck:
         """The check of callers. `now`: seconds since 1970."""

@@ -19,14 +19,17 @@ from ..auth.combined import AllOf
 from ..model.caller_check import CallerCheck
 from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
 from ..model.snapshot import Webhook
+from ..wire.suggest import closest
 from .document import LIST, NULL, TEXT, Node, load, node_of
 from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
 from .parse import ISOLATIONS, Faults, read_option
-from .suggest import closest
 from .tree import WEBHOOK_PREFIX
 from .verify import SHOWN_MEMBERS, Now, Verify, read_verify
 
 METHODS: Final = ("GET", "POST")
+# The largest body of a webhook whose sender signs members of it, unless its setting says another: such a body is read
+# before anybody has proved anything (SENDERS 1).
+PARSED_FIRST_BYTES: Final = 1_048_576
 # Stands where an operator would read a secret.
 MASK: Final = "********"
 
@@ -150,12 +153,15 @@ class WebhookSource:
     tighter: tuple[tuple[str, Any, int], ...]
     value: dict[str, Any]
     path: str
+    modified_ms: int = dataclass_field(default=0, compare=False)
 
 
-def read_webhook(data: bytes | str, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+def read_webhook(
+    data: bytes | str, path: str, client_name: str, name: str, modified_ms: int = 0
+) -> tuple[WebhookSource | None, Faults]:
     """A `client.webhook.<name>` file by itself; `derive_webhook` makes a Webhook of it under given options."""
     node, faults = load(data, path, shown_names=WEBHOOK_FIELDS)
-    return (None, faults) if node is None else _source_of(node, path, client_name, name)
+    return (None, faults) if node is None else _source_of(node, path, client_name, name, modified_ms)
 
 
 def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
@@ -163,7 +169,9 @@ def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tu
     return _source_of(node_of(value), path, client_name, name)
 
 
-def _source_of(node: Node, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
+def _source_of(
+    node: Node, path: str, client_name: str, name: str, modified_ms: int = 0
+) -> tuple[WebhookSource | None, Faults]:
     report = FieldFaults(path)
     found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
     if found is None:
@@ -205,6 +213,7 @@ def _source_of(node: Node, path: str, client_name: str, name: str) -> tuple[Webh
         tuple(tighter),
         raw,
         path,
+        modified_ms,
     )
     return source, report.result()
 
@@ -241,18 +250,24 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
                 show_script = value
         limits = _narrowed(limits, tuple(changes.items())) if changes else limits
         warnings = report.result()
+    if source.verify is not None and source.verify.parses_first:
+        given = {name for name, _value, _line in source.tighter}
+        if "max_body_bytes" not in given and limits.max_body_bytes > PARSED_FIRST_BYTES:
+            limits = _narrowed(limits, (("max_body_bytes", PARSED_FIRST_BYTES),))
+    caller_check = _caller_check(source, now)
     webhook = Webhook(
         source.client_name,
         source.name,
         source.flow_name,
         source.user_name,
-        _caller_check(source, now),
+        caller_check,
         source.enabled,
         source.methods,
         show_script,
         isolation,
         limits,
         source.path,
+        caller_check.pointers,
     )
     return webhook, warnings
 

@@ -9,11 +9,12 @@ No pickle, no marshal: a worker is hostile. Nothing here does I/O or interprets 
 
 daemon to worker
     bind     client, user, memory_bytes, cpu_s, large   first frame of all; limits are set, then the last of the wall
-    code     hash, flow, path, source, code          a compiled flow (base64 marshal), once per worker and hash
-    compile  hash, flow, path, source                only to a worker that does nothing else
-    parse    job, content_type, has_key, gunzip_limit, start + value   only to a worker that does nothing else;
-             value: the raw body, gzip if the limit is not 0; start: text that the answer's value begins with
-    check    job + value                             the same worker; value: an output to be checked
+    code     hash, flow, path, source, code, modules   a compiled flow (base64 marshal), once per worker and hash;
+             modules: [{name, path, source, code}], all that it may import
+    compile  hash, flow, path, source, is_module     only to a worker that does nothing else
+    parse    job, content_type, has_key, gunzip_limit, start, pointers + value   only to a worker that does nothing
+             else; value: the raw body, gzip if the limit is not 0; start: text that the answer's value begins with
+    check    job, max_depth + value                  the same worker; value: an output to be checked
     context  number, hash, flow, about, limits       what runs of one webhook have in common; after the code
     run      packed (RunHead) + value: input_value      runs a flow
     revoke                                           no job that was prefetched before this shall start
@@ -21,8 +22,8 @@ daemon to worker
              as it is, and not JSON
 
 worker to daemon
-    compiled hash, code, warnings, declared_uses                 or refused: hash, text
-    parsed   job, keys, [rest_from, begin_bytes] + value: start, Parsed.members_json and a closing brace; with
+    compiled hash, code, warnings, declared_uses, imports        or refused: hash, text
+    parsed   job, keys, [picked], [rest_from, begin_bytes] + value: start, Parsed.members_json and a closing brace; with
              rest_from the body from there on belongs behind the value's first begin_bytes
              or: job, error (text), status (400 or 413)
     checked  job, [error: text]
@@ -55,6 +56,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 # Of one source.
 MAX_DECLARED_USES = 1_000
+MAX_LIB_IMPORTS = 1_000
 MAX_DECLARED_CHARS = 1_000
 
 
@@ -68,6 +70,17 @@ class DeclaredUse(NamedTuple):
     line: int
     action: str
     name: str
+
+
+class LibImport(NamedTuple):
+    """A helper module that a source imports (sandbox/lib_imports.py); a compiled frame lists them.
+
+    `is_optional`: the import stands in a `try` that catches its failure.
+    """
+
+    line: int
+    module: str
+    is_optional: bool
 
 
 class FrameError(ValueError):

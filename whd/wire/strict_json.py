@@ -1,4 +1,4 @@
-"""JSON, strictly as RFC 8259 has it: UTF-8, no NaN or Infinity, at most 200 levels. Pure functions of texts.
+"""JSON, strictly as RFC 8259 has it: UTF-8, no NaN or Infinity, so many levels and no more. Pure functions of texts.
 
 One reader for all JSON that comes from outside: payloads, outputs of flows, inputs that commands are given.
 """
@@ -6,12 +6,20 @@ One reader for all JSON that comes from outside: payloads, outputs of flows, inp
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from ..errors import BadPayload
 
+# Levels of lists and objects: of a payload; of what flows make, in which a payload may stand some levels further in; of
+# the arguments of a call, in which that stands. A worker finds what is deeper, with the path to it, before the daemon
+# does. What reads and writes all of these recurses, a step for a level, and Python allows 1000 of them.
 MAX_DEPTH = 200
+MAX_OUTPUT_DEPTH = 2 * MAX_DEPTH
+MAX_CALL_DEPTH = MAX_OUTPUT_DEPTH + 8
 
 # What the loop reads itself; larger texts are for another process. A small text, whatever it holds, takes one or two
 # milliseconds at most, and so does a longer one of few parts: each of these characters stands for an object to be made.
@@ -29,18 +37,14 @@ class _Unstrict(ValueError):
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _Unstrict(f"{name} is not JSON (RFC 8259, 6)")
-
-
-class NotJson(BadPayload):
-    """The body is not JSON at all."""
+    raise _Unstrict(name)
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if value - value != 0:
         # Python reads 1e999 as infinity, and could not write it again.
-        raise _Unstrict("a number is too large for a double")
+        raise _Unstrict(text)
     return value
 
 
@@ -62,8 +66,19 @@ def is_quick(text: bytes | bytearray) -> bool:
     return len(text) < LARGE_BYTES and len(text) - len(text.translate(None, _PARTS)) <= _MOST_PARTS
 
 
-def decode_strict(text: str) -> Any:
-    """One JSON value, strictly. Raises BadPayload."""
+def decode_utf8(data: bytes | bytearray) -> str:
+    """A JSON text's bytes as text, without a byte order mark. Raises BadPayload."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8").removeprefix("\ufeff")
+        raise BadPayload(f"the JSON is not UTF-8 (RFC 8259, 8.1) at {_line_and_column(before, len(before))}") from None
+    # RFC 8259, 8.1 allows a reader to ignore a byte order mark; some senders on Windows write one.
+    return text.removeprefix("\ufeff")
+
+
+def decode_strict(text: str, max_depth: int = MAX_DEPTH) -> Any:
+    """One JSON value, strictly. Raises BadPayload, which says in which line and column the fault is."""
     try:
         try:
             value, end = _scan(text, 0)
@@ -71,27 +86,69 @@ def decode_strict(text: str) -> Any:
             value, end = None, -1
         if end != len(text) and (end < 0 or text[end:].strip(_WHITE_SPACE)):
             value = _decode(text)  # white space before it, or an error, which decode() puts into words
-    except _Unstrict as error:
-        raise BadPayload(f"{_STRICT}{error}") from None
-    except RecursionError:
-        raise BadPayload(f"{_STRICT}nested more than {MAX_DEPTH} deep") from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise NotJson(f"the body is not JSON: {error.msg} at {where}") from None
-    except ValueError:
-        # int() refuses more than 4300 digits (sys.set_int_max_str_digits).
-        raise BadPayload(f"{_STRICT}an integer has too many digits") from None
-    if len(text) > MAX_DEPTH and _may_be_deep(text) and depth_of(value) > MAX_DEPTH:
-        raise BadPayload(f"{_STRICT}nested more than {MAX_DEPTH} deep")
+        fault = _first_unstrict(text, max_depth, error.pos) if _may_be_deep(text, max_depth) else ""
+        # Some of Python's words end in "at" already.
+        what = error.msg.removesuffix(" at")
+        fault = fault or f"the body is not JSON: {what} at {_line_and_column(text, error.pos)}"
+        raise BadPayload(fault) from None
+    except (ValueError, RecursionError):
+        # A number or a level too many; int() refuses more digits than sys.get_int_max_str_digits().
+        raise BadPayload(_first_unstrict(text, max_depth) or f"{_STRICT}it cannot be read") from None
+    if len(text) > max_depth and _may_be_deep(text, max_depth) and depth_of(value, max_depth) > max_depth:
+        raise BadPayload(_first_unstrict(text, max_depth))
     return value
 
 
-def _may_be_deep(text: str) -> bool:
-    """Whether a text has more brackets than MAX_DEPTH: an upper bound at the speed of C; only such need the walk."""
+def _line_and_column(text: str, position: int) -> str:
+    """Counted from 1, as editors do."""
+    return f"line {text.count(chr(10), 0, position) + 1} column {position - text.rfind(chr(10), 0, position)}"
+
+
+# One without an end goes on to the end, or each quote in it would be tried as a beginning.
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+'
+_TOKEN = re.compile(_STRING + r"|[\[\]{}]|NaN|-?Infinity|-?[0-9][0-9.eE+-]*+", re.DOTALL)
+
+
+def _first_unstrict(text: str, max_depth: int, end: int = sys.maxsize) -> str:
+    """The first thing before `end` that has the shape of JSON and is not allowed, in words; "" if there is none."""
+    most_digits = sys.get_int_max_str_digits() or sys.maxsize
+    depth = 0
+    for found in _TOKEN.finditer(text, 0, min(end, len(text))):
+        token = found[0]
+        first = token[0]
+        what = ""
+        if first in "[{":
+            depth += 1
+            if depth > max_depth:
+                what = f"nested more than {max_depth} deep"
+        elif first in "]}":
+            depth -= 1
+        elif token[-1] in "Ny":
+            what = f"{token} is not JSON (RFC 8259, 6)"
+        elif first != '"':
+            what = _number_fault(token, most_digits)
+        if what:
+            return f"{_STRICT}{what}, at {_line_and_column(text, found.start())}"
+    return ""
+
+
+def _number_fault(token: str, most_digits: int) -> str:
+    if token.lstrip("-").isdigit():
+        return "an integer has too many digits" if len(token) - (token[0] == "-") > most_digits else ""
+    try:
+        value = float(token)
+    except ValueError:
+        return ""
+    return "a number is too large for a double" if value - value != 0 else ""
+
+
+def _may_be_deep(text: str, max_depth: int) -> bool:
+    """Whether a text has more brackets than that: an upper bound at the speed of C; only such need the walk."""
     if len(text) < SMALL_BYTES:
-        return text.count("[") + text.count("{") > MAX_DEPTH
+        return text.count("[") + text.count("{") > max_depth
     # From one to the next: a long text of few brackets is passed over at the speed of memchr(3); count() is slower.
-    left = MAX_DEPTH
+    left = max_depth
     for bracket in "[{":
         at = text.find(bracket)
         while at >= 0:
@@ -102,8 +159,11 @@ def _may_be_deep(text: str) -> bool:
     return False
 
 
-def depth_of(value: Any) -> int:
-    """Levels of lists and dicts: 0 for a scalar, 1 for []. Walks level by level, without recursion."""
+def depth_of(value: Any, max_depth: int) -> int:
+    """Levels of lists and dicts: 0 for a scalar, 1 for []; more than `max_depth` is one more than it.
+
+    Walks level by level, without recursion.
+    """
     depth = 0
     level = [value]
     while True:
@@ -119,9 +179,20 @@ def depth_of(value: Any) -> int:
         if not found:
             return depth
         depth += 1
-        if depth > MAX_DEPTH:
+        if depth > max_depth:
             return depth
         level = inner
+
+
+_NO_BRACKETS = re.compile(rf'(?:[^"\[\]{{}}]++|{_STRING})++', re.DOTALL)
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+
+def is_deeper(text: str, max_depth: int) -> bool:
+    """Whether a JSON text nests deeper, as `depth_of` counts what it means, without making the value."""
+    if not _may_be_deep(text, max_depth):
+        return False
+    return max(accumulate(map(_STEPS.__getitem__, _NO_BRACKETS.sub("", text))), default=0) > max_depth
 
 
 def encode_strict(value: Any) -> bytes:

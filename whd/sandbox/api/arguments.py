@@ -14,6 +14,9 @@ from typing import Any
 from ..errors import InvalidInputError, MissingInputError
 from ..outputs import a_kind
 
+# How long a record is kept was for scripts to say on the original platform.
+RETENTION_FIELDS = ("retention_time", "expires")
+RETENTION = "executions are kept for the operator's retention_minutes, so leave it out"
 RETURN_WHEN_NAMES = ("ALL_SUCCEEDED", "ALL_ENDED", "FIRST_ENDED")
 # Far beyond any timeout_s, and safe for the clock's arithmetic.
 MAX_SECONDS = 1e9
@@ -41,6 +44,13 @@ def shown_dict(value: Any) -> str:
 def text(value: Any, what: str) -> str:
     """A text that is not empty. Raises InvalidInputError."""
     if not isinstance(value, str) or not str.__len__(value):
+        raise InvalidInputError(f"{what} must be text, not {shown(value)}")
+    return str.__str__(value)
+
+
+def any_text(value: Any, what: str) -> str:
+    """A text, be it empty. Raises InvalidInputError."""
+    if not isinstance(value, str):
         raise InvalidInputError(f"{what} must be text, not {shown(value)}")
     return str.__str__(value)
 
@@ -103,6 +113,10 @@ def merged_inputs(where: str, parts: Iterable[Any], more: dict[str, Any]) -> Any
 
     A single part may be any JSON value; several must be dicts. Raises InvalidInputError.
     """
+    if "retention_time" in more:
+        raise InvalidInputError(
+            f"{where}: retention_time is not available in whd: {RETENTION}; for an input of that name, inputs={{…}}"
+        )
     given = [part for part in parts if part is not None]
     if len(given) == 1 and not more and not isinstance(given[0], dict):
         return given[0]

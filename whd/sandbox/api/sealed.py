@@ -56,6 +56,16 @@ def _refuse(text: str) -> Callable[..., NoReturn]:
     return missing
 
 
+def own_methods(kind: type[Sealed], base: type[Sealed]) -> None:
+    """Gives a class copies of the methods that it inherits, so that Python's own errors call them by its name."""
+    for name, method in vars(base).items():
+        if isinstance(method, FunctionType) and not name.startswith("_") and name not in vars(kind):
+            copy = FunctionType(method.__code__, method.__globals__, name, method.__defaults__, method.__closure__)
+            copy.__kwdefaults__ = method.__kwdefaults__
+            copy.__doc__ = method.__doc__
+            setattr(kind, name, copy)
+
+
 def seal(kind: type[Sealed], title: str, spoken: str = "") -> None:
     """Ends a class: from now on it has no further subclasses, and flows know it as one of flow_api's."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import MissingInputError
+from ..errors import CloudomationException, InvalidInputError, MissingInputError
 from ..run import Run
 from . import arguments
 from .executions import Child, look_up
-from .records import Client, File, Flow, Kind, Setting, User, make_record, saved_at_once
+from .records import Client, File, Flow, Kind, Setting, User, find_by_id, given_fields, make_record
 from .sealed import MISSING, Sealed, seal
 
 
@@ -19,6 +19,17 @@ class ReturnWhen(Sealed):
     ALL_SUCCEEDED = "ALL_SUCCEEDED"
     ALL_ENDED = "ALL_ENDED"
     FIRST_ENDED = "FIRST_ENDED"
+
+
+class Status(Sealed):
+    """How an execution stands."""
+
+    __slots__ = ()
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    ENDED_SUCCESS = "ENDED_SUCCESS"
+    ENDED_ERROR = "ENDED_ERROR"
+    ENDED_CANCELLED = "ENDED_CANCELLED"
 
 
 class System(Sealed):
@@ -35,6 +46,39 @@ class System(Sealed):
         **dict.fromkeys(("vault_config", "vault_configs"), "keep what is secret in a setting that few may read"),
         **dict.fromkeys(("webhook", "webhooks"), "save the setting client.webhook.<name>"),
         **dict.fromkeys(("get", "load"), "the execution's fields are this.get(…)"),
+        **dict.fromkeys(
+            ("log", "success", "error", "end", "sleep", "sleep_until", "wait_for", "set_output", "connect"),
+            "it is the other of the handler's two arguments, this, that has it",
+        ),
+        **dict.fromkeys(("oauth", "oauths"), "get the token with a call of its own, and send it in headers"),
+        **dict.fromkeys(
+            (
+                "bundle",
+                "bundles",
+                "git_config",
+                "git_configs",
+                "identity",
+                "organization",
+                "organizations",
+                "plugin",
+                "plugins",
+                "project",
+                "projects",
+                "role",
+                "roles",
+                "schema",
+                "schemas",
+                "sync_config",
+                "sync_configs",
+                "tag",
+                "tags",
+                "wrapper",
+                "wrappers",
+                "workspace",
+                "workspaces",
+            ),
+            "what belongs to a client are its flows, settings and files, and its users in users.yaml",
+        ),
         **dict.fromkeys(("user", "users"), "there is system.get_own_user()"),
         **dict.fromkeys(("client", "clients"), "there is system.get_own_client()"),
     }
@@ -44,21 +88,28 @@ class System(Sealed):
         """The values for wait_for."""
         return RETURN_WHEN
 
-    def setting(self, name: Any = MISSING, /, **fields: Any) -> Setting:
-        """A setting by its name; `value=` saves it at once."""
-        plain = arguments.text(_named(name, fields, "system.setting"), "system.setting: a setting's name")
-        return saved_at_once(make_record(Setting, self._run, plain), fields)
+    @property
+    def status(self) -> Status:
+        """The values of an execution's field `status`."""
+        return STATUS
+
+    def setting(
+        self, select: Any = MISSING, init: Any = None, save: bool = True, *, by: str = "name", **fields: Any
+    ) -> Setting:
+        """A setting by its name. `value=`, or `init={'value': …}`, saves it at once, with save=False by its save()."""
+        return given_fields(self._record(Setting, select, by, fields), init, save, fields)
 
     def settings(self, *, filter: Any = None) -> list[Setting]:
         """The settings that the user may read."""
         return self._listed(Setting, "setting.list", arguments.name_filter(filter, "system.settings"))
 
-    def file(self, name: Any = MISSING, /, **fields: Any) -> File:
-        """A file by its full path; `content=` saves it at once."""
+    def file(
+        self, select: Any = MISSING, init: Any = None, save: bool = True, *, by: str = "name", **fields: Any
+    ) -> File:
+        """A file by its full path; `content=` or `text=` saves it at once, or with save=False by its save()."""
         if "path" in fields:  # its name in 2019
             fields.setdefault("name", fields.pop("path"))
-        path = _named(name, fields, "system.file")
-        return saved_at_once(make_record(File, self._run, arguments.file_name(path)), fields)
+        return given_fields(self._record(File, select, by, fields), init, save, fields)
 
     def files(self, dir: Any = None, *, glob: Any = None, filter: Any = None) -> list[File]:
         """The files that the user may read: those in and below a folder, whose names fit a glob, or by a filter."""
@@ -70,13 +121,32 @@ class System(Sealed):
         names = self._run.call("file.list", wanted)
         return [make_record(File, self._run, name) for name in names]
 
-    def flow(self, name: str) -> Flow:
+    def flow(
+        self, select: Any = MISSING, init: Any = None, save: bool = True, *, by: str = "name", **fields: Any
+    ) -> Flow:
         """A flow by its name; this.flow(name) runs it."""
-        return make_record(Flow, self._run, arguments.text(name, "system.flow: a flow's name"))
+        flow = self._record(Flow, select, by, fields)
+        if init is not None or fields:
+            raise CloudomationException("system.flow: flows are files of the operator; a flow cannot save one")
+        return flow
 
     def flows(self, *, filter: Any = None) -> list[Flow]:
         """The flows that the user may run."""
         return self._listed(Flow, "flow.list", arguments.name_filter(filter, "system.flows"))
+
+    def _record(self, kind: type[Kind], select: Any, by: Any, fields: dict[str, Any]) -> Kind:
+        """A record by what selects it: the first argument or select=, or name=, which is taken out of the fields."""
+        where = f"system.{kind._area}"
+        selected = fields.pop("name", select) if select is MISSING or select is None else select
+        if selected is MISSING:
+            raise MissingInputError(f"{where} needs a name: {where}('name')")
+        if type(by) is not str or by not in ("name", "id"):
+            raise InvalidInputError(f"{where}: by must be 'name' or 'id', not {arguments.shown(by)}")
+        if by == "id":
+            return find_by_id(kind, self._run, selected)
+        if kind is File:
+            return make_record(kind, self._run, arguments.file_name(selected))
+        return make_record(kind, self._run, arguments.text(selected, f"{where}: a {kind._area}'s name"))
 
     def _listed(self, kind: type[Kind], call: str, wanted: dict[str, str]) -> list[Kind]:
         names = self._run.call(call, {})
@@ -99,15 +169,8 @@ class System(Sealed):
         return self._run.env_name
 
 
-def _named(name: Any, fields: dict[str, Any], where: str) -> Any:
-    """A record's name, which scripts give first or as name=. Raises MissingInputError."""
-    given = fields.pop("name", MISSING) if name is MISSING else name
-    if given is MISSING:
-        raise MissingInputError(f"{where} needs a name: {where}('name')")
-    return given
-
-
-for _kind in (ReturnWhen, System):
+for _kind in (ReturnWhen, Status, System):
     seal(_kind, _kind.__name__)
 
 RETURN_WHEN: ReturnWhen = object.__new__(ReturnWhen)
+STATUS: Status = object.__new__(Status)

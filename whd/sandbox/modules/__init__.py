@@ -98,6 +98,8 @@ API_NAMES = frozenset(
     "System Execution ReturnWhen get load set save set_output log success error end sleep sleep_until flow task "
     "connect wait_for webhook_html_response webhook_json_response webhook_response run run_async wait cancel setting "
     "settings file files flows execution exists delete list_append acquire release return_when get_own_user "
-    "get_own_client get_env_name CloudomationException PermissionDenied ResourceNotFoundError DependencyFailedError "
-    "TimeoutExceededError InvalidInputError MissingInputError ALL_SUCCEEDED ALL_ENDED FIRST_ENDED".split()
+    "get_own_client get_env_name update clone status Status Setting File Flow User Client PENDING RUNNING "
+    "ENDED_SUCCESS ENDED_ERROR ENDED_CANCELLED CloudomationException PermissionDenied ResourceNotFoundError "
+    "DependencyFailedError TimeoutExceededError InvalidInputError MissingInputError ALL_SUCCEEDED "
+    "ALL_ENDED FIRST_ENDED".split()
 )
