@@ -72,7 +72,7 @@ def names(ended: Ended) -> list[str]:
     return [name for name, _arguments in ended.calls]
 
 
-START, WAIT = "child.start", "child.wait"
+START, WAIT, GET = "child.start", "child.wait", "execution.get"
 
 STYLES = [
     ("the plain call waits", "c = this.flow('child', a=1)", [START, WAIT]),
@@ -89,7 +89,19 @@ STYLES = [
     ("run_async() at once, over several lines", "c = this.flow(\n    'child',\n    a=1,\n).run_async()", [START]),
     ("run_async() at once of run=False", "c = this.flow('child', a=1, run=False).run_async()", [START]),
     ("run_async() at once, told to wait", "c = this.flow('child', a=1, wait=True).run_async()", [START, WAIT]),
-    ("run_async() on the next line came too late", "c = this.flow('child', a=1)\nc.run_async()", [START, WAIT]),
+    ("run() in a later statement", "c = this.flow('child', a=1)\nthis.log(c.get('status'))\nc.run()", [START, WAIT]),
+    ("run_async() in a later statement", "c = this.flow('child', a=1)\nc.run_async()", [START]),
+    ("run_async() later, and wait", "c = this.flow('child', a=1)\nc.run_async()\nc.wait()", [START, WAIT]),
+    (
+        "run_async() later of what is told to wait",
+        "c = this.flow('child', a=1, wait=True)\nc.run_async()",
+        [START, WAIT],
+    ),
+    ("run() later of what is told to run", "c = this.flow('child', a=1, **{'run': True})\nc.run()", [START, WAIT]),
+    ("its output read before run()", "c = this.flow('child', a=1)\nc.get('output_value')\nc.run()", [START, WAIT, GET]),
+    ("its id read before run()", "c = this.flow('child', a=1)\nc.get('id')\nc.run()", [START, WAIT]),
+    ("run() later, but not this time", "c = this.flow('child', a=1)\nif c is None:\n    c.run()", []),
+    ("wait_for before run()", "c = this.flow('child', a=1)\nthis.wait_for(c)\nc.run()", [START, WAIT]),
     ("wait with a condition", "c = this.flow('child', a=1, wait=system.return_when.ALL_ENDED)", [START, WAIT]),
     ("wait_for starts what was not started", "c = this.flow('child', a=1, run=False)\nthis.wait_for(c)", [START, WAIT]),
     ("the name by keyword", "c = this.flow(flow_name='child', input_value={'a': 1}).run()", [START, WAIT]),

@@ -12,6 +12,7 @@ from types import CodeType
 
 from ..wire.frames import DeclaredUse
 from .declared_use import find_declared_uses
+from .deferred_starts import find_deferred_starts
 from .modules import fast_names
 from .policy import Policy
 
@@ -52,8 +53,9 @@ def compile_flow(source: str, path: str) -> Compiled:
 def _compile(source: str, path: str) -> Compiled:
     tree = ast.parse(source, path)
     bound = frozenset(_bound_names(tree))
-    declared_uses = find_declared_uses(tree)  # before the policy changes the tree
-    policy = Policy(fast_names(), bound)
+    # Both before the policy changes the tree.
+    declared_uses = find_declared_uses(tree)
+    policy = Policy(fast_names(), bound, find_deferred_starts(tree))
     policy.visit(tree)
     handler_fault = _handler_fault(tree)
     if handler_fault:

@@ -18,6 +18,9 @@ from .sealed import Sealed, seal
 
 FIELDS = (*READABLE, "ended_at")
 FLOW_CALL = "child.start"
+# Fields that a child has once it was started, and those that it has once it ended.
+_SINCE_ITS_START = frozenset({"id", "created_at", "started_at"})
+_AT_ITS_END = frozenset({"output_value", "ended_at"})
 MAX_QUOTED_CHARS = 4_000
 # An execution that is no child is polled: soon, then at growing intervals.
 FIRST_PAUSE_S = 0.05
@@ -34,11 +37,13 @@ class Child(Execution):
     """An execution in the daemon. `_start`: the call that starts it, None once that was made.
 
     `_known`: fields that cannot change any more. `_is_child`: the daemon reports its end; others are polled.
+    `_is_deferred`: run=False was not said but understood (deferred_starts.py).
     """
 
-    __slots__ = ("_id", "_is_child", "_known", "_label", "_run", "_start")
+    __slots__ = ("_id", "_is_child", "_is_deferred", "_known", "_label", "_run", "_start")
     _id: str
     _is_child: bool
+    _is_deferred: bool
     _known: dict[str, Any]
     _label: str
     _run: Run
@@ -111,6 +116,8 @@ class Child(Execution):
             if type(name) is not str or name not in FIELDS:
                 what = arguments.shown(name)
                 raise InvalidInputError(f"an execution has no field {what}; it has: {', '.join(FIELDS)}")
+        if self._is_deferred and self._start is not None:
+            self._run_for(names)
         if self._start is not None:
             before = self._before(self._start[1])
             return [before.get(name) for name in names]
@@ -123,6 +130,13 @@ class Child(Execution):
             self._note(answer)
             known.update(answer)
         return [known[name] for name in names]
+
+    def _run_for(self, names: Sequence[str]) -> None:
+        """A deferred child that is asked for what only a started one has was meant to run where it was made."""
+        if not _AT_ITS_END.isdisjoint(names):
+            self.run()
+        elif not _SINCE_ITS_START.isdisjoint(names):
+            self._begin()
 
     def _before(self, start: dict[str, Any]) -> dict[str, Any]:
         """The fields of an execution that has not been started; the others are None."""
@@ -147,6 +161,7 @@ def make_child(run: Run, call: str, start: dict[str, Any], label: str) -> Child:
     child._id = ""
     child._known = {}
     child._is_child = True
+    child._is_deferred = False
     return child
 
 
@@ -159,6 +174,7 @@ def look_up(run: Run, execution_id: Any) -> Child:
     found._id = arguments.text(execution_id, "system.execution: an execution's id")
     found._known = {}
     found._is_child = False
+    found._is_deferred = False
     return found
 
 
