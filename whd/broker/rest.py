@@ -9,6 +9,7 @@ from ..auth.connections import check_url
 from ..auth.permissions import Action, PermissionDenied
 from ..auth.urls import BadUrl
 from ..executions.active import ActiveExecution
+from ..executions.protection import protected_task
 from ..executions.runner import Runner
 from ..model.execution import Execution, Status
 from ..pool.payload_parser import PayloadParser
@@ -76,18 +77,23 @@ class RestCalls:
 
     def _prepare(self, call: FlowCall, parent: ActiveExecution, connector: str) -> ActiveExecution:
         own = parent.execution
+        names, outputs = call.texts_or_none("protect_inputs"), call.texts_or_none("protect_outputs")
+        inputs = call.mapping("inputs")
+        written, protection = protected_task(inputs, names, outputs)
+        is_masked = written != inputs
         execution = Execution(
             id="",
             client_name=own.client_name,
             flow_name=connector,
             user_name=own.user_name,
             script_hash="",
-            input_json=call.json("inputs"),
+            input_json=json_bytes(written) if is_masked else call.json("inputs"),
             name=call.text_or_none("name") or "",
             kind="TASK",
             show_script=False,
+            is_masked=is_masked,
         )
-        return self._runner.prepare(execution, parent.flow, parent.limits, parent.isolation)
+        return self._runner.prepare_child(execution, parent.flow, parent, protection, "")
 
     def _run(self, call: FlowCall, active: ActiveExecution, connector: str, request: RestRequest) -> None:
         limits = active.limits

@@ -35,8 +35,8 @@ _INSTEAD = {
     "cacert": "the certificates of this machine are trusted, and an operator can add one there",
     "pass_user_token": "what is called needs a key of its own, in headers",
     "timeout": "timeout_s of the webhook bounds it",
-    **dict.fromkeys(("init", "protect_inputs", "protect_outputs"), "take the key out of what you log and put out"),
-    **dict.fromkeys(("retention_time", "location", "protect_outputs"), "leave it out"),
+    **dict.fromkeys(("init", "protect_inputs", "protect_outputs"), "it stands beside inputs, not among them"),
+    **dict.fromkeys(("retention_time", "location", "save"), "leave it out"),
 }
 
 _BODIES = ("data", "json", "urlencoded")

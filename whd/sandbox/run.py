@@ -19,7 +19,7 @@ from ..wire.timestamps import timestamp
 from .api import arguments as given
 from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
-from .inputs import as_input
+from .inputs import as_child_input, as_input
 from .modules.facade import Facade
 from .outputs import NoJsonForm, a_kind, to_json, to_log_json
 from .responses import make_response
@@ -120,7 +120,9 @@ class Run:
         text = self._input_json
         if text is None:
             return None
-        value = as_input(_decode(text.decode("utf-8")))
+        value = _decode(text.decode("utf-8"))
+        about = self._about
+        value = as_input(value) if about.get("webhook_name") else as_child_input(value, about.get("kinds") or [])
         self._input_json = None
         return value
 

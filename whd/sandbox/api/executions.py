@@ -14,6 +14,7 @@ from ..errors import DependencyFailedError, InvalidInputError
 from ..inputs import as_output
 from ..run import READABLE, SUCCESS, Run
 from . import arguments
+from .child_input import child_input
 from .sealed import Sealed, seal
 
 FIELDS = (*READABLE, "ended_at")
@@ -101,8 +102,13 @@ class Child(Execution):
             raw = b""
             if call == FLOW_CALL:
                 # A task's inputs are looked at by the daemon; a flow's are passed on, however many they are.
-                raw = self._run.json_text("this.flow", start["inputs"], "inputs")
-                start = {name: value for name, value in start.items() if name != "inputs"}
+                given = child_input(self._run, "this.flow", start["inputs"], start.get("protect_inputs", []))
+                raw = given.text
+                start = {name: value for name, value in start.items() if name not in ("inputs", "protect_inputs")}
+                if given.kinds:
+                    start["kinds"] = given.kinds
+                if given.masked:
+                    start["masked"] = given.masked
             self._id = self._run.call(call, start, raw)["id"]
             self._start = None
 

@@ -171,6 +171,8 @@ class This(Execution):
         """A child by the options that flows give; what is none is an input."""
         run = self._run
         run.check_open()
+        arguments.check_options(where, options)
+        start.update(arguments.protected_names(where, options))
         name = arguments.text_or_none(options.pop("name", None), f"{where}: name")
         is_started = arguments.flag(options.pop("run", True), f"{where}: run")
         wait = _wait_option(options.pop("wait", True), where)
