@@ -155,6 +155,23 @@ def test_a_protected_task(project: Project, daemon: RunningDaemon, outside: str)
     assert json.loads(task["output_value"]["json"]["body"]) == {"secret": "***"}
 
 
+def test_large_inputs_are_protected_as_small_ones(project: Project, daemon: RunningDaemon) -> None:
+    """Those that the daemon's loop does not read itself."""
+    path = endpoint(project, daemon, "large", """
+        inputs = this.get('input_value')
+        whole = this.flow('large-kid', inputs, secret={'parts': ['p' * 60_000] * 5}, protect_inputs=['secret'])
+        this.set_output(whole.get('output_value'))
+    """)  # fmt: skip
+    seen = "this.set_output([len(inputs['data_json']), inputs['secret']['parts'][4][:3]])"
+    project.flow("acme", "large-kid", flow(f"inputs = this.get('input_value')\n{seen}"))
+    wait_for(lambda: "there is no flow" not in daemon.post(path, {}).json["message"], "the flow")
+    record = daemon.post(path, ["x" * 1000] * 600, headers={"Authorization": "Basic eA=="}).json
+    assert record["output_value"] == [600, "ppp"], record["message"]
+    (child,) = records_below(daemon, record)
+    assert child["input_value"]["secret"] == child["input_value"]["headers"]["authorization"] == "***"
+    assert child["input_value"]["json"] == ["x" * 1000] * 600
+
+
 def test_an_execution_with_masked_inputs_is_not_run_again(project: Project, daemon: RunningDaemon) -> None:
     path = endpoint(
         project, daemon, "for-replay", "this.flow('kid', user='a', password='pppppp', protect_inputs='password')"

@@ -466,6 +466,7 @@ PROTECTED = [
     ("in init", "this.flow('c', {'password': 'x y'}, init={'protect_inputs': ['password']})", ['"x y"']),
     ("a dict", "this.flow('c', a={'b': [1]}, protect_inputs=('a',))", ['{"b":[1]}']),
     ("several", "this.flow('c', a=1, b='\\u20ac', c=3, protect_inputs={'c', 'b'})", ['"€"', "3"]),
+    ("one named twice", "this.flow('c', a=1, protect_inputs=['a', 'a'])", ["1"]),
     ("one that is not there", "this.flow('c', a=1, protect_inputs=['none'])", []),
     ("headers that prove", f"this.flow('c', headers={HEADERS})", ['"Bearer t"', '"k"']),
     ("headers within", "this.flow('c', this.get('input_value'))", ['"c=d"']),

@@ -143,7 +143,7 @@ def _names(value: Any, what: str) -> list[str]:
         return [text(value, what)]
     if type(value) not in (list, tuple, set, frozenset):
         raise InvalidInputError(f"{what} must be a list of names, not {shown(value)}")
-    return [text(name, f"{what}: a name") for name in value]
+    return list(dict.fromkeys(text(name, f"{what}: a name") for name in value))
 
 
 def merged_inputs(where: str, parts: Iterable[Any], more: dict[str, Any]) -> Any:
