@@ -52,7 +52,7 @@ def either(request: pytest.FixtureRequest, doubling: Project) -> Any:
 
 
 def test_run_prints_the_record_and_records_it(either: Project) -> None:
-    record = document(whd(either, "run", "acme", "double", "--user", "kevin", "--input", '{"n": 21}'))
+    record = document(whd(either, "run", "acme", "double", "--user", "kevin", "--input", '{"n": 21}', "--json"))
     assert record["status"] == "ENDED_SUCCESS"
     assert record["output_value"] == {"double": 42}
     rows = document(whd(either, "executions", "list", "--json"))
@@ -68,19 +68,20 @@ def test_run_prints_the_record_and_records_it(either: Project) -> None:
 
 
 def test_what_is_no_text_is_shown_as_an_escape(either: Project) -> None:
-    result = whd(either, "run", "acme", "double", "--user", "kevin", "--input", '{"n": "\\ud800"}')
+    result = whd(either, "run", "acme", "double", "--user", "kevin", "--input", '{"n": "\\ud800"}', "--json")
     assert json.loads(result.stdout)["output_value"] == {"double": "\ud800\ud800"} or result.returncode == 1
 
 
 def test_run_reads_a_file_or_standard_input(doubling: Project, tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"n": 1}')
-    by_file = document(whd(doubling, "run", "acme", "double", "--user", "kevin", "--input", f"@{tmp_path}/input.json"))
-    by_stdin = document(whd(doubling, "run", "acme", "double", "--user", "kevin", "--input", "-", stdin='{"n": 2}'))
+    doubled = ("run", "acme", "double", "--user", "kevin", "--json", "--input")
+    by_file = document(whd(doubling, *doubled, f"@{tmp_path}/input.json"))
+    by_stdin = document(whd(doubling, *doubled, "-", stdin='{"n": 2}'))
     assert (by_file["output_value"], by_stdin["output_value"]) == ({"double": 2}, {"double": 4})
 
 
 def test_a_flow_that_fails_gives_1_and_its_record(either: Project) -> None:
-    result = whd(either, "run", "acme", "double", "--user", "kevin", "--input", "{}")
+    result = whd(either, "run", "acme", "double", "--user", "kevin", "--input", "{}", "--json")
     assert result.returncode == 1
     assert "KeyError" in json.loads(result.stdout)["message"]
 

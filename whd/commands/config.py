@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 import uvloop
@@ -16,7 +15,7 @@ from ..saved import read_settings
 from ..settings.index import Index
 from . import explain, tables
 from .checking import check_everything
-from .printing import FAULT, OK, print_json, print_table
+from .printing import FAULT, OK, print_json, print_table, say, warn
 
 
 def check(paths: Paths, given: argparse.Namespace) -> int:
@@ -29,17 +28,18 @@ def check(paths: Paths, given: argparse.Namespace) -> int:
         print_json({"faults": documents, "webhooks": webhooks} if given.verbose else documents)
     else:
         for fault in faults:
-            print(fault)
+            say(str(fault))
         if given.verbose:
             for one in checked.webhooks:
-                print("\n".join(["", *map(tables.printable, explain.in_full(one))]))
+                for line in ["", *explain.in_full(one)]:
+                    say(line)
         else:
             # Not on standard output, which has a line for each fault and nothing else.
             for line in explain.in_short(checked.webhooks):
-                print(tables.printable(line), file=sys.stderr)
+                warn(line)
         broken = sum(not fault.is_warning for fault in faults)
         summary = f"{tables.count(broken, 'fault')}, {tables.count(len(faults) - broken, 'warning')}"
-        print(summary if faults else "no faults", file=sys.stderr)
+        warn(summary if faults else "no faults")
     return FAULT if any(not fault.is_warning for fault in faults) else OK
 
 
