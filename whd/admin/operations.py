@@ -29,6 +29,7 @@ from ..store.interface import ExecutionStore, Stored
 from .client import MAX_LIST
 from .documents import log_lines, record_document, response_document, summary_row
 from .settings import SettingOperations
+from .webhooks import WebhookOperations
 
 MAX_FOLLOWED: Final = 64
 FOLLOW_S: Final = 2.0
@@ -54,6 +55,7 @@ class Admin:
             "executions.replay": self._replay,
             "executions.cancel": self._cancel,
             **SettingOperations(engine).table,
+            **WebhookOperations(engine).table,
         }
 
     async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +41,14 @@ class Explanation:
         }
 
 
-def explanations(clients: Mapping[str, Client]) -> list[Explanation]:
-    """An Explanation of every webhook that has a good version."""
+def explanations(clients: Mapping[str, Client], faulty: Container[str]) -> list[Explanation]:
+    """An Explanation of every webhook that has a good version and a user. `faulty`: paths of files that have faults."""
     found = []
     for _, client in sorted(clients.items()):
         for _, webhook in sorted(client.webhooks.items()):
-            if isinstance(webhook, Webhook):
-                user = client.users.get(webhook.user_name)
-                rights = {} if user is None else rights_of(user)
+            user = client.users.get(webhook.user_name) if isinstance(webhook, Webhook) else None
+            if isinstance(webhook, Webhook) and user is not None and webhook.path not in faulty:
+                rights = rights_of(user)
                 found.append(
                     Explanation(
                         client.name,

@@ -53,10 +53,13 @@ class Reading:
         self.value: Any = None
         self.faults: Faults = ()
 
-    def parse(self) -> None:
-        """Decides what the bytes mean. Raises nothing for what they hold."""
+    def parse(self, *, salvage: bool = False) -> None:
+        """Decides what the bytes mean. Raises nothing for what they hold.
+
+        `salvage`: of a file with faults `value` is what can be read of it, for checks of others. Never to be served.
+        """
         entry, path = self.entry, self.entry.path
-        self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry)
+        self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry, salvage)
         self.data = b""
         source = self.value
         if isinstance(source, WebhookSource) and self.mode & stat.S_IROTH:
@@ -66,12 +69,14 @@ class Reading:
                 self.faults = (*self.faults, warning)
 
 
-_PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry], tuple[Any, Faults]]] = {
-    FileKind.OPTIONS: lambda data, path, entry: parse_options(data, path),
-    FileKind.USERS: lambda data, path, entry: parse_users(data, path),
-    FileKind.SETTING: lambda data, path, entry: parse_setting(data, path, entry.name),
-    FileKind.WEBHOOK: lambda data, path, entry: read_webhook(data, path, entry.client_name, entry.name),
-    FileKind.FLOW: lambda data, path, entry: parse_flow(data, path, entry.client_name, entry.name),
+_PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry, bool], tuple[Any, Faults]]] = {
+    FileKind.OPTIONS: lambda data, path, entry, salvage: parse_options(data, path, salvage=salvage),
+    FileKind.USERS: lambda data, path, entry, salvage: parse_users(data, path, salvage=salvage),
+    FileKind.SETTING: lambda data, path, entry, salvage: parse_setting(data, path, entry.name),
+    FileKind.WEBHOOK: lambda data, path, entry, salvage: read_webhook(
+        data, path, entry.client_name, entry.name, salvage=salvage
+    ),
+    FileKind.FLOW: lambda data, path, entry, salvage: parse_flow(data, path, entry.client_name, entry.name),
 }
 
 
