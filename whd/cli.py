@@ -33,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     `arguments`: None for those of this process.
     """
+    _open_standard_streams()
     if arguments is None and sys.getfilesystemencoding() != "utf-8":
         _start_again_in_utf8()
-    printing.open_streams()
+    printing.use_utf8()
     parser = build_parser()
     given = parser.parse_args(arguments)
     paths = Paths(given.config, given.flows, given.state)
@@ -61,6 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "start new thread" not in str(error):
             raise
         return _failed(f"no thread can be started; {MORE_PROCESSES}", paths, FAULT)
+
+
+def _open_standard_streams() -> None:
+    """Where the caller closed one of the first three descriptors (`whd serve 2>&-`): leads it to /dev/null.
+
+    Else the next socket or database would get its number, and what is written there by habit would go into that.
+    """
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest that is free, open(2); for what is started too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
 
 
 def _failed(text: str, paths: Paths, status: int) -> int:
@@ -155,10 +171,12 @@ def _add_serve(subparsers: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _address(text: str) -> str:
-    from .settings.parse import listen_fault  # only a daemon needs the settings' modules, which take a while to load
+    from .settings.parse import listen_fault, meant_address  # take a while to load, and only a daemon needs them
 
     if fault := listen_fault(text):
-        raise argparse.ArgumentTypeError(f"{text!r} {fault}; it takes HOST:PORT, [IPV6]:PORT or unix:/path")
+        meant = meant_address(text)
+        way_out = f" - did you mean {meant}?" if meant else ""
+        raise argparse.ArgumentTypeError(f"{text!r} {fault}; it takes HOST:PORT, [IPV6]:PORT or unix:/path{way_out}")
     return text
 
 

@@ -85,23 +85,8 @@ def discard(stream: TextIO) -> None:
     os.close(null)
 
 
-def open_streams() -> None:
-    """Standard streams in UTF-8, whatever the locale or PYTHONIOENCODING says; what is no text becomes an escape.
-
-    One that was closed (`whd … >&-`) leads nowhere. Left closed, its number would go to the next file that is opened,
-    which would then get what is printed.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-    if sys.stdin is None:
-        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-    if sys.stdout is None:
-        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+def use_utf8() -> None:
+    """Standard streams in UTF-8, whatever the locale or PYTHONIOENCODING says; what is no text becomes an escape."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

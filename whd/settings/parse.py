@@ -40,6 +40,9 @@ CONNECTORS: Final = ("REST",)
 _OPTIONS: dict[str, Field[Any]] = {option.name: option for option in option_fields()}
 _USER_FIELDS = ("flows", "settings", "files", "connections", "act_as", "isolation")
 _PORT = re.compile(r"[0-9]{1,5}")
+_HAS_PORT = re.compile(r":[0-9]*\Z")
+_AUTHORITY_END = re.compile(r"[/?#]")
+_SCHEME_PORTS: Final = {"http": 80, "https": 443}
 
 
 def parse_options(data: bytes | str, path: str, *, salvage: bool = False) -> tuple[Options | None, Faults]:
@@ -80,7 +83,8 @@ def _read_listen(node: Node, line: int, report: FieldFaults) -> tuple[str, ...] 
         report.fault(line, "listen", "is an empty list", "at least one HOST:PORT or unix:/path")
     for address in addresses or ():
         if fault := listen_fault(address):
-            report.fault(line, "listen", f"{shown(address)} {fault}", "HOST:PORT, [IPV6]:PORT or unix:/path")
+            expected = "HOST:PORT, [IPV6]:PORT or unix:/path"
+            report.fault(line, "listen", f"{shown(address)} {fault}", expected, meant_address(address))
     return addresses
 
 
@@ -88,12 +92,23 @@ def listen_fault(address: str) -> str:
     """Why nobody can listen at `address` (HOST:PORT, [IPV6]:PORT or unix:/path); "" if it is well-formed."""
     if address.startswith("unix:"):
         return "" if address.startswith("unix:/") and "\0" not in address else "has no path that starts with /"
+    if "://" in address:
+        return "is a URL: an address has neither scheme nor path"
     host, colon, port = address.rpartition(":")
     if not colon or not host:
         return "has no host" if colon else "has no port"
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         return "has an IPv6 address without brackets"
     return "" if _PORT.fullmatch(port) and int(port) < 65_536 else "has no port from 0 to 65535"
+
+
+def meant_address(text: str) -> str:
+    """The address that somebody meant who wrote a URL; "" if it is none or that cannot be said."""
+    scheme, is_url, rest = text.partition("://")
+    authority = _AUTHORITY_END.split(rest)[0].rpartition("@")[2]
+    if authority and not _HAS_PORT.search(authority):
+        authority = f"{authority}:{_SCHEME_PORTS.get(scheme.lower(), 8080)}"
+    return authority if is_url and not listen_fault(authority) else ""
 
 
 @dataclass(frozen=True, slots=True)
