@@ -31,6 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("model", "sandbox"),
     ("wire", "sqlite"),
     ("budget", "errors", "futures", "log", "valueclass"),
+    ("terminal",),
 )
 MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.
@@ -46,7 +47,7 @@ PURE = (
     "rest.values",
     "sandbox.declared_use", "settings.document", "settings.fields", "settings.parse", "settings.webhooks",
     "store.encoding",
-    "store.interface", "store.rows", "valueclass",
+    "store.interface", "store.rows", "terminal", "valueclass",
     "wire.charsets", "wire.frames", "wire.payload", "wire.response_headers", "wire.strict_json", "wire.timestamps",
 )  # fmt: skip
 WITH_EFFECTS = {"socket", "asyncio", "time", "subprocess", "threading", "sqlite3", "select"}
