@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("model", "sandbox"),
     ("wire", "sqlite"),
     ("budget", "errors", "futures", "log", "valueclass"),
+    ("terminal",),
 )
 MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.
@@ -52,7 +53,7 @@ PURE = (
     "senders.presets", "senders.rows", "senders.scheme", "senders.signer", "senders.template", "senders.verifier",
     "settings.document", "settings.fields", "settings.parse", "settings.verify", "settings.webhooks",
     "store.encoding",
-    "store.interface", "store.rows", "valueclass",
+    "store.interface", "store.rows", "terminal", "valueclass",
     "wire.charsets", "wire.frames", "wire.payload", "wire.pointer", "wire.response_headers", "wire.strict_json",
     "wire.timestamps",
 )  # fmt: skip

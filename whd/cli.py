@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import __version__, commands
 from .admin.client import MAX_LIST
+from .commands import printing
 from .engine.state import Paths
 from .errors import MORE_PROCESSES, UsageError, WhdError
+from .log import CommandFormatter
 from .model.execution import Status
+from .terminal import escape_lines
 
 FAULT, USAGE = 1, 2
 
@@ -24,41 +29,89 @@ SERVE = "serve.serve"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and gives its exit status. No traceback reaches a user."""
+    """Runs one command and gives its exit status. No traceback reaches a user.
+
+    `arguments`: None for those of this process.
+    """
+    _open_standard_streams()
+    if arguments is None and sys.getfilesystemencoding() != "utf-8":
+        _start_again_in_utf8()
+    printing.use_utf8()
     parser = build_parser()
     given = parser.parse_args(arguments)
     paths = Paths(given.config, given.flows, given.state)
     if given.run != SERVE:
         # A daemon logs; a command says what concerns its caller, and what is worse than that.
-        logging.basicConfig(level=logging.ERROR, format="whd: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(CommandFormatter())
+        logging.basicConfig(level=logging.ERROR, handlers=[handler])
     try:
-        status = commands.load(given.run)(paths, given)
+        return commands.load(given.run)(paths, given)
     except UsageError as error:
-        print(f"whd: {error.log_detail}", file=sys.stderr)
-        return USAGE
+        return _failed(error.log_detail, paths, USAGE)
     except WhdError as error:
-        print(f"whd: {error.log_detail}", file=sys.stderr)
-        return FAULT
+        return _failed(error.log_detail, paths, FAULT)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells have it
-    except BrokenPipeError:
-        # `whd … | head`: nobody reads any more. Keep the interpreter from complaining when it flushes.
-        sys.stderr.close()
-        return FAULT
     except OSError as error:
-        print(f"whd: {error.filename or 'standard output'}: {error.strerror}", file=sys.stderr)
-        return FAULT
+        # A path may be bytes.
+        name = error.filename if isinstance(error.filename, str) else "standard output"
+        return _failed(f"{name}: {error.strerror}", paths, FAULT)
     except RuntimeError as error:
         # Thread.start has no error of its own for the limit of processes.
         if "start new thread" not in str(error):
             raise
-        print(f"whd: no thread can be started; {MORE_PROCESSES}", file=sys.stderr)
-        return FAULT
+        return _failed(f"no thread can be started; {MORE_PROCESSES}", paths, FAULT)
+
+
+def _open_standard_streams() -> None:
+    """Where the caller closed one of the first three descriptors (`whd serve 2>&-`): leads it to /dev/null.
+
+    Else the next socket or database would get its number, and what is written there by habit would go into that.
+    """
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest that is free, open(2); for what is started too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
+
+
+def _failed(text: str, paths: Paths, status: int) -> int:
+    """Says why a command failed, a line for each thing that is wrong."""
+    printing.warn_lines(f"whd: {text}")
+    relative = [f"--{name}" for name in ("config", "flows", "state") if not getattr(paths, name).is_absolute()]
+    if relative and _is_folder_gone():
+        taken = ", ".join(relative)
+        printing.warn(
+            "whd: the folder that this was started in has been deleted, so nothing is found below it; "
+            f"go to another one (cd), or give {taken} as absolute paths"
+        )
     return status
 
 
+def _is_folder_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _start_again_in_utf8() -> None:
+    """Becomes the same command with Python's UTF-8 mode, which PYTHONUTF8=0 or a locale of another charset kept off.
+
+    The names of flows and settings are those of their files, so bytes of names must not mean what the locale says. The
+    mode can only be chosen at the start (PEP 540); for processes that are started from here the environment has it.
+    """
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
 class _Parser(argparse.ArgumentParser):
-    """A parser whose epilog is made only when help is wanted."""
+    """A parser whose epilog is made only when help is wanted, and that prints as commands do."""
 
     make_epilog: Callable[[], str] | None = None
 
@@ -66,6 +119,11 @@ class _Parser(argparse.ArgumentParser):
         if self.make_epilog is not None:
             self.epilog = self.make_epilog()
         return super().format_help()
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # What was typed stands in some messages.
+        if message:
+            printing.write(sys.stderr if file is None else file, escape_lines(message))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,10 +171,12 @@ def _add_serve(subparsers: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _address(text: str) -> str:
-    from .settings.parse import listen_fault  # only a daemon needs the settings' modules, which take a while to load
+    from .settings.parse import listen_fault, meant_address  # take a while to load, and only a daemon needs them
 
     if fault := listen_fault(text):
-        raise argparse.ArgumentTypeError(f"{text!r} {fault}; it takes HOST:PORT, [IPV6]:PORT or unix:/path")
+        meant = meant_address(text)
+        way_out = f" - did you mean {meant}?" if meant else ""
+        raise argparse.ArgumentTypeError(f"{text!r} {fault}; it takes HOST:PORT, [IPV6]:PORT or unix:/path{way_out}")
     return text
 
 
@@ -142,10 +202,10 @@ def _add_run(subparsers: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("--user", required=True, metavar="NAME", help="whose permissions it has")
     parser.add_argument(
         "--input",
-        default="null",
         metavar="JSON|@FILE|-",
         help="its input_value: JSON, @ and a file, or - for stdin; a webhook's flow\n"
-        """looks for what was sent in `json`: --input '{"json": {"name": "Ada"}}'""",
+        """looks for what was sent in `json`: --input '{"json": {"name": "Ada"}}'\n"""
+        "default: what a POST without a body gives it",
     )
 
 
@@ -163,7 +223,7 @@ def _add_executions(subparsers: argparse._SubParsersAction[_Parser]) -> None:
     listing = _add(inner, "list", "executions.executions_list", "the newest first")
     listing.add_argument("--client", metavar="NAME")
     listing.add_argument("--status", choices=[status.value for status in Status], metavar="STATUS")
-    listing.add_argument("--webhook", metavar="NAME")
+    listing.add_argument("--webhook", metavar="[CLIENT/]NAME", help="those that came through it")
     listing.add_argument("--limit", type=_limit, default=50, metavar="N", help=f"1 to {MAX_LIST}; default: 50")
     for name, run, help_text in (
         ("show", "executions.executions_show", "one record"),

@@ -106,9 +106,9 @@ class InvalidKey(HttpError):
 
     status, code, title = 401, "invalid_key", TITLES[401]
 
-    def __init__(self, detail: str = "the webhook's key is missing or wrong") -> None:
+    def __init__(self, detail: str = "the webhook's key is missing or wrong", *, log_detail: str = "") -> None:
         # RFC 9110, 11.6.1: a 401 names at least one challenge.
-        super().__init__(detail, headers=((b"www-authenticate", b'Bearer realm="webhook"'),))
+        super().__init__(detail, headers=((b"www-authenticate", b'Bearer realm="webhook"'),), log_detail=log_detail)
 
 
 class InvalidSignature(HttpError):

@@ -26,6 +26,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import IO, Any
 
+from .terminal import escape, escape_json
+
 # Lines that a stream which takes nothing may leave in memory.
 MAX_WAITING = 10_000
 CLOSE_S = 1.0
@@ -38,9 +40,6 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 _COLOURS = ((logging.ERROR, "\x1b[31m"), (logging.WARNING, "\x1b[33m"), (logging.INFO, ""), (0, "\x1b[2m"))
 _RESET = "\x1b[0m"
 
-# Line breaks of any kind and control characters, which could forge a line or steer a terminal, and lone surrogates,
-# which cannot be written.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BARE = re.compile(r"[^\s\"=]+\Z")
 
 
@@ -72,7 +71,7 @@ class JsonFormatter(logging.Formatter):
     """{"time": …, "level": "warning", "logger": "whd.pool", "message": …, and the event's own fields}"""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line of ASCII, without its end; JSON escapes whatever is not."""
+        """One line of printable ASCII, without its end; JSON escapes whatever is not."""
         members: dict[str, Any] = {
             "time": _moment(record.created),
             "level": record.levelname.lower(),
@@ -83,7 +82,15 @@ class JsonFormatter(logging.Formatter):
         if trace:
             members["traceback"] = trace
         members.update({name: value for name, value in _fields(record).items() if name not in members})
-        return json.dumps(members, default=str)
+        return escape_json(json.dumps(members, default=str))
+
+
+class CommandFormatter(logging.Formatter):
+    """whd: what happened. For the person who typed a command and knows when that was."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without its end."""
+        return f"whd: {escape(record.getMessage())}"
 
 
 class StreamHandler(logging.Handler):
@@ -240,15 +247,6 @@ def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
     except OSError:
         return False
     return (status.st_dev, status.st_ino) == (int(device), int(inode))
-
-
-def escape(text: str) -> str:
-    r"""The text on one line: line breaks and control characters as \n, \x1b and so on."""
-    return _UNPRINTABLE.sub(_escaped, text) if not text.isascii() or not text.isprintable() else text
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def _has_colour(descriptor: int, environ: Mapping[str, str]) -> bool:

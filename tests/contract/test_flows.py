@@ -335,3 +335,39 @@ def test_another_execution_can_be_looked_at_and_waited_for(call: Caller) -> None
     assert record["output_value"][:2] == ["ENDED_SUCCESS", {"a": 1}]
     missing = call("system.execution('01a20000-0000-7000-8000-000000000000').get('status')")
     assert "flow_api.ResourceNotFoundError: there is no execution" in missing["message"]
+
+
+def test_what_a_flow_tidies_up_in_finally_is_done(call: Caller) -> None:
+    record = call("""
+        machine = this.flow('worker', n=1)
+        try:
+            return this.error('the installation failed')
+        finally:
+            this.log('tidying up')
+            machines = [this.flow('worker', n=n, wait=False) for n in range(2)]
+            this.wait_for(*machines)
+            this.sleep(0.01)
+            this.set_output('deleted', [machine.get('output_value')['n'] for machine in machines])
+            this.success('all gone')
+    """)
+    assert (record["status"], record["message"]) == ("ENDED_ERROR", "the installation failed")
+    assert record["output_value"] == {"deleted": [0, 1]}
+
+
+def test_children_that_a_later_statement_starts_run_side_by_side(call: Caller) -> None:
+    record = call("""
+        slow, failing = this.flow('worker', s=0.3, n=1), this.flow('worker', fail='broken')
+        children = [this.flow('worker', s=0.3, n=n) for n in range(3)]
+        try:
+            failing.run()
+        except flow_api.DependencyFailedError as error:
+            this.set_output('caught', error.execution.get('message'))
+        slow.run_async()
+        for child in children:
+            child.run_async()
+        this.wait_for(slow, *children)
+        this.set_output(n=[child.get('output_value')['n'] for child in children])
+        this.set_output('overlap', max(c.get('created_at') for c in children) < slow.get('ended_at'))
+    """)
+    assert record["status"] == "ENDED_SUCCESS", record["message"]
+    assert record["output_value"] == {"caught": "broken", "n": [0, 1, 2], "overlap": True}

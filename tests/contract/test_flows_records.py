@@ -234,7 +234,8 @@ def test_files_are_found(call: Caller, arguments: str, names: list[str]) -> None
         ("this.task('REST', url='http://127.0.0.1:9/')", "PermissionDenied: user kevin may not"),
         ("this.task('REST', url='nonsense')", "InvalidInputError: "),
         ("this.task('REST')", "MissingInputError: REST needs url"),
-        ("this.task('REST', url='http://a', init={'x': 1})", "InvalidInputError: REST has no input 'init'; take"),
+        ("this.task('REST', url='http://a', init={'x': 1})", "InvalidInputError: this.task: init takes"),
+        ("this.task('REST', url='http://a', initial=1)", "InvalidInputError: REST has no input 'initial'; it has url"),
     ],
 )  # fmt: skip
 def test_a_refusal_names_user_action_and_record(call: Caller, body: str, words: str) -> None:

@@ -49,6 +49,12 @@ def test_async_executions_run_again_in_the_order_of_their_age_before_new_calls_a
 @pytest.mark.parametrize(
     ("changes", "status", "message"),
     [
+        (
+            {"is_masked": True, "parent_id": "p"},
+            Status.ENDED_CANCELLED,
+            "interrupted; its protected inputs are not kept",
+        ),
+        ({"is_masked": True}, Status.ENDED_ERROR, "interrupted; its protected inputs are not kept"),
         ({"is_async": False}, Status.ENDED_ERROR, "interrupted by a restart"),
         ({"parent_id": "p"}, Status.ENDED_CANCELLED, "its parent was interrupted by a restart"),
         ({"parent_id": "p", "is_async": False}, Status.ENDED_CANCELLED, "its parent was interrupted by a restart"),

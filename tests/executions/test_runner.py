@@ -11,6 +11,8 @@ from tests.executions.queue_nodes import LEASE_S, SharedQueue
 from tests.executions.runner_fakes import RunnerScene, interrupted, run_scene
 from whd.errors import Draining
 from whd.executions.active import ActiveExecution
+from whd.executions.family import Child
+from whd.executions.protection import Protection
 from whd.model.execution import Status
 from whd.pool.job import JobState
 
@@ -153,6 +155,37 @@ def test_what_a_parent_waits_for_ends_with_it_and_what_it_does_not_wait_for_goes
         here.pool.end(here.pool.submitted[0])
         assert awaited.execution.status is Status.ENDED_CANCELLED
         assert here.runner.list_active() == [other]
+        here.runner.close()
+
+    run_scene(scene())
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_the_output_of_a_protected_child_is_kept_for_its_parent_as_long_as_that_runs(room: bool) -> None:
+    async def scene() -> None:
+        here = RunnerScene()
+        parent, plain = here.prepare(), here.prepare()
+        protection = Protection(b'{"token":"abcdef"}', values=frozenset({"abcdef"}))
+        child = here.runner.prepare_child(plain.execution, plain.flow, parent, protection, "")
+        here.runner.start(parent, lambda _active: None)
+        here.pool.start(here.pool.submitted[0])
+        known = Child(child.execution.id, "kid")
+        here.runner.start_child(child, parent, lambda ended: here.runner.keep_output(parent, known, ended))
+        here.runner.run_child(child)
+        job = here.pool.submitted[1]
+        assert job.input_json == b'{"token":"abcdef"}'
+        assert child.execution.input_json == b"{}"
+        here.pool.start(job)
+        used = here.budget.used_bytes
+        if not room:
+            here.budget.take(here.budget.free_bytes - 3)
+        here.pool.end(job, output_json=b'["abcdef"]')
+        assert child.execution.output_json == b'["***"]'
+        assert (known.output_json, known.is_output_lost) == (b'["abcdef"]' if room else None, not room)
+        if room:
+            assert here.budget.used_bytes == used + len(b'["abcdef"]')
+            here.pool.end(here.pool.submitted[0])
+            assert here.budget.used_bytes == 0
         here.runner.close()
 
     run_scene(scene())

@@ -27,12 +27,16 @@ LIMITS = {
 
 @dataclass
 class Ended:
-    """What came of one run: the `end` frame's head, its output, the log lines, and the calls that were made."""
+    """What came of one run: the `end` frame's head, its output, the log lines, and the calls that were made.
+
+    `raw`: what each call carried as it is.
+    """
 
     head: dict[str, Any]
     output: Any
     log: list[Any] = field(default_factory=list)
     calls: list[tuple[str, Any]] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
 
     @property
     def status(self) -> str:
@@ -191,6 +195,7 @@ class TestWorker:
         """
         log: list[Any] = []
         calls: list[tuple[str, Any]] = []
+        raw: list[bytes] = []
         while True:
             head, value = self.receive()
             assert head["job"] == job, head
@@ -207,6 +212,7 @@ class TestWorker:
             elif head["op"] == "call":
                 assert value is not None
                 calls.append((head["name"], _arguments(head, value)))
+                raw.append(split_raw(head, value)[1])
                 answer = (answers or {}).get(head["name"])
                 if callable(answer):
                     answer = answer(calls[-1][1])
@@ -220,7 +226,7 @@ class TestWorker:
                     self.send(reply, json.dumps(answer).encode())
             else:
                 assert head["op"] == "end", head
-                return Ended(head, None if value is None else json.loads(value), log, calls)
+                return Ended(head, None if value is None else json.loads(value), log, calls, raw)
 
     def kill(self) -> None:
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)

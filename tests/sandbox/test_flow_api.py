@@ -591,3 +591,253 @@ def test_a_webhooks_input_stays_a_dict(run_flow: Callable[..., Ended]) -> None:
         "same": True,
         "headers": WEBHOOK_INPUT["headers"],
     }
+
+
+# ---- what acts once the flow has ended -------------------------------------------------------------------------------
+
+LEAVING = [
+    ("finally", "try:\n    this.error('first')\nfinally:\n    act()"),
+    ("finally, after an answer", "try:\n    this.webhook_html_response('first')\nfinally:\n    act()"),
+    ("finally, in a function that it calls", "try:\n    this.success('first')\nfinally:\n    (lambda: act())()"),
+    (
+        "each finally on the way",
+        """
+        try:
+            try:
+                this.error('first')
+            finally:
+                pass
+        finally:
+            act()
+        """,
+    ),
+    (
+        "finally, after an error within it",
+        """
+        try:
+            this.error('first')
+        finally:
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                act()
+        """,
+    ),
+    (
+        "finally, an end within it",
+        """
+        try:
+            this.error('first')
+        finally:
+            try:
+                this.success('second')
+            finally:
+                act()
+        """,
+    ),
+    (
+        "finally, within an except",
+        """
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            try:
+                this.error('first')
+            finally:
+                act()
+        """,
+    ),
+    (
+        "finally of a generator",
+        """
+        def g():
+            try:
+                yield this.error('first')
+            finally:
+                act()
+        list(g())
+        """,
+    ),
+    (
+        "a generator that is closed in finally",
+        """
+        def g():
+            try:
+                yield 1
+            finally:
+                act()
+        running = g()
+        next(running)
+        try:
+            this.error('first')
+        finally:
+            running.close()
+        """,
+    ),
+    (
+        "an iteration in finally",
+        """
+        def g():
+            yield 1
+            act()
+        try:
+            this.error('first')
+        finally:
+            list(g())
+        """,
+    ),
+    (
+        "__exit__",
+        """
+        class Machine:
+            def __enter__(self): return self
+            def __exit__(self, *args): act()
+        with Machine():
+            this.error('first')
+        """,
+    ),
+    (
+        "finally that returns",
+        """
+        def inner():
+            try:
+                this.error('first')
+            finally:
+                act()
+                return 1
+        inner()
+        """,
+    ),
+    ("finally that raises", "try:\n    this.error('first')\nfinally:\n    act()\n    1 / 0"),
+]  # fmt: skip
+
+ACTS = [
+    ("log", "this.log('acted')", lambda ended: ended.log and ended.log[0]["args"] == ["acted"]),
+    ("print", "print('acted')", lambda ended: ended.log and ended.log[0]["text"] == "acted"),
+    ("set_output", "this.set_output('acted', 1)", lambda ended: ended.output == {"acted": 1}),
+    ("a setting", "system.setting('machines').save(value=[])", lambda ended: ended.calls[0][0] == "setting.save"),
+    ("a child", "this.flow('delete')", lambda ended: [c[0] for c in ended.calls] == ["child.start", "child.wait"]),
+    ("an outgoing call", "this.task('REST', url='https://a')", lambda ended: ended.calls[0][0] == "task.start"),
+    ("a wait", "this.wait_for(this.flow('delete', wait=False))", lambda ended: ended.calls[1][0] == "child.wait"),
+    ("sleep", "this.sleep(1)", lambda ended: ended.calls[0] == ("sleep", {"seconds": 1})),
+    ("save", "this.save(name='n')", lambda ended: ended.calls[0] == ("execution.save", {"name": "n"})),
+]  # fmt: skip
+CHILD_ANSWERS = {
+    "child.start": {"id": "c1"},
+    "task.start": {"id": "c1"},
+    "child.wait": {"c1": {"name": "delete", "status": "ENDED_SUCCESS", "message": ""}},
+}
+
+
+@pytest.mark.parametrize(("leaving"), [case[1] for case in LEAVING], ids=[case[0] for case in LEAVING])
+def test_what_a_flow_does_on_its_way_out_acts_and_the_first_end_counts(
+    run_flow: Callable[..., Ended], leaving: str
+) -> None:
+    ended = run_flow(flow("def act():\n    this.log('acted')\n" + dedent(leaving)))
+    assert [line["args"] for line in ended.log] == [["acted"]]
+    answered = "webhook" in leaving
+    assert ended.status == ("ENDED_ERROR" if "error('first" in leaving else "ENDED_SUCCESS")
+    assert ended.message == ("" if answered else "first")
+    assert ("response" in ended.head) is answered
+
+
+@pytest.mark.parametrize(("act", "acted"), [case[1:] for case in ACTS], ids=[case[0] for case in ACTS])
+def test_all_that_a_flow_can_do_acts_in_finally(
+    run_flow: Callable[..., Ended], act: str, acted: Callable[[Ended], bool]
+) -> None:
+    ended = run_flow(flow(f"try:\n    return this.error('first')\nfinally:\n    {act}"), answers=CHILD_ANSWERS)
+    assert (ended.status, ended.message) == ("ENDED_ERROR", "first")
+    assert acted(ended)
+
+
+SWALLOWED = [
+    (
+        "by return in finally",
+        """
+        def inner():
+            try:
+                this.error('first')
+            finally:
+                return 1
+        inner()
+        """,
+    ),
+    (
+        "by continue in finally",
+        """
+        for n in range(3):
+            try:
+                this.error('first')
+            finally:
+                continue
+        """,
+    ),
+    (
+        "by __exit__",
+        """
+        class Keep:
+            def __enter__(self): return self
+            def __exit__(self, *a): return True
+        with Keep():
+            this.error('first')
+        """,
+    ),
+    (
+        "by an error in finally that is caught",
+        """
+        try:
+            try:
+                this.error('first')
+            finally:
+                1 / 0
+        except ZeroDivisionError:
+            pass
+        """,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("swallowed", [case[1] for case in SWALLOWED], ids=[case[0] for case in SWALLOWED])
+def test_a_flow_that_swallows_its_end_does_not_go_on(run_flow: Callable[..., Ended], swallowed: str) -> None:
+    ended = run_flow(flow(f"{dedent(swallowed)}\nthis.log('went on')\nthis.set_output('went', 'on')"))
+    assert (ended.status, ended.message, ended.log, ended.output) == ("ENDED_ERROR", "first", [], {})
+
+
+AFTER = [
+    (
+        "a generator that is collected",
+        "kept = []\ndef g():\n    try:\n        yield kept\n    finally:\n        print('acted')\n"
+        "def handler(system, this):\n    kept.append(g())\n    next(kept[0])\n    this.success('first')\n",
+    ),
+    (
+        "an output that acts while it is written",
+        "class Lazy(dict):\n    def items(self):\n        print('acted')\n        return [('a', 1)]\n"
+        "def handler(system, this):\n    this.set_output(Lazy(a=2))\n",
+    ),
+    (
+        "an error that acts while it is described",
+        "class Bad(Exception):\n    def __str__(self):\n        print('acted')\n        return 'bad'\n"
+        "def handler(system, this):\n    raise Bad\n",
+    ),
+]
+
+
+@pytest.mark.parametrize("source", [case[1] for case in AFTER], ids=[case[0] for case in AFTER])
+def test_nothing_acts_once_the_handler_has_left(run_flow: Callable[..., Ended], source: str) -> None:
+    assert run_flow(source).log == []
+
+
+def test_a_limit_that_is_passed_on_the_way_out_is_named(run_flow: Callable[..., Ended]) -> None:
+    body = """
+    try:
+        this.success('first')
+    finally:
+        try:
+            this.log('x' * 200)
+        finally:
+            this.log('y')
+    """
+    ended = run_flow(flow(body), max_log_bytes=100)
+    assert ended.status == "ENDED_ERROR"
+    assert ended.message == "max_log_bytes: more than 100 bytes of log"
+    assert ended.log == []

@@ -72,7 +72,7 @@ def names(ended: Ended) -> list[str]:
     return [name for name, _arguments in ended.calls]
 
 
-START, WAIT = "child.start", "child.wait"
+START, WAIT, GET = "child.start", "child.wait", "execution.get"
 
 STYLES = [
     ("the plain call waits", "c = this.flow('child', a=1)", [START, WAIT]),
@@ -89,7 +89,19 @@ STYLES = [
     ("run_async() at once, over several lines", "c = this.flow(\n    'child',\n    a=1,\n).run_async()", [START]),
     ("run_async() at once of run=False", "c = this.flow('child', a=1, run=False).run_async()", [START]),
     ("run_async() at once, told to wait", "c = this.flow('child', a=1, wait=True).run_async()", [START, WAIT]),
-    ("run_async() on the next line came too late", "c = this.flow('child', a=1)\nc.run_async()", [START, WAIT]),
+    ("run() in a later statement", "c = this.flow('child', a=1)\nthis.log(c.get('status'))\nc.run()", [START, WAIT]),
+    ("run_async() in a later statement", "c = this.flow('child', a=1)\nc.run_async()", [START]),
+    ("run_async() later, and wait", "c = this.flow('child', a=1)\nc.run_async()\nc.wait()", [START, WAIT]),
+    (
+        "run_async() later of what is told to wait",
+        "c = this.flow('child', a=1, wait=True)\nc.run_async()",
+        [START, WAIT],
+    ),
+    ("run() later of what is told to run", "c = this.flow('child', a=1, **{'run': True})\nc.run()", [START, WAIT]),
+    ("its output read before run()", "c = this.flow('child', a=1)\nc.get('output_value')\nc.run()", [START, WAIT, GET]),
+    ("its id read before run()", "c = this.flow('child', a=1)\nc.get('id')\nc.run()", [START, WAIT]),
+    ("run() later, but not this time", "c = this.flow('child', a=1)\nif c is None:\n    c.run()", []),
+    ("wait_for before run()", "c = this.flow('child', a=1)\nthis.wait_for(c)\nc.run()", [START, WAIT]),
     ("wait with a condition", "c = this.flow('child', a=1, wait=system.return_when.ALL_ENDED)", [START, WAIT]),
     ("wait_for starts what was not started", "c = this.flow('child', a=1, run=False)\nthis.wait_for(c)", [START, WAIT]),
     ("the name by keyword", "c = this.flow(flow_name='child', input_value={'a': 1}).run()", [START, WAIT]),
@@ -443,3 +455,79 @@ def test_an_input_that_calls_while_it_is_written_does_not_mix_up_the_answers(run
     assert ended.status == SUCCESS, ended.message
     assert ended.calls[-1][1]["flow"] == "outer"
     assert ended.output == f"c{len(ended.calls)}"
+
+
+# ---- what is not written down ----------------------------------------------------------------------------------------
+
+HEADERS = {"Authorization": "Bearer t", "X-API-Key": "k", "Accept": "*"}
+PROTECTED = [
+    ("protect_inputs", "this.flow('c', password='x y', user='u', protect_inputs=['password'])", ['"x y"']),
+    ("one name", "this.flow('c', password='x y', protect_inputs='password')", ['"x y"']),
+    ("in init", "this.flow('c', {'password': 'x y'}, init={'protect_inputs': ['password']})", ['"x y"']),
+    ("a dict", "this.flow('c', a={'b': [1]}, protect_inputs=('a',))", ['{"b":[1]}']),
+    ("several", "this.flow('c', a=1, b='\\u20ac', c=3, protect_inputs={'c', 'b'})", ['"€"', "3"]),
+    ("one named twice", "this.flow('c', a=1, protect_inputs=['a', 'a'])", ["1"]),
+    ("one that is not there", "this.flow('c', a=1, protect_inputs=['none'])", []),
+    ("headers that prove", f"this.flow('c', headers={HEADERS})", ['"Bearer t"', '"k"']),
+    ("headers within", "this.flow('c', this.get('input_value'))", ['"c=d"']),
+    ("headers by another name", "this.flow('c', h=this.get('input_value')['headers'])", ['"c=d"']),
+    ("all of the headers", f"this.flow('c', headers={HEADERS}, protect_inputs=['headers'])",
+     ['{"Authorization":"Bearer t","X-API-Key":"k","Accept":"*"}']),
+    ("nothing to protect", "this.flow('c', a=1, headers={'Accept': '*'})", []),
+    ("no dict", "this.flow('c', [1, 2], protect_inputs=['password'])", []),
+]  # fmt: skip
+WITH_COOKIE = {"method": "GET", "path": "/", "query": {}, "headers": {"cookie": "c=d", "accept": "*"}}
+
+
+@pytest.mark.parametrize(("body", "parts"), [case[1:] for case in PROTECTED], ids=[case[0] for case in PROTECTED])
+def test_the_daemon_learns_where_protected_parts_stand(
+    run_flow: Callable[..., Ended], body: str, parts: list[str]
+) -> None:
+    ended = run_flow(flow(body), WITH_COOKIE, answers=SmallDaemon().answers)
+    assert ended.status == SUCCESS, ended.message
+    given = ended.calls[0][1]
+    text = ended.raw[0]
+    assert [text[start : start + size].decode() for start, size, _is_value in given.get("masked", [])] == parts
+    assert all(is_value is ("protect_inputs" in body) for _start, _size, is_value in given.get("masked", []))
+    assert "protect_inputs" not in given["inputs"]
+
+
+REFUSED_OPTIONS = [
+    ("this.flow('c', save=True)", "this.flow: save= is not available in whd: every execution is kept"),
+    ("this.task('REST', url='u', location='eu')", "this.task: location= is not available in whd: every execution runs"),
+    ("this.flow('c', pass_user_token=True)", "a child runs as its parent's user by itself; leave it out"),
+    ("this.flow('c', init={'save': False})", "save= is not available in whd"),
+    ("this.flow('c', init={'retries': 1})", "init takes name, protect_inputs and protect_outputs, not 'retries'"),
+    ("this.flow('c', init='x')", "init must be a dict such as"),
+    ("this.flow('c', protect_inputs=True)", "protect_inputs must be a list of names, not True"),
+    ("this.connect(url='u', protect_outputs=[1])", "this.connect: protect_outputs: a name must be text, not 1"),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), REFUSED_OPTIONS, ids=[case[0] for case in REFUSED_OPTIONS])
+def test_an_option_that_whd_has_no_use_for_is_refused_with_a_hint(
+    run_flow: Callable[..., Ended], body: str, words: str
+) -> None:
+    ended = run(run_flow, body)
+    assert (ended.status, ended.calls) == (ERROR, [])
+    assert words in ended.message
+
+
+def test_an_input_may_have_the_name_of_such_an_option(run_flow: Callable[..., Ended]) -> None:
+    ended = run(run_flow, "this.flow('c', inputs={'location': 'Vienna', 'init': 1}, wait=False)")
+    assert ended.calls[0][1]["inputs"] == {"location": "Vienna", "init": 1}
+
+
+def test_tasks_and_outputs_are_protected_by_the_daemon(run_flow: Callable[..., Ended]) -> None:
+    body = """
+    this.task('REST', url='u', protect_inputs=['url'], init={'protect_outputs': ['json'], 'name': 'named'})
+    this.flow('c', protect_outputs=['token'])
+    """
+    ended = run(run_flow, body)
+    starts = [given for name, given in ended.calls if name.endswith(".start")]
+    assert (starts[0]["protect_inputs"], starts[0]["protect_outputs"], starts[0]["name"]) == (
+        ["url"],
+        ["json"],
+        "named",
+    )
+    assert starts[1]["protect_outputs"] == ["token"]

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,20 @@ def ask(state: Path, command: str, arguments: dict[str, Any]) -> Any:
     if "error" in answer:
         raise WhdError(answer["error"])
     return answer["result"]
+
+
+def base_url(addresses: Sequence[str]) -> str:
+    """The start of a URL that leads to the daemon from its own machine; "" where it listens nowhere.
+
+    An address that stands for all of the machine's is no host that a client can name. Behind a unix socket any host is.
+    """
+    if not addresses:
+        return ""
+    address = addresses[0]
+    if address.startswith("unix:"):
+        return "http://localhost"
+    host, _, port = address.rpartition(":")
+    return f"http://{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 from ..model.execution import Execution, to_json
+from ..pool.job import FlowResponse
 from ..store.interface import Stored
 from ..wire.timestamps import timestamp
 
@@ -32,6 +34,18 @@ def summary_row(execution: Execution) -> dict[str, Any]:
         "parent_id": execution.parent_id or None,
         "replay_of": execution.replay_of or None,
     }
+
+
+def response_document(response: FlowResponse) -> dict[str, Any]:
+    """An answer that a flow gives for itself; its body as `text`, or as base64 in `data` if it is none."""
+    document: dict[str, Any] = {
+        "status": response.status,
+        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in response.headers],
+    }
+    try:
+        return {**document, "text": bytes(response.body).decode("utf-8")}
+    except UnicodeDecodeError:
+        return {**document, "data": base64.b64encode(response.body).decode("ascii")}
 
 
 def log_lines(lines: bytes) -> list[Any]:

@@ -5,24 +5,35 @@ Every operation takes JSON arguments and gives JSON; errors are WhdError with a 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 from .. import __version__
 from ..engine.engine import Engine
 from ..engine.status import DaemonFacts, status_document
 from ..errors import HttpError, WhdError
+from ..executions.active import ActiveExecution
 from ..executions.reruns import limits_now
 from ..futures import value_of
 from ..model.execution import Execution, Status
+from ..model.snapshot import Client, Webhook
+from ..settings.tree import WEBHOOK_PREFIX
 from ..store.interface import ExecutionStore, Stored
 from .client import MAX_LIST
-from .documents import log_lines, record_document, summary_row
+from .documents import log_lines, record_document, response_document, summary_row
 from .settings import SettingOperations
+from .webhooks import WebhookOperations
+
+MAX_FOLLOWED: Final = 64
+FOLLOW_S: Final = 2.0
+LOOK_S: Final = 0.05
 
 
 class Admin:
@@ -32,15 +43,19 @@ class Admin:
         self._engine = engine
         self._addresses = addresses
         self._started = time.monotonic()
+        # Runs that a command follows, by id. One that stopped asking leaves its run here until others displace it.
+        self._followed: OrderedDict[str, ActiveExecution] = OrderedDict()
         self._operations: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
             "status": self._status,
             "run": self._run,
+            "run.follow": self._follow,
             "executions.list": self._list,
             "executions.show": self._show,
             "executions.logs": self._logs,
             "executions.replay": self._replay,
             "executions.cancel": self._cancel,
             **SettingOperations(engine).table,
+            **WebhookOperations(engine).table,
         }
 
     async def dispatch(self, command: str, arguments: dict[str, Any]) -> Any:
@@ -65,7 +80,10 @@ class Admin:
         return status_document(self._engine.report(), facts)
 
     async def _run(self, arguments: dict[str, Any]) -> Any:
-        """{client, flow, user, input}: runs one flow, recorded, and gives its record once it ended."""
+        """{client, flow, user, input}: runs one flow, recorded, and gives its record once it ended.
+
+        Without `input`, with what an empty POST gives. With `follow` gives {id} at once; `run.follow` tells the rest.
+        """
         engine = self._engine
         client_name, flow_name, user_name = arguments["client"], arguments["flow"], arguments["user"]
         client = engine.snapshot.clients.get(client_name)
@@ -76,12 +94,45 @@ class Admin:
         if user_name not in client.users:
             raise WhdError(f"{client_name} has no user {user_name!r}; there are: {_names(client.users)}")
         flow, user = engine.runner.resolve(engine.snapshot, client_name, flow_name, user_name)
-        input_json = json.dumps(arguments.get("input"), separators=(",", ":")).encode("ascii")
+        value = arguments["input"] if "input" in arguments else empty_call(client, flow_name, user_name)
+        input_json = json.dumps(value, separators=(",", ":")).encode("ascii")
         execution = Execution("", client_name, flow_name, user_name, "", input_json)
         limits, isolation = limits_now(engine.snapshot, execution, user)
         active = engine.runner.prepare(execution, flow, limits, isolation)
+        if arguments.get("follow"):
+            engine.runner.start(active, lambda _active: None)
+            self._followed[execution.id] = active
+            if len(self._followed) > MAX_FOLLOWED:
+                self._followed.popitem(last=False)
+            return {"id": execution.id}
         await value_of(partial(engine.runner.start, active))
         return record_document(active.stored())
+
+    async def _follow(self, arguments: dict[str, Any]) -> Any:
+        """{id, after}: the log of a run that is followed, from frame `after` on, once there is more or it ended.
+
+        Gives {log, next, record, response}: the latter two are null before the end, and `response` unless the flow
+        answers for itself. Asked again after FOLLOW_S at the latest, lest it be mistaken for a daemon that hangs.
+        """
+        execution_id, after = str(arguments["id"]), int(arguments["after"])
+        active = self._followed.get(execution_id)
+        if active is None:
+            raise WhdError(
+                f"nobody follows {execution_id} any more; `whd executions show {execution_id}` has its record"
+            )
+        execution = active.execution
+        deadline = time.monotonic() + FOLLOW_S
+        while not execution.status.is_ended and len(execution.log) <= after and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK_S)
+        frames = execution.log[after:]
+        news: dict[str, Any] = {"log": [line for lines in frames for line in log_lines(lines)]}
+        news |= {"next": after + len(frames), "record": None, "response": None}
+        if execution.status.is_ended:
+            del self._followed[execution_id]
+            news["record"] = record_document(active.stored())
+            if active.response is not None and execution.status is Status.ENDED_SUCCESS:
+                news["response"] = response_document(active.response)
+        return news
 
     async def _list(self, arguments: dict[str, Any]) -> Any:
         """{client, status, webhook, limit}: the newest first, without inputs and outputs."""
@@ -128,6 +179,7 @@ async def list_executions(
     """
     status = arguments.get("status")
     limit = arguments.get("limit", 50)
+    arguments = {**arguments, **_named_webhook(arguments)}
     if status is not None and status not in list(Status):
         raise WhdError(f"there is no status {status!r}; there are: {', '.join(Status)}")
     if not 1 <= limit <= MAX_LIST:
@@ -151,6 +203,39 @@ async def list_executions(
     ]
     # UUIDv7 sorts by time.
     return sorted(kept, key=lambda row: str(row["id"]), reverse=True)[:limit]
+
+
+def _named_webhook(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Webhook and client of a webhook that is named as its row shows it, as its setting or as its URL does.
+
+    So `signup`, `client.webhook.signup`, `myclient/signup` and `/api/webhook/myclient/signup`. Raises WhdError.
+    """
+    given, client = arguments.get("webhook"), arguments.get("client")
+    if given is None:
+        return {}
+    owner, _, name = given.rstrip("/").rpartition("/")
+    owner = owner.rpartition("/")[2] or client
+    if client is not None and owner != client:
+        raise WhdError(f"--webhook {given} is of the client {owner!r}, and --client says {client!r}")
+    return {"client": owner, "webhook": name.removeprefix(WEBHOOK_PREFIX)}
+
+
+def empty_call(client: Client, flow_name: str, user_name: str) -> dict[str, Any]:
+    """The input_value of a POST without a body to the webhook of a flow, that of the same user if there are several."""
+    webhooks = [
+        webhook
+        for _, webhook in sorted(client.webhooks.items())
+        if isinstance(webhook, Webhook) and webhook.flow_name == flow_name
+    ]
+    webhooks.sort(key=lambda webhook: webhook.user_name != user_name)
+    name = webhooks[0].name if webhooks else quote(flow_name, safe="")
+    return {
+        "method": "POST",
+        "path": f"/api/webhook/{client.name}/{name}",
+        "query": {},
+        "headers": {},
+        "json": None,
+    }
 
 
 def _names(mapping: Any) -> str:

@@ -7,11 +7,14 @@ from typing import Any
 
 from ..model.execution import Execution
 from ..pool.job import Job
+from ..wire.masking import MaskedPart
 from ..wire.timestamps import timestamp
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 MAX_NAME_CHARS = 1_000
+MOST_TEXTS = 100
+MAX_KINDS_CHARS = 4_096
 
 
 class CallError(Exception):
@@ -100,6 +103,30 @@ class FlowCall:
             raise invalid(f"{name} must be a list of at most {limit} texts")
         return value
 
+    def texts_or_none(self, name: str) -> list[str]:
+        """A list of texts, empty when missing. Raises CallError."""
+        return self.texts(name, MOST_TEXTS) if self.has(name) else []
+
+    def masked_parts(self, name: str) -> list[MaskedPart]:
+        """Where protected parts stand in `raw`, none when missing. Raises CallError."""
+        value = self._arguments.get(name)
+        if value is None:
+            return []
+        if type(value) is not list or not all(map(_is_masked_part, value)):
+            raise invalid(f"{name} must be a list of a start, a length and a flag each")
+        return [(start, size, is_value) for start, size, is_value in value]
+
+    def kinds_json(self, name: str) -> str:
+        """Paths within an input, as JSON in ASCII; "" when missing. Raises CallError."""
+        value = self._arguments.get(name)
+        if value is None:
+            return ""
+        if type(value) is not list or not all(type(path) is list and set(map(type, path)) == {str} for path in value):
+            raise invalid(f"{name} must be a list of paths")
+        text = _encode(value)
+        # Too much to tell each child: it sees plain dicts.
+        return text if len(text) <= MAX_KINDS_CHARS else ""
+
     def mapping(self, name: str) -> dict[str, Any]:
         """An object, empty when missing or null. Raises CallError."""
         value = self._arguments.get(name)
@@ -115,6 +142,10 @@ class FlowCall:
             return _encode(self._arguments.get(name)).encode("ascii")
         except ValueError:
             raise invalid(f"{name} has a number that is too large for JSON") from None
+
+
+def _is_masked_part(part: Any) -> bool:
+    return type(part) is list and list(map(type, part)) == [int, int, bool]
 
 
 def json_bytes(value: Any) -> bytes:

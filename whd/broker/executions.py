@@ -18,6 +18,7 @@ from ..errors import HttpError, StateError
 from ..executions.active import ActiveExecution
 from ..executions.family import Child, ReturnWhen
 from ..executions.lookup import Lookup
+from ..executions.protection import Protection, masked_input, values_of
 from ..executions.runner import Runner
 from ..model.execution import Execution, to_json
 from ..pool.frames_in import MAX_MESSAGE_CHARS, strict_json
@@ -64,17 +65,34 @@ class ExecutionCalls:
         }
 
     def _start(self, call: FlowCall) -> bytes | None:
-        """{flow, name} and the input as JSON text: {id}. The child is on its way when the answer comes."""
+        """{flow, name, kinds, masked, protect_outputs} and the input as JSON text: {id}.
+
+        The child is on its way when the answer comes. The last three are optional: see sandbox/api/child_input.py.
+        """
         call.raw = call.raw or b"null"
-        size = len(call.raw)
-        if is_quick(call.raw):
+        parts = call.masked_parts("masked")
+        if not parts:
+            return self._check(call, [call.raw], partial(self._start_checked, call.raw, None))
+        try:
+            written = masked_input(call.raw, parts)
+        except ValueError as error:
+            raise invalid(str(error)) from None
+        protection = Protection(call.raw, values=values_of(call.raw, parts))
+        return self._check(call, [call.raw, written], partial(self._start_checked, written, protection))
+
+    def _check(self, call: FlowCall, texts: list[bytes], then: CallHandler) -> bytes | None:
+        """Goes on with `then` once all the texts have proved to be JSON."""
+        text, *more = texts
+        following = partial(self._check, texts=more, then=then) if more else then
+        if is_quick(text):
             try:
-                strict_json(call.raw, "the input")
+                strict_json(text, "the input")
             except FrameError as error:
                 raise invalid(str(error)) from None
-            return self._start_checked(call)
+            return following(call)
         # The right is checked again when the child starts; without it the input is not worth reading.
         authorize(self._broker.who(call)[1], Action.RUN_FLOW, call.text("flow"))
+        size = len(text)
         if not self._budget.take(size):
             raise CallError("CloudomationException", TOO_MANY)
 
@@ -83,12 +101,12 @@ class ExecutionCalls:
             if isinstance(result, HttpError):
                 self._broker.refuse(call, invalid(f"the input: {result}"))
             else:
-                self._broker.do(call, self._start_checked)
+                self._broker.do(call, following)
 
-        self._payload_parser.check(call.raw, checked)
+        self._payload_parser.check(text, checked)
         return None
 
-    def _start_checked(self, call: FlowCall) -> bytes | None:
+    def _start_checked(self, input_json: bytes, protection: Protection | None, call: FlowCall) -> bytes | None:
         flow_name = call.text("flow")
         client, user = self._broker.who(call)
         authorize(user, Action.RUN_FLOW, flow_name)
@@ -102,11 +120,16 @@ class ExecutionCalls:
             flow_name=flow_name,
             user_name=user.name,
             script_hash="",
-            input_json=call.raw,
+            input_json=input_json,
             name=call.text_or_none("name") or "",
             show_script=parent.execution.show_script,
+            is_masked=protection is not None,
         )
-        child = self._runner.prepare(execution, flow, parent.limits, parent.isolation)
+        outputs = call.texts_or_none("protect_outputs")
+        if outputs:
+            protection = protection or Protection(call.raw)
+            protection.outputs = frozenset(outputs)
+        child = self._runner.prepare_child(execution, flow, parent, protection, call.kinds_json("kinds"))
         if not self._runner.count_input(child):
             raise CallError("CloudomationException", TOO_MANY)
         if not self.admit(call, parent, child):
@@ -138,6 +161,7 @@ class ExecutionCalls:
         return True
 
     def _on_ended(self, parent: ActiveExecution, known: Child, child: ActiveExecution) -> None:
+        self._runner.keep_output(parent, known, child)
         parent.family.end(known, child.execution.status, child.execution.message)
 
     def _wait(self, call: FlowCall) -> None:
@@ -172,9 +196,21 @@ class ExecutionCalls:
             raise invalid(f"an execution has no field {unknown[0][:64]!r}; it has: {', '.join(sorted(FIELDS))}")
 
         async def found(stored: Stored) -> bytes:
-            return _fields_json(stored.execution, fields)
+            output_json = self._kept_output(call, stored) if "output_value" in fields else None
+            return _fields_json(stored.execution, fields, output_json)
 
         self._look_up(call, found)
+
+    def _kept_output(self, call: FlowCall, stored: Stored) -> bytes | bytearray | None:
+        """The output of a protected child of the calling execution; None for that of any other. Raises CallError."""
+        parent = self._runner.find_active(call.execution.id)
+        family = parent.known_family if parent is not None else None
+        child = family.children.get(stored.execution.id) if family is not None else None
+        if child is None:
+            return None
+        if child.is_output_lost:
+            raise CallError("CloudomationException", f"the protected output of {child.name!r} was not kept: {TOO_MANY}")
+        return child.output_json
 
     def _cancel(self, call: FlowCall) -> None:
         """{id}: ends a child, or another execution of the same client and user; harmless when it has ended."""
@@ -211,6 +247,8 @@ class ExecutionCalls:
             answer = await found(stored)
         except StateError as error:
             self._broker.refuse(call, CallError("CloudomationException", error.detail))
+        except CallError as error:
+            self._broker.refuse(call, error)
         except Exception:
             # A task's errors go no further; without an answer the flow would wait for ever.
             log.exception("%s of execution %s", call.name, own.id)
@@ -241,11 +279,16 @@ class ExecutionCalls:
         return json_bytes(sorted(name for name in client.flows if may(user, Action.RUN_FLOW, name)))
 
 
-def _fields_json(execution: Execution, fields: list[str]) -> bytes:
-    """Some members of a record. Input and output are passed on as they travelled: Python cannot write every number of
-    JSON again, and a large value is not to be read on the loop.
+def _fields_json(execution: Execution, fields: list[str], output_json: bytes | bytearray | None) -> bytes:
+    """Some members of a record. `output_json`: instead of the record's.
+
+    Input and output are passed on as they travelled: Python cannot write every number of JSON again, and a large value
+    is not to be read on the loop.
     """
-    values = {"input_value": execution.input_json or b"null", "output_value": execution.output_json or b"null"}
+    values = {
+        "input_value": execution.input_json or b"null",
+        "output_value": output_json or execution.output_json or b"null",
+    }
     rest = json.loads(to_json(replace(execution, input_json=b"", output_json=b"", log=[]), None))
     members = [json_bytes(field) + b":" + (values.get(field) or json_bytes(rest[field])) for field in fields]
     return b"{" + b",".join(members) + b"}"

@@ -10,6 +10,7 @@ from ..auth.connections import check_url
 from ..auth.permissions import Action, PermissionDenied
 from ..auth.urls import BadUrl
 from ..executions.active import ActiveExecution
+from ..executions.protection import protected_task
 from ..executions.runner import Runner
 from ..model.execution import Execution, Status
 from ..pool.payload_parser import PayloadParser
@@ -25,7 +26,6 @@ from ..rest import (
     output_json,
     output_of,
     request_from_inputs,
-    without_credentials,
 )
 from ..rest.client import Outcome
 from ..wire.strict_json import MAX_DEPTH, is_quick
@@ -80,18 +80,22 @@ class RestCalls:
         self, call: FlowCall, parent: ActiveExecution, connector: str, inputs: Mapping[str, Any]
     ) -> ActiveExecution:
         own = parent.execution
+        names, outputs = call.texts_or_none("protect_inputs"), call.texts_or_none("protect_outputs")
+        written, protection = protected_task(inputs, names, outputs)
+        is_masked = written != inputs
         execution = Execution(
             id="",
             client_name=own.client_name,
             flow_name=connector,
             user_name=own.user_name,
             script_hash="",
-            input_json=_recorded(call, inputs),
+            input_json=json_bytes(written) if is_masked else call.json("inputs"),
             name=call.text_or_none("name") or "",
             kind="TASK",
             show_script=False,
+            is_masked=is_masked,
         )
-        return self._runner.prepare(execution, parent.flow, parent.limits, parent.isolation)
+        return self._runner.prepare_child(execution, parent.flow, parent, protection, "")
 
     def _run(self, call: FlowCall, active: ActiveExecution, connector: str, request: RestRequest) -> None:
         limits = active.limits
@@ -151,11 +155,3 @@ class RestCalls:
 
 def _output_json(result: RestResult, may_be_json: bool = True, *, text_beside_json: bool = True) -> bytes:
     return json_bytes(output_of(result, may_be_json=may_be_json, text_beside_json=text_beside_json))
-
-
-def _recorded(call: FlowCall, inputs: Mapping[str, Any]) -> bytes:
-    """The inputs as the record has them, as JSON text."""
-    recorded = call.json("inputs")
-    if "auth" in inputs or "cookies" in inputs:
-        recorded = json_bytes(without_credentials(inputs))
-    return recorded

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from ..admin import webhooks
 from ..budget import BufferBudget
 from ..engine.state import Paths
 from ..errors import StateError, WhdError
 from ..futures import value_of
 from ..model.library import Library, Module
-from ..model.snapshot import Fault, Flow, SavedSetting
+from ..model.snapshot import Fault, Flow, SavedSetting, Snapshot
 from ..pool.compiler import CheckedModule, Code, refusal_faults
 from ..pool.linking import Unit
 from ..pool.pool import Pool
@@ -31,7 +34,7 @@ class Checked:
 
 
 async def check_everything(paths: Paths) -> Checked:
-    """Reads all files, and every flow as the sandbox's compiler sees it."""
+    """Reads all files, and every flow as the sandbox's compiler sees it. One fault keeps no other from being found."""
     saved: list[SavedSetting] = []
     unread: list[Fault] = []
     try:
@@ -40,46 +43,67 @@ async def check_everything(paths: Paths) -> Checked:
         # The files may be fine all the same: they can be checked where state/ is another user's, or damaged.
         what = f"what flows saved was not checked: {error.log_detail}"
         unread = [Fault(str(paths.state), 0, "", what, is_warning=True)]
-    snapshot = Index(str(paths.config), str(paths.flows), saved=saved).load()
+    snapshot = Index(str(paths.config), str(paths.flows), saved=saved).load(salvage=True)
     faults = unread + list(snapshot.faults)
-    budget = BufferBudget(lambda: snapshot.options.max_buffered_bytes)
+    faulty = {fault.path for fault in snapshot.faults if not fault.is_warning}
     flows = [flow for client in snapshot.clients.values() for flow in client.flows.values()]
     modules = [(client, module) for client in snapshot.clients.values() for module in client.library.modules.values()]
-    codes: dict[int, Code] = {}
+    codes: dict[Flow, Code] = {}
     units: dict[Module, Unit] = {}
-    if flows or modules:
-        pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options, budget, WholeQuota())
-        try:
-            await pool.start()
-            for code, flow in zip(await asyncio.gather(*(_compile(pool, flow) for flow in flows)), flows, strict=True):
-                faults += code_faults(flow, code)
-                codes[id(flow)] = code
+    try:
+        async with _compiling(snapshot, bool(flows or modules)) as pool:
+            codes = await _compile(pool, flows)
             checks = await asyncio.gather(*(_check(pool, module, client.library) for client, module in modules))
             for checked, (_, module) in zip(checks, modules, strict=True):
                 faults += module_faults(module, checked)
                 units[module] = checked.unit
-        except WhdError as error:
-            faults.append(Fault(str(paths.config), 0, "", str(error)))
-        finally:
-            await pool.close()
+    except WhdError as error:
+        faults.append(Fault(str(paths.config), 0, "", str(error)))
+    for flow, code in codes.items():
+        faults += code_faults(flow, code)
 
     def modules_of(flow: Flow) -> tuple[Module, ...]:
-        return codes[id(flow)].modules if id(flow) in codes else ()
+        return codes[flow].modules if flow in codes else ()
 
     def uses_of(flow: Flow) -> Iterable[explain.Use]:
-        if id(flow) in codes:
-            yield from ((flow.path, use) for use in codes[id(flow)].declared_uses)
+        if flow in codes:
+            yield from ((flow.path, use) for use in codes[flow].declared_uses)
             for module in modules_of(flow):
-                yield from ((module.path, use) for use in units[module].declared_uses)
+                yield from ((module.path, use) for use in units[module].declared_uses if module in units)
 
     for client in snapshot.clients.values():
         faults += explain.undeclared_rights(client, uses_of)
     faults.sort(key=lambda fault: (fault.path, fault.line))
-    return Checked(faults, explain.explanations(snapshot.clients, modules_of))
+    return Checked(faults, explain.explanations(snapshot.clients, modules_of, faulty))
 
 
-async def _compile(pool: Pool, flow: Flow) -> Code:
-    return await value_of(partial(pool.compiler.compile, flow))
+@asynccontextmanager
+async def _compiling(snapshot: Snapshot, is_needed: bool) -> AsyncIterator[Pool]:
+    """A pool whose compiler can be asked, started only if it is needed. Raises WhdError where it does not come up."""
+    budget = BufferBudget(lambda: snapshot.options.max_buffered_bytes)
+    pool = Pool(asyncio.get_running_loop(), lambda: snapshot.options, budget, WholeQuota())
+    if not is_needed:
+        yield pool
+        return
+    try:
+        await pool.start()
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def _compile(pool: Pool, flows: Collection[Flow]) -> dict[Flow, Code]:
+    codes = await asyncio.gather(*(value_of(partial(pool.compiler.compile, flow)) for flow in flows))
+    return dict(zip(flows, codes, strict=True))
+
+
+async def webhooks_of_files(paths: Paths) -> tuple[list[dict[str, Any]], list[str]]:
+    """The webhooks as the files have them, where no daemon runs; and where one would listen. Raises WhdError."""
+    snapshot = Index(str(paths.config), str(paths.flows), saved=read_settings(paths.state)).load()
+    flows = webhooks.flows_of(snapshot)
+    async with _compiling(snapshot, bool(flows)) as pool:
+        codes = await _compile(pool, flows)
+    return webhooks.rows(snapshot, codes), list(snapshot.options.listen)
 
 
 async def _check(pool: Pool, module: Module, library: Library) -> CheckedModule:

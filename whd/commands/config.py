@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 import uvloop
 
 from ..admin import client as control
+from ..admin.client import base_url
 from ..engine.state import Paths
 from ..errors import StateError
-from ..model.snapshot import Webhook
-from ..saved import read_settings
-from ..settings.index import Index
 from . import explain, tables
-from .checking import check_everything
-from .printing import FAULT, OK, print_json, print_table
+from .checking import check_everything, webhooks_of_files
+from .printing import FAULT, OK, print_json, print_table, say, warn
 
 
 def check(paths: Paths, given: argparse.Namespace) -> int:
@@ -29,17 +26,18 @@ def check(paths: Paths, given: argparse.Namespace) -> int:
         print_json({"faults": documents, "webhooks": webhooks} if given.verbose else documents)
     else:
         for fault in faults:
-            print(fault)
+            say(str(fault))
         if given.verbose:
             for one in checked.webhooks:
-                print("\n".join(["", *map(tables.printable, explain.in_full(one))]))
+                for line in ["", *explain.in_full(one)]:
+                    say(line)
         else:
             # Not on standard output, which has a line for each fault and nothing else.
             for line in explain.in_short(checked.webhooks):
-                print(tables.printable(line), file=sys.stderr)
+                warn(line)
         broken = sum(not fault.is_warning for fault in faults)
         summary = f"{tables.count(broken, 'fault')}, {tables.count(len(faults) - broken, 'warning')}"
-        print(summary if faults else "no faults", file=sys.stderr)
+        warn(summary if faults else "no faults")
     return FAULT if any(not fault.is_warning for fault in faults) else OK
 
 
@@ -56,41 +54,22 @@ def _fault_document(fault: Any) -> dict[str, Any]:
 
 
 def webhooks(paths: Paths, given: argparse.Namespace) -> int:
-    """Lists the endpoints; the daemon, if one runs, is only asked where it listens."""
-    snapshot = Index(str(paths.config), str(paths.flows), saved=read_settings(paths.state)).load()
+    """Lists the endpoints: the daemon's, if one runs, else what the files make."""
     try:
+        rows = control.ask(paths.state, "webhooks", {})
         addresses = control.ask(paths.state, "status", {})["addresses"]
     except StateError:
-        addresses = list(snapshot.options.listen)
-    base = _base_url(addresses[0]) if addresses else ""
-    rows = [
-        {
-            "client": client.name,
-            "webhook": webhook.name,
-            "url": f"{base}/api/webhook/{client.name}/{webhook.name}",
-            "flow_name": webhook.flow_name if isinstance(webhook, Webhook) else None,
-            "user_name": webhook.user_name if isinstance(webhook, Webhook) else None,
-            "key_required": webhook.caller_check.key_required if isinstance(webhook, Webhook) else None,
-            "enabled": webhook.enabled if isinstance(webhook, Webhook) else False,
-        }
-        for _, client in sorted(snapshot.clients.items())
-        for _, webhook in sorted(client.webhooks.items())
-    ]
+        rows, addresses = uvloop.run(webhooks_of_files(paths))
+    base = base_url(addresses)
+    rows = [{**row, "url": f"{base}/api/webhook/{row['client']}/{row['webhook']}"} for row in rows]
     if given.json:
         print_json(rows)
     else:
-        head = ("URL", "FLOW", "USER", "KEY", "STATE")
-        cells = [
-            (row["url"], row["flow_name"], row["user_name"], row["key_required"], _webhook_state(row)) for row in rows
-        ]
-        print_table(head, cells)
+        over = f" (over {addresses[0]})" if addresses and addresses[0].startswith("unix:") else ""
+        fields = ("flow_name", "user_name", "key_required", "state")
+        cells = [(row["url"] + over, *(row[field] for field in fields), row["why_not"] or "") for row in rows]
+        if any(row["why_not"] for row in rows):
+            print_table(("URL", "FLOW", "USER", "KEY", "STATE", "WHY NOT"), cells, optional=("USER", "FLOW"))
+        else:
+            print_table(("URL", "FLOW", "USER", "KEY", "STATE"), [cell[:5] for cell in cells])
     return OK
-
-
-def _webhook_state(row: dict[str, Any]) -> str:
-    """`broken` has no good version and answers 503; `off` has `enabled: false` and answers 404."""
-    return "broken" if row["flow_name"] is None else "on" if row["enabled"] else "off"
-
-
-def _base_url(address: str) -> str:
-    return f"http://localhost (over {address})" if address.startswith("unix:") else f"http://{address}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,14 +51,14 @@ class Explanation:
         }
 
 
-def explanations(clients: Mapping[str, Client], modules_of: ModulesOf) -> list[Explanation]:
-    """An Explanation of every webhook that has a good version."""
+def explanations(clients: Mapping[str, Client], modules_of: ModulesOf, faulty: Container[str]) -> list[Explanation]:
+    """An Explanation of every webhook that has a good version and a user. `faulty`: paths of files that have faults."""
     found = []
     for _, client in sorted(clients.items()):
         for _, webhook in sorted(client.webhooks.items()):
-            if isinstance(webhook, Webhook):
-                user = client.users.get(webhook.user_name)
-                rights = {} if user is None else rights_of(user)
+            user = client.users.get(webhook.user_name) if isinstance(webhook, Webhook) else None
+            if isinstance(webhook, Webhook) and user is not None and webhook.path not in faulty:
+                rights = rights_of(user)
                 flow = client.flows.get(webhook.flow_name)
                 modules = () if flow is None else tuple(module.path for module in modules_of(flow))
                 found.append(

@@ -12,7 +12,7 @@ from ..model.options import Options
 from ..sandbox.isolation import doctor as tried_layers
 from ..settings.index import Index
 from . import unit_files
-from .printing import FAULT, OK, print_json, print_table
+from .printing import FAULT, OK, print_json, print_table, say_lines, warn
 
 
 def doctor(paths: Paths, given: argparse.Namespace) -> int:
@@ -46,16 +46,15 @@ def units(paths: Paths, given: argparse.Namespace) -> int:
     command = _own_command()
     texts = unit_files.unit_texts(command)
     if directive := unit_files.hides(command):
-        print(
+        warn(
             f"whd: warning: the service cannot run {command}: {directive} hides it; install whd elsewhere, "
-            "as in python3 -m venv /opt/whd && /opt/whd/bin/pip install .",
-            file=sys.stderr,
+            "as in python3 -m venv /opt/whd && /opt/whd/bin/pip install ."
         )
     if given.json:
         print_json(texts)
     else:
         for name, text in texts.items():
-            print(f"# ---- {name} ----\n{text}")
+            say_lines(f"# ---- {name} ----\n{text}")
     return OK
 
 

@@ -10,9 +10,12 @@ from typing import Any
 
 from ..engine.state import Paths
 from ..errors import ConfigError
-from . import tables
+from ..terminal import shorten
 from .operate import operate
-from .printing import OK, print_json, print_table
+from .printing import OK, print_json, print_table, say, warn
+
+# Of a value in the list; `show` has it all.
+MAX_VALUE = 60
 
 
 def settings_list(paths: Paths, given: argparse.Namespace) -> int:
@@ -22,7 +25,7 @@ def settings_list(paths: Paths, given: argparse.Namespace) -> int:
         print_json(rows)
     else:
         cells = [
-            (row["client"], row["name"], row["source"], tables.shorten(_as_json(row["value"]), 60)) for row in rows
+            (row["client"], row["name"], row["source"], shorten(_as_json(row["value"]), MAX_VALUE)) for row in rows
         ]
         print_table(("CLIENT", "NAME", "FROM", "VALUE"), cells)
     return OK
@@ -40,7 +43,7 @@ def settings_set(paths: Paths, given: argparse.Namespace) -> int:
     row = operate(paths, "settings.set", arguments)
     _print_setting(row, given)
     if row["hides"] and not given.json:
-        print(f"this value stands before {row['hides']}, until `whd settings unset {given.name}`", file=sys.stderr)
+        warn(f"this value stands before {row['hides']}, until `whd settings unset {given.name}`")
     return OK
 
 
@@ -50,7 +53,7 @@ def settings_unset(paths: Paths, given: argparse.Namespace) -> int:
     if given.json:
         print_json(row)
     else:
-        print(f"{given.name}: " + ("gone" if row is None else f"now from {row['source']}"))
+        say(f"{given.name}: " + ("gone" if row is None else f"now from {row['source']}"))
     return OK
 
 
@@ -84,8 +87,8 @@ def _print_setting(row: dict[str, Any], given: argparse.Namespace) -> None:
         print_json(row)
         return
     origin = f"{row['source']} at {row['saved_at']}" if row["saved_at"] else f"from {row['source']}"
-    print(f"{row['client']}: {row['name']}, {origin}")
-    print(json.dumps(row["value"], indent=2))
+    say(f"{row['client']}: {row['name']}, {origin}")
+    print_json(row["value"])
 
 
 def _as_json(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from ..admin import client as control
 from ..engine.state import Paths
 from . import tables
-from .printing import OK, print_json
+from .printing import OK, print_json, say
 
 
 def status(paths: Paths, given: argparse.Namespace) -> int:
@@ -34,7 +34,8 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
     lines += [f"sandbox: {layer['name']} is missing: {layer['reason']}" for layer in _missing(document["sandbox"])]
     lines += [f"fault: {document['store']['fault']}"] if document["store"]["fault"] else []
     lines += [f"fault: {fault}" for fault in document["faults"]]
-    print("\n".join(lines))
+    for line in lines:
+        say(line)
     return OK
 
 

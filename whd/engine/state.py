@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,23 @@ class Paths:
     config: Path
     flows: Path
     state: Path
+
+    def command_line(self, command: str) -> str:
+        """A command of whd on these folders, to be typed where this process was started."""
+        options = [
+            f"--{name} {shlex.quote(str(path))}"
+            for name, path in (("config", self.config), ("flows", self.flows), ("state", self.state))
+            if str(path) != name
+        ]
+        return " ".join((_own_name(), command, *options))
+
+
+def _own_name() -> str:
+    """`whd`, or the path with which it was called where the shell finds none, or another one, by that name."""
+    called = sys.argv[0]
+    if os.path.basename(called) != "whd" or shutil.which("whd") == os.path.abspath(called):
+        return "whd"
+    return shlex.quote(called)
 
 
 class StateLock:

@@ -11,6 +11,7 @@ from ..model.snapshot import Flow
 from ..pool.job import FlowResponse, Job
 from ..store.interface import Stored
 from .family import Family, Tree
+from .protection import Protection
 
 # The epoch of an execution that is another node's by now.
 DISOWNED = -1
@@ -39,6 +40,9 @@ class ActiveExecution:
     cancel_task: Callable[[], None] | None = None
     stop_waiting: Callable[[ActiveExecution], None] | None = None
     epoch: int = 0
+    # Of a child: what of it is not written down, and as JSON, which values in its input are no plain dicts ("": none).
+    protection: Protection | None = None
+    kinds_json: str = ""
     # Of family.py. `known_tree`, `known_family`: what `tree` and `family` give, once they are needed.
     depth: int = 0
     known_tree: Tree | None = None

@@ -29,20 +29,30 @@ class Tree:
 
 @dataclass(slots=True)
 class Child:
-    """What a parent knows of a child. Its outputs are in the store: a thousand of them would not fit here."""
+    """What a parent knows of a child. Its outputs are in the store: a thousand of them would not fit here.
+
+    Those that are protected are not there, and are kept here as long as their parent runs.
+    """
 
     id: str
     name: str
     status: Status = Status.PENDING
     message: str = ""
+    # What it put out, where the record has masks; None where the record has it, or it could not be kept.
+    output_json: bytes | bytearray | None = None
+    is_output_lost: bool = False
 
 
 @dataclass(slots=True)
 class Family:
-    """A running parent's children by id. `awaited`: the ids of those that it waits for now; they end with it."""
+    """A running parent's children by id. `awaited`: the ids of those that it waits for now; they end with it.
+
+    `kept_bytes`: how much of its children's outputs is kept here, and counts as buffered.
+    """
 
     children: dict[str, Child] = field(default_factory=dict)
     awaited: frozenset[str] = frozenset()
+    kept_bytes: int = 0
     on_change: Callable[[], None] | None = None
 
     def add(self, child: Child) -> None:

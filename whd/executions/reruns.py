@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ..errors import Forbidden, Misconfigured, NotFound
+from ..errors import Forbidden, Misconfigured, NotFound, WhdError
 from ..futures import done_of
 from ..model.execution import Cause, Event, Execution
 from ..model.options import Limits
@@ -16,6 +16,7 @@ from ..model.snapshot import Snapshot, User, Webhook
 from ..store.interface import ExecutionStore
 from .active import ActiveExecution
 from .lookup import Lookup
+from .protection import NOT_KEPT
 from .queue import Claim, Queue
 from .runner import Runner, now_ms
 
@@ -84,12 +85,15 @@ class Reruns:
     async def replay(self, execution_id: str) -> ActiveExecution:
         """Runs an ended execution's input again with the present flow, as a new async one of the same webhook.
 
-        Raises NotFound, Misconfigured, Forbidden, Overloaded; StateError if it cannot be written down.
+        Raises NotFound, Misconfigured, Forbidden, Overloaded; WhdError for one whose inputs are not kept; StateError
+        if it cannot be written down.
         """
         stored = await self._lookup.get(execution_id)
         if stored is None:
             raise NotFound(f"there is no execution {execution_id}")
         old = stored.execution
+        if old.is_masked:
+            raise WhdError(f"execution {execution_id} cannot run again: {NOT_KEPT.partition('; ')[2]}")
         snapshot = self._snapshot()
         flow, user = self._runner.resolve(snapshot, old.client_name, old.flow_name, old.user_name)
         limits, isolation = limits_now(snapshot, old, user)
@@ -115,6 +119,8 @@ class Reruns:
 
 
 def _cannot_run_again(execution: Execution) -> str | None:
+    if execution.is_masked:
+        return NOT_KEPT
     if execution.parent_id:
         return "its parent was interrupted by a restart"
     if not execution.is_async:

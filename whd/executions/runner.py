@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -24,7 +25,8 @@ from ..pool.job import End, Job, JobListener, JobState
 from ..pool.pool import Pool
 from ..store.interface import ExecutionStore
 from .active import DISOWNED, ActiveExecution
-from .family import Family
+from .family import Child, Family
+from .protection import Protection
 from .queue import Queue
 from .sync_waiters import SyncWaiters
 
@@ -111,6 +113,15 @@ class Runner(JobListener):
         execution.root_id = execution.root_id or execution.id
         execution.script_hash = flow.script_hash
         return ActiveExecution(execution, flow, limits, isolation)
+
+    def prepare_child(
+        self, execution: Execution, flow: Flow, parent: ActiveExecution, protection: Protection | None, kinds_json: str
+    ) -> ActiveExecution:
+        """`prepare` for a child, within its parent's limits. `protection`, `kinds_json`: see ActiveExecution."""
+        child = self.prepare(execution, flow, parent.limits, parent.isolation)
+        if protection is None and not kinds_json:
+            return child
+        return replace(child, protection=protection, kinds_json=kinds_json)
 
     def start(
         self,
@@ -223,6 +234,8 @@ class Runner(JobListener):
         if execution.status.is_ended:
             return
         execution.message, execution.output_json = message, output_json
+        if active.protection is not None:
+            active.protection.cover(execution, has_output=True)
         execution.apply(_EVENTS[status], now_ms=now_ms())
         self._ended(active)
 
@@ -239,20 +252,25 @@ class Runner(JobListener):
         execution.message = execution.message if message is None else message
         execution.name = execution.name if name is None else name
         execution.output_json = execution.output_json if output_json is None else output_json
+        if active.protection is not None:
+            active.protection.cover(execution, has_output=output_json is not None)
         active.saved_status = None
 
     def _submit(self, active: ActiveExecution, *, is_first: bool) -> None:
         execution = active.execution
+        about_json = shared_names_json(execution)
+        if active.kinds_json:
+            about_json += f',"kinds":{active.kinds_json}'
         job = active.job = Job(
             execution.client_name,
             execution.user_name,
             active.flow,
             active.limits,
             active.isolation,
-            execution.input_json,
+            execution.input_json if active.protection is None else active.protection.input_json,
             execution.id,
             execution.created_ms,
-            shared_names_json(execution),
+            about_json,
             self,
             name=execution.name,
             is_child=execution.parent_id != "",
@@ -279,7 +297,10 @@ class Runner(JobListener):
         execution.attempts -= 1  # it was none
 
     def on_log(self, job: Job, lines_json: bytes) -> None:
-        self._jobs[job].execution.log.append(lines_json)
+        active = self._jobs[job]
+        if active.protection is not None:
+            lines_json = active.protection.json(lines_json)
+        active.execution.log.append(lines_json)
 
     def on_call(self, job: Job, call: int, name: str, arguments: Any, raw: bytes) -> None:
         self._calls.handle(self._jobs[job].execution, job, call, name, arguments, raw)
@@ -297,6 +318,8 @@ class Runner(JobListener):
         if end.output_json is not None:
             execution.output_json = end.output_json
         execution.name = end.name or execution.name
+        if active.protection is not None:
+            active.protection.cover(execution, has_output=end.output_json is not None)
         active.response = end.response
         execution.apply(_EVENTS[end.status], now_ms=now_ms())
         self._ended(active)
@@ -313,6 +336,18 @@ class Runner(JobListener):
         else:
             self._release(active)
 
+    def keep_output(self, parent: ActiveExecution, known: Child, child: ActiveExecution) -> None:
+        """A protected child ended: its parent may ask for what it put out, which the record does not have."""
+        protection = child.protection
+        if protection is None or not protection.output_json or self._active.get(parent.execution.id) is not parent:
+            return
+        size = len(protection.output_json)
+        if self._budget.take(size):
+            known.output_json = protection.output_json
+            parent.family.kept_bytes += size
+        else:
+            known.is_output_lost = True
+
     def _cancel_awaited(self, family: Family) -> None:
         for child_id in family.awaited:
             child = self._active.get(child_id)
@@ -325,6 +360,9 @@ class Runner(JobListener):
 
     def _forget(self, active: ActiveExecution) -> None:
         self._uncount(active)
+        if active.known_family is not None:
+            self._budget.give(active.known_family.kept_bytes)
+            active.known_family.kept_bytes = 0
         self._sync_waiters.until.pop(active, None)
         self._active.pop(active.execution.id, None)
         if not self._active:

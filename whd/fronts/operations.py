@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # How long a front may take for its part of what is summed up over all; one that hangs is left out.
 PART_S: Final = 2.0
 # Commands that change nothing: what one front does not answer another one can be asked.
-READING: Final = frozenset({"executions.show", "executions.logs", "settings.list", "settings.show"})
+READING: Final = frozenset(
+    {"executions.show", "executions.logs", "settings.list", "settings.show", "webhooks", "webhooks.example"}
+)
 
 
 class Operations:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..errors import HttpError
+from ..errors import HttpError, Misconfigured, NotFound
 from ..http.messages import Admission, Application, Body, Head, Respond, Response
 from ..model.snapshot import Snapshot
 from . import routes
-from .context import HandlerContext, problem_response
+from .context import HandlerContext, find_webhook, problem_response
 from .execution import ExecutionHandler
 from .guards import guard_of
 from .probes import HealthHandler, ReadyHandler
@@ -49,11 +49,32 @@ class App(Application):
         if admission is None:
             snapshot = self._reloader.snapshot
             path, _, query_text = head.target.partition("?")
-            route, parameters = routes.match(path, self._routes)
+            try:
+                route, parameters = routes.match(path, self._routes)
+            except NotFound:
+                raise self._not_found(snapshot, path) from None
             admission, is_repeatable = self._guards[route.name].admit(snapshot, head, path, query_text, parameters)
             if is_repeatable:
                 object.__setattr__(head, "memo", (snapshot, admission))
         return admission
+
+    def _not_found(self, snapshot: Snapshot, path: str) -> NotFound:
+        """What a caller hears of a path that no route has: that a slash at its end is too much, where it is.
+
+        Of webhooks that exist alone, which the same path without the slash would show as well.
+        """
+        bare = path.rstrip("/")
+        if bare == path:
+            return NotFound()
+        try:
+            route, parameters = routes.match(bare, self._routes)
+            if route is routes.WEBHOOK:
+                find_webhook(snapshot, *parameters)
+        except NotFound:
+            return NotFound()
+        except Misconfigured:
+            pass  # it is there
+        return NotFound(f"there is nothing here: the path ends with a slash; it is {bare} without one")
 
     def readmit(self, head: Head) -> Admission | None:
         """A client that keeps its connection often sends the same head again.

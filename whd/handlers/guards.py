@@ -17,10 +17,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Final, Protocol, cast, runtime_checkable
 
-from ..errors import HttpError, InvalidSignature, NotFound
+from ..errors import HttpError, InvalidKey, InvalidSignature, NotFound
 from ..http.messages import Admission, Body, Head, Respond, Response
 from ..model.caller_check import BodyCheck, Query
-from ..model.snapshot import Snapshot
+from ..model.snapshot import Snapshot, Webhook
 from ..store.interface import Stored
 from ..valueclass import valueclass
 from ..wire import payload
@@ -28,6 +28,7 @@ from ..wire.payload import Parsed
 from ..wire.strict_json import is_quick
 from .call import Call, CallPlan, input_start, plan_call
 from .context import HandlerContext, find_webhook
+from .query import keys_with_plus
 from .query import parse as parse_query
 from .routes import Access, Route, check_method
 
@@ -109,8 +110,11 @@ class WebhookGuard(Guard):
         webhook = find_webhook(snapshot, client_name, webhook_name)
         # Its own, not the route's: a webhook narrows them, and a missing one must look no different.
         check_method(head.method, webhook.methods, head_runs_nothing=True)
-        plan = plan_call(snapshot, webhook, head, path, query_text)
         check = webhook.caller_check
+        try:
+            plan = plan_call(snapshot, webhook, head, path, query_text)
+        except InvalidKey as error:
+            raise _explained(error, webhook, head, check.check_head) from None
         body_check = check.body_check(head, plan.proof)
         max_body_bytes = webhook.limits.max_body_bytes
         if body_check is None:
@@ -267,8 +271,25 @@ class ExecutionGuard(Guard):
         if not webhook_name:
             raise NotFound
         webhook = find_webhook(plan.snapshot, plan.client_name, webhook_name)
-        webhook.caller_check.check_status(plan.head, plan.query)
+        check_status = webhook.caller_check.check_status
+        try:
+            check_status(plan.head, plan.query)
+        except InvalidKey as error:
+            raise _explained(error, webhook, plan.head, check_status) from None
         return await self._handler.answer_permitted(plan.asked, stored)
+
+
+def _explained(error: InvalidKey, webhook: Webhook, head: Head, check: Callable[[Head, Query], object]) -> InvalidKey:
+    """The error, with the reason for the operator's log if the key in the URL would be right but for a + in it."""
+    query_text = head.target.partition("?")[2]
+    if "+" not in query_text:
+        return error
+    try:
+        check(head, Query({}, keys_with_plus(query_text)))
+    except HttpError:
+        return error
+    what = "the key in the URL is right but for a +, which stands for a space there: %2B stands for a +"
+    return InvalidKey(error.detail, log_detail=f"{webhook.client_name}/{webhook.name}: {what}")
 
 
 def _answer(call: Call[StatusPlan], task: asyncio.Task[Response]) -> None:

@@ -70,6 +70,12 @@ def _in_utf_8(key: bytes, codec: str) -> bytes:
         return key
 
 
+def keys_with_plus(text: str) -> tuple[bytes, ...]:
+    """Every value of `key` as it would be if a + stood for itself, as who pastes a key into a URL may think."""
+    parts = (part.partition("=") for part in text.split("&")[:MAX_QUERY_FIELDS])
+    return tuple(unquote_to_bytes(value) for name, _, value in parts if _unquote(name) == b"key")
+
+
 def _unquote(text: str) -> bytes:
     return unquote_to_bytes(text.replace("+", " "))
 

@@ -86,7 +86,7 @@ class Execution:
 
     `root_id` is the topmost parent's id (its own without a parent). `key_webhook_name` is the webhook whose key opens
     the status of the whole tree: the one through which the topmost parent came, "" for none. `is_async` decides what a
-    restart does with it.
+    restart does with it. `is_masked`: `***` stands for parts of its input, which are not kept: it never runs again.
     """
 
     id: str
@@ -110,6 +110,7 @@ class Execution:
     ended_ms: int = 0
     is_async: bool = False
     show_script: bool = True
+    is_masked: bool = False
     attempts: int = 0
     parent_id: str = ""
     root_id: str = ""

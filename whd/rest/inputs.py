@@ -60,8 +60,8 @@ _INSTEAD = {
     "retry_backoff": _RETRIES,
     **dict.fromkeys(("retry_count", "retry_status_codes", "retries"), _RETRIES),
     "stream": "an answer is read whole",
-    **dict.fromkeys(("init", "protect_inputs", "protect_outputs"), "take the key out of what you log and put out"),
-    **dict.fromkeys(("retention_time", "location", "protect_outputs"), "leave it out"),
+    **dict.fromkeys(("init", "protect_inputs", "protect_outputs"), "it stands beside inputs, not among them"),
+    **dict.fromkeys(("retention_time", "location", "save"), "leave it out"),
 }
 
 HIDDEN = "***"

@@ -12,6 +12,7 @@ from types import CodeType
 
 from ..wire.frames import DeclaredUse, LibImport
 from .declared_use import find_declared_uses
+from .deferred_starts import find_deferred_starts
 from .foreseen import find_foreseen
 from .lib_imports import find_lib_imports
 from .modules import fast_names
@@ -57,10 +58,10 @@ def compile_flow(source: str, path: str, *, is_module: bool = False) -> Compiled
 def _compile(source: str, path: str, *, is_module: bool) -> Compiled:
     tree = ast.parse(source, path)
     bound = frozenset(_bound_names(tree))
-    # Before the policy changes the tree.
+    # All before the policy changes the tree.
     declared_uses, imports = find_declared_uses(tree), find_lib_imports(tree)
     foreseen = find_foreseen(tree, source, path)
-    policy = Policy(fast_names(), bound)
+    policy = Policy(fast_names(), bound, find_deferred_starts(tree))
     policy.visit(tree)
     handler_fault = None if is_module else _handler_fault(tree)
     if handler_fault:

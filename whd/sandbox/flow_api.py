@@ -7,7 +7,7 @@ from typing import Any
 from .api.executions import Execution
 from .api.records import Client, File, Flow, Setting, User
 from .api.system import ReturnWhen, Status, System
-from .api.this import This, starter
+from .api.this import This, deferred
 from .errors import ERRORS
 from .guards import read_attribute
 from .modules.facade import Facade, make_facade
@@ -42,6 +42,6 @@ def api_objects(run: Run) -> tuple[System, This]:
     return system, this
 
 
-def read_starter(holder: Any, name: str) -> Any:
-    """`_starter_`: reads `flow` in `this.flow(…).run_async()`, where run_async follows at once (policy.visit_Call)."""
-    return starter(holder, name) if type(holder) is This else read_attribute(holder, name)
+def read_deferred(holder: Any, name: str) -> Any:
+    """`_deferred_`: reads `flow`, `task` or `connect` where the child is started later (deferred_starts.py)."""
+    return deferred(holder, name) if type(holder) is This else read_attribute(holder, name)

@@ -12,7 +12,7 @@ from typing import Any
 from . import guards
 from .class_building import build_class
 from .errors import FlowEnd
-from .flow_api import EXCEPTIONS, FLOW_API, read_starter
+from .flow_api import EXCEPTIONS, FLOW_API, read_deferred
 from .imports import flow_import
 from .modules import FACADES
 
@@ -42,7 +42,7 @@ def make_builtins() -> dict[str, Any]:
         _getattr_=guards.read_attribute,
         _write_=guards.writable,
         _super_=guards.read_super,
-        _starter_=read_starter,
+        _deferred_=read_deferred,
         _end_=FlowEnd,
         getattr=guards.get_attribute,
         hasattr=guards.has_attribute,

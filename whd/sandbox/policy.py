@@ -8,6 +8,7 @@ process (isolation/). It differs from RestrictedPython in where it guards:
 - An attribute is read plainly if its name is known to be harmless on every object (modules.fast_names), through
   `_getattr_` otherwise. Private and internal names never compile.
 - An attribute is written through `_write_`, which lets a flow change only what it made itself.
+- A child that a later statement starts is made by `_deferred_` (deferred_starts.py).
 - Every `try` first lets the end of the flow pass (`_end_`), so that `except:` cannot keep a flow alive.
 
 Guards are names that start with an underscore, which a flow can neither bind nor shadow: every place where Python
@@ -17,6 +18,7 @@ binds a name is checked (CVE-2026-55830 was one that was not).
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from RestrictedPython.transformer import RestrictingNodeTransformer
 
@@ -32,15 +34,19 @@ SyntaxNode = ast.AST
 class Policy(RestrictingNodeTransformer):
     """Transforms one module in place; `refused` and `warned` hold (line, what, instead).
 
-    `fast_names`: attributes that need no guard. `bound_names`: every name that the module binds anywhere.
+    `fast_names`: attributes that need no guard. `bound_names`: every name that the module binds anywhere. `deferred`:
+    calls that make a child and leave it to a later statement to start it.
     """
 
-    def __init__(self, fast_names: frozenset[str], bound_names: frozenset[str]) -> None:
+    def __init__(
+        self, fast_names: frozenset[str], bound_names: frozenset[str], deferred: Iterable[ast.Call] = ()
+    ) -> None:
         super().__init__()
         self.refused: list[tuple[int, str, str]] = []
         self.warned: list[tuple[int, str]] = []
         self._fast_names = fast_names - CAREFUL_NAMES
         self._bound_names = bound_names
+        self._deferred = frozenset(deferred)
         self._in_class_body = False
 
     # ---- refusing ----------------------------------------------------------------------------------------------------
@@ -112,8 +118,8 @@ class Policy(RestrictingNodeTransformer):
             node.keywords = [self.visit(keyword) for keyword in node.keywords]
             return node
         self.node_contents_visit(node)
-        if isinstance(method, ast.Attribute) and method.attr == "run_async" and isinstance(method.value, ast.Call):
-            _mark_start(method.value)
+        if node in self._deferred and isinstance(method, ast.Attribute):
+            node.func = _guard("_deferred_", method.value, ast.Constant(method.attr), at=method)
         return node
 
     def visit_keyword(self, node: ast.keyword) -> SyntaxNode:
@@ -242,13 +248,6 @@ class Policy(RestrictingNodeTransformer):
         self.check_name(node, alias.asname or bound)
         if alias.asname and alias.name.startswith("_"):
             self.refuse(node, refusals.private_attribute(alias.name))
-
-
-def _mark_start(call: ast.Call) -> None:
-    """In `this.flow(…).run_async()` the first call only starts the child: `_starter_` has it do so."""
-    method = call.func
-    if isinstance(method, ast.Attribute) and method.attr in ("flow", "task", "connect"):
-        call.func = _guard("_starter_", method.value, ast.Constant(method.attr), at=method)
 
 
 def _is_plain_format(node: ast.Attribute) -> bool:

@@ -72,15 +72,19 @@ class Program:
 
     def _call(self, run: Run, namespace: dict[str, Any]) -> None:
         try:
-            exec(self._code, namespace)
-            handler: Any = namespace.get("handler")
-            system, this = api_objects(run)
-            if _takes_inputs(handler):
-                handler(system, this, run.field("input_value"))
-            elif callable(handler):
-                handler(system, this)
-            else:
-                run.fail("the flow has no function handler(system, this)")
+            try:
+                exec(self._code, namespace)
+                handler: Any = namespace.get("handler")
+                system, this = api_objects(run)
+                if _takes_inputs(handler):
+                    handler(system, this, run.field("input_value"))
+                elif callable(handler):
+                    handler(system, this)
+                else:
+                    run.fail("the flow has no function handler(system, this)")
+            finally:
+                # The handler has left: what its error or its output do when they are looked at acts no more.
+                run.is_open = False
         except FlowEnd:
             if not run.status:
                 run.fail("the flow left its end without saying how")

@@ -1,13 +1,15 @@
 """One execution within a worker: what it was given, what it has said so far, and what it may still do.
 
-The flow sees none of this, only the API's objects (flow_api.py) that stand before it. Once the handler has returned the
-Run is closed: what is left of the flow (a suspended generator's `finally`) can ask for nothing (SANDBOX, trap 7).
+The flow sees none of this, only the API's objects (flow_api.py) that stand before it. From its end on a flow acts only
+on its way out: in `finally` and `__exit__`, where published flows tidy up. Once the handler has left nothing acts: what
+is left of the flow (a suspended generator's `finally`) can ask for nothing (SANDBOX, trap 7).
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
@@ -20,7 +22,7 @@ from .api import arguments as given
 from .channel import Channel
 from .errors import ERRORS, CloudomationException, FlowEnd, InvalidInputError
 from .helper_modules import ModuleLoader
-from .inputs import as_input
+from .inputs import as_child_input, as_input
 from .modules.facade import Facade
 from .outputs import NoJsonForm, a_kind, to_json, to_log_json
 from .responses import make_response
@@ -128,7 +130,9 @@ class Run:
         text = self._input_json
         if text is None:
             return None
-        value = as_input(_decode(text.decode("utf-8")))
+        value = _decode(text.decode("utf-8"))
+        about = self._about
+        value = as_input(value) if about.get("webhook_name") else as_child_input(value, about.get("kinds") or [])
         self._input_json = None
         return value
 
@@ -168,12 +172,13 @@ class Run:
         raise FlowEnd
 
     def end_by_limit(self, name: str, what: str) -> NoReturn:
-        """Ends the flow because a limit was passed; the message names the limit and its value."""
-        if self.is_open and not self.status:
-            self.status = ERROR
-            self.limit = name
-            self.message = f"{name}: {what}"
-            self.wants_fresh = True
+        """Ends the flow because a limit was passed; the message names the limit and its value.
+
+        That counts however the flow has ended before, as a limit that the daemon watches does.
+        """
+        if self.is_open and not self.limit:
+            before = f"{self.message}\n" if self.status == ERROR and self.message else ""
+            self.fail(f"{before}{name}: {what}", name)
         raise FlowEnd
 
     def respond(
@@ -193,8 +198,10 @@ class Run:
         self.end(SUCCESS, self.fields["message"])
 
     def check_open(self) -> None:
-        """Every act begins here: after the end of the flow nothing of it can act."""
-        if self.status or not self.is_open:
+        """Every act begins here. Raises FlowEnd for a flow that has ended, unless it is on its way out."""
+        if self.status and (self.limit or not _is_leaving()):
+            raise FlowEnd
+        if not self.is_open:
             raise FlowEnd
 
     # ---- the daemon --------------------------------------------------------------------------------------------------
@@ -312,12 +319,24 @@ class Run:
         return self._limits.get("memory_bytes", 0)  # type: ignore[no-any-return]  # the daemon's own head
 
     def close(self) -> None:
-        """Nothing more is accepted from the flow, and nothing of it is kept."""
+        """Nothing of the flow is kept."""
         self.is_open = False
         self.fields = {"message": "", "output_value": {}}
         self.facades = {}
         self.modules = None
         self._input_json = None
+
+
+def _is_leaving() -> bool:
+    """Whether the code that runs is a `finally` or an `__exit__` that the end of the flow passes through.
+
+    There the end is the exception that is handled, or came before it. A flow that swallowed its end (`return` in
+    `finally`, an `__exit__` that answers True) has none, and does not go on.
+    """
+    error = sys.exception()
+    while error is not None and type(error) is not FlowEnd:
+        error = error.__context__
+    return error is not None
 
 
 def _decode(text: str) -> Any:

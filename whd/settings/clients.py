@@ -165,6 +165,7 @@ class ClientTable:
             # A users.yaml that is broken speaks for itself.
             knows_users=self._users_path is None or self._users is not _NOBODY,
             unusable_flows=self._unusable_flows,
+            faulty_users=self._users.faulty,
         )
 
     def _build(self, options: Options) -> None:

@@ -88,12 +88,13 @@ class _Refused(Exception):
 
 
 def load(
-    data: bytes | str, path: str, *, shown_names: Container[str] | None = None
+    data: bytes | str, path: str, *, shown_names: Container[str] | None = None, salvage: bool = False
 ) -> tuple[Node | None, tuple[Fault, ...]]:
     """The one document of a file. Gives (node, ()) or (None, faults); never raises for what `data` holds.
 
     An empty document is a NULL node. `shown_names`: the only names that faults repeat, where any other may be a key of
-    the other sort, one that nobody may read; None: all may be shown.
+    the other sort, one that nobody may read; None: all may be shown. `salvage`: gives the node beside faults, too,
+    where there is one; what they are about is BAD in it.
     """
     builder = _Builder(path, shown_names)
     try:
@@ -101,7 +102,7 @@ def load(
     except _Refused as error:
         builder.fault(error.line, error.what, error.expected)
         node = None
-    return (None if builder.faults else node), tuple(builder.faults)
+    return (None if builder.faults and not salvage else node), tuple(builder.faults)
 
 
 def node_of(value: Any) -> Node:

@@ -11,6 +11,7 @@ from dataclasses import Field
 from typing import Any, Final
 
 from ..model.snapshot import Fault
+from ..terminal import escape
 from ..wire.suggest import closest
 from .document import BOOL, DATE, FLOAT, INT, KIND_WORDS, LIST, MAP, NULL, TEXT, Node
 
@@ -39,16 +40,11 @@ class FieldFaults:
     def fault(self, line: int, field: str, what: str, expected: str = "", suggestion: str = "") -> None:
         """Adds what makes the file unusable."""
         self.failed = True
-        self.faults.append(Fault(self.path, line, _printable(field), what, expected, suggestion))
+        self.faults.append(Fault(self.path, line, escape(field), what, expected, suggestion))
 
     def warning(self, line: int, field: str, what: str, expected: str = "", suggestion: str = "") -> None:
         """Adds what is worth saying and breaks nothing."""
-        self.faults.append(Fault(self.path, line, _printable(field), what, expected, suggestion, is_warning=True))
-
-
-def _printable(field: str) -> str:
-    # A file chooses some of the names itself.
-    return field if field.isprintable() else ascii(field)[1:-1]
+        self.faults.append(Fault(self.path, line, escape(field), what, expected, suggestion, is_warning=True))
 
 
 def shown(value: object) -> str:

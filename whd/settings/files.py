@@ -59,10 +59,13 @@ class Reading:
         """When the file was written, since 1970."""
         return self.signature[_MTIME_NS] // 1_000_000
 
-    def parse(self) -> None:
-        """Decides what the bytes mean. Raises nothing for what they hold."""
+    def parse(self, *, salvage: bool = False) -> None:
+        """Decides what the bytes mean. Raises nothing for what they hold.
+
+        `salvage`: of a file with faults `value` is what can be read of it, for checks of others. Never to be served.
+        """
         entry, path = self.entry, self.entry.path
-        self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry, self.modified_ms)
+        self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry, self.modified_ms, salvage)
         self.data = b""
         source = self.value
         if isinstance(source, WebhookSource) and self.mode & stat.S_IROTH:
@@ -72,13 +75,15 @@ class Reading:
                 self.faults = (*self.faults, warning)
 
 
-_PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry, int], tuple[Any, Faults]]] = {
-    FileKind.OPTIONS: lambda data, path, entry, ms: parse_options(data, path),
-    FileKind.USERS: lambda data, path, entry, ms: parse_users(data, path),
-    FileKind.SETTING: lambda data, path, entry, ms: parse_setting(data, path, entry.name, ms),
-    FileKind.WEBHOOK: lambda data, path, entry, ms: read_webhook(data, path, entry.client_name, entry.name, ms),
-    FileKind.FLOW: lambda data, path, entry, ms: parse_flow(data, path, entry.client_name, entry.name, ms),
-    FileKind.MODULE: lambda data, path, entry, ms: parse_module(data, path, entry.client_name, entry.name),
+_PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry, int, bool], tuple[Any, Faults]]] = {
+    FileKind.OPTIONS: lambda data, path, entry, ms, salvage: parse_options(data, path, salvage=salvage),
+    FileKind.USERS: lambda data, path, entry, ms, salvage: parse_users(data, path, salvage=salvage),
+    FileKind.SETTING: lambda data, path, entry, ms, salvage: parse_setting(data, path, entry.name, ms),
+    FileKind.WEBHOOK: lambda data, path, entry, ms, salvage: read_webhook(
+        data, path, entry.client_name, entry.name, ms, salvage=salvage
+    ),
+    FileKind.FLOW: lambda data, path, entry, ms, salvage: parse_flow(data, path, entry.client_name, entry.name, ms),
+    FileKind.MODULE: lambda data, path, entry, ms, salvage: parse_module(data, path, entry.client_name, entry.name),
 }
 
 

@@ -109,11 +109,15 @@ class Index:
         """The last snapshot; an empty one with serial 0 before the first."""
         return self._snapshot
 
-    def load(self) -> Snapshot:
-        """Reads everything at once, as a single look. Raises ConfigError if there is no config/ at all."""
+    def load(self, *, salvage: bool = False) -> Snapshot:
+        """Reads everything at once, as a single look. Raises ConfigError if there is no config/ at all.
+
+        `salvage`: takes of files with faults what can be read, so that the faults of all others are found, too. Such a
+        snapshot must not be served.
+        """
         for reading in self.update(Changes(everything=True)):
             if reading is not None:
-                reading.parse()
+                reading.parse(salvage=salvage)
         self.check_usable(options_too=False)
         return self.snapshot()
 

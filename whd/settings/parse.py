@@ -11,7 +11,7 @@ import io
 import re
 import sys
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import Field, dataclass
 from typing import Any, Final
 
@@ -42,18 +42,26 @@ _OPTIONS: dict[str, Field[Any]] = {option.name: option for option in option_fiel
 _USER_FIELDS = ("flows", "settings", "files", "connections", "act_as", "isolation")
 _PORT = re.compile(r"[0-9]{1,5}")
 _LIB = re.compile(r"\blib\b")
+_HAS_PORT = re.compile(r":[0-9]*\Z")
+_AUTHORITY_END = re.compile(r"[/?#]")
+_SCHEME_PORTS: Final = {"http": 80, "https": 443}
 
 
-def parse_options(data: bytes | str, path: str) -> tuple[Options | None, Faults]:
-    """whd.yaml. What it leaves out has its default; an empty file is all defaults."""
-    node, faults = load(data, path)
+def parse_options(data: bytes | str, path: str, *, salvage: bool = False) -> tuple[Options | None, Faults]:
+    """whd.yaml. What it leaves out has its default; an empty file is all defaults.
+
+    `salvage`: gives what could be read even so, where there are faults, for checks of other files.
+    """
+    node, faults = load(data, path, salvage=salvage)
     report = FieldFaults(path, faults)
     given: dict[str, Any] = {}
     if node is not None and read_mapping(node, node.line, "", report, "a mapping of options") and node.kind == MAP:
         for name, (line, value) in known_fields(node, _OPTIONS, report).items():
             if name in _OPTIONS:
                 given[name] = read_option(_OPTIONS[name], value, line, report)
-    return (None if report.failed else Options(**given)), report.result()
+    if report.failed and not salvage:
+        return None, report.result()
+    return Options(**{name: value for name, value in given.items() if value is not None}), report.result()
 
 
 def read_option(option: Field[Any], node: Node, line: int, report: FieldFaults) -> Any:
@@ -77,7 +85,8 @@ def _read_listen(node: Node, line: int, report: FieldFaults) -> tuple[str, ...] 
         report.fault(line, "listen", "is an empty list", "at least one HOST:PORT or unix:/path")
     for address in addresses or ():
         if fault := listen_fault(address):
-            report.fault(line, "listen", f"{shown(address)} {fault}", "HOST:PORT, [IPV6]:PORT or unix:/path")
+            expected = "HOST:PORT, [IPV6]:PORT or unix:/path"
+            report.fault(line, "listen", f"{shown(address)} {fault}", expected, meant_address(address))
     return addresses
 
 
@@ -85,6 +94,8 @@ def listen_fault(address: str) -> str:
     """Why nobody can listen at `address` (HOST:PORT, [IPV6]:PORT or unix:/path); "" if it is well-formed."""
     if address.startswith("unix:"):
         return "" if address.startswith("unix:/") and "\0" not in address else "has no path that starts with /"
+    if "://" in address:
+        return "is a URL: an address has neither scheme nor path"
     host, colon, port = address.rpartition(":")
     if not colon or not host:
         return "has no host" if colon else "has no port"
@@ -93,31 +104,57 @@ def listen_fault(address: str) -> str:
     return "" if _PORT.fullmatch(port) and int(port) < 65_536 else "has no port from 0 to 65535"
 
 
+def meant_address(text: str) -> str:
+    """The address that somebody meant who wrote a URL; "" if it is none or that cannot be said."""
+    scheme, is_url, rest = text.partition("://")
+    authority = _AUTHORITY_END.split(rest)[0].rpartition("@")[2]
+    if authority and not _HAS_PORT.search(authority):
+        authority = f"{authority}:{_SCHEME_PORTS.get(scheme.lower(), 8080)}"
+    return authority if is_url and not listen_fault(authority) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class UsersSource:
-    """A users.yaml. `isolation_lines`: where a user's isolation stands, for faults that turn on the options."""
+    """A users.yaml. `isolation_lines`: where a user's isolation stands, for faults that turn on the options.
+
+    `faulty`: users with faults of their own, of whom nobody knows what they may do; only in what was salvaged.
+    """
 
     users: Mapping[str, User]
     isolation_lines: Mapping[str, int]
     path: str
+    faulty: frozenset[str] = frozenset()
 
 
-def parse_users(data: bytes | str, path: str) -> tuple[UsersSource | None, Faults]:
-    """A client's users.yaml. A user without any field may do nothing; so may all of an empty file."""
-    node, faults = load(data, path)
+def parse_users(data: bytes | str, path: str, *, salvage: bool = False) -> tuple[UsersSource | None, Faults]:
+    """A client's users.yaml. A user without any field may do nothing; so may all of an empty file.
+
+    `salvage`: gives the users without faults even so, where there are others, for checks of other files.
+    """
+    node, faults = load(data, path, salvage=salvage)
+    if node is None:
+        return None, faults
     report = FieldFaults(path, faults)
     users: dict[str, User] = {}
     lines: dict[str, int] = {}
-    found = None if node is None else read_mapping(node, node.line, "", report, "a mapping of users")
+    faulty: set[str] = set()
+    found = read_mapping(node, node.line, "", report, "a mapping of users")
     for name, (line, fields_node) in (found or {}).items():
         if not name or len(name) > 128 or not name.isprintable():
             report.fault(line, "", "a user's name is empty, too long or not printable", "1 to 128 printable characters")
             continue
-        users[sys.intern(name)] = _read_user(sys.intern(name), fields_node, line, report)
+        faults_before = len(report.faults)
+        user = _read_user(sys.intern(name), fields_node, line, report)
+        if any(not fault.is_warning for fault in report.faults[faults_before:]):
+            faulty.add(name)
+            continue
+        users[sys.intern(name)] = user
         if fields_node.kind == MAP and "isolation" in fields_node.items:
             lines[sys.intern(name)] = fields_node.items["isolation"][0]
-    _warn_of_unknown_stand_ins(found or {}, users, report)
-    return (None if report.failed else UsersSource(users, lines, path)), report.result()
+    _warn_of_unknown_stand_ins(found or {}, users, faulty, report)
+    if report.failed and not (salvage and found):
+        return None, report.result()
+    return UsersSource(users, lines, path, frozenset(faulty)), report.result()
 
 
 def _read_user(name: str, node: Node, line: int, report: FieldFaults) -> User:
@@ -170,11 +207,11 @@ def _read_connections(node: Node, line: int, label: str, report: FieldFaults) ->
 
 
 def _warn_of_unknown_stand_ins(
-    found: Mapping[str, tuple[int, Node]], users: Mapping[str, User], report: FieldFaults
+    found: Mapping[str, tuple[int, Node]], users: Mapping[str, User], faulty: Container[str], report: FieldFaults
 ) -> None:
     for name, user in users.items():
         for other in user.act_as:
-            if other not in users and "*" not in other and "?" not in other:
+            if other not in users and other not in faulty and "*" not in other and "?" not in other:
                 line = found[name][1].items["act_as"][0]
                 report.warning(
                     line,

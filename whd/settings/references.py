@@ -41,15 +41,16 @@ def reference_faults(
     users_path: str | None = None,
     knows_users: bool = True,
     unusable_flows: Container[str] = frozenset(),
+    faulty_users: Container[str] = frozenset(),
 ) -> Faults:
     """A fault for each thing that is named and missing, a warning for a user who may not run the flow.
 
     `users_path`: the users.yaml, None without one; `knows_users`: a missing user is worth a fault of its own;
-    `unusable_flows`: those whose file has no good version.
+    `unusable_flows`: those whose file has no good version; `faulty_users`: those that have faults of their own.
     """
     faults: Faults = ()
     user = users.get(source.user_name)
-    if user is None and knows_users:
+    if user is None and knows_users and source.user_name not in faulty_users:
         what = f"there is no user {source.user_name!a} in client {source.client_name}"
         expected = f"a user of {users_path}" if users_path else "a users.yaml with that user"
         meant = suggestions.find(source.user_name, users, among_users=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..model.snapshot import Fault
+from ..terminal import escape
 from ..wire.suggest import closest
 
 NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -78,9 +79,7 @@ def is_ignored(name: str) -> bool:
 
 def displayed(path: str) -> str:
     """A path as a fault shows it: file names may hold line ends and bytes that are no text."""
-    if path.isprintable():
-        return path
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in path)
+    return escape(path)
 
 
 def tree_entry(folder: Folder, name: str, *, is_folder: bool | None) -> TreeEntry | Folder | None:

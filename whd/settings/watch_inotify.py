@@ -168,7 +168,7 @@ class InotifyWatcher(Watcher):
             if folder not in folders:
                 folders[folder] = self._add(folder, _FULL if is_file else _NAMES)
 
-        links, end = follow(os.path.join(os.getcwd(), path), watch)
+        links, end = follow(path if os.path.isabs(path) else os.path.join(os.getcwd(), path), watch)
         chain: list[tuple[int, str]] = []
 
         def hang(entry: Entry) -> tuple[int, str] | None:

@@ -157,22 +157,34 @@ class WebhookSource:
 
 
 def read_webhook(
-    data: bytes | str, path: str, client_name: str, name: str, modified_ms: int = 0
+    data: bytes | str, path: str, client_name: str, name: str, modified_ms: int = 0, *, salvage: bool = False
 ) -> tuple[WebhookSource | None, Faults]:
-    """A `client.webhook.<name>` file by itself; `derive_webhook` makes a Webhook of it under given options."""
-    node, faults = load(data, path, shown_names=WEBHOOK_FIELDS)
-    return (None, faults) if node is None else _source_of(node, path, client_name, name, modified_ms)
+    """A `client.webhook.<name>` file by itself; `derive_webhook` makes a Webhook of it under given options.
+
+    `salvage`: gives one that has faults as well, for the checks of what it names, if it names anything.
+    """
+    node, faults = load(data, path, shown_names=WEBHOOK_FIELDS, salvage=salvage)
+    if node is None:
+        return None, faults
+    report = FieldFaults(path, faults)
+    return _source_of(node, path, client_name, name, report, modified_ms, salvage=salvage)
 
 
 def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
     """Reads a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels."""
-    return _source_of(node_of(value), path, client_name, name)
+    return _source_of(node_of(value), path, client_name, name, FieldFaults(path))
 
 
 def _source_of(
-    node: Node, path: str, client_name: str, name: str, modified_ms: int = 0
+    node: Node,
+    path: str,
+    client_name: str,
+    name: str,
+    report: FieldFaults,
+    modified_ms: int = 0,
+    *,
+    salvage: bool = False,
 ) -> tuple[WebhookSource | None, Faults]:
-    report = FieldFaults(path)
     found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
     if found is None:
         return None, report.result()
@@ -186,14 +198,14 @@ def _source_of(
             continue
         row = WEBHOOK_FIELDS[field]
         given[field] = row.read(value, line, field, report)
-        if row.tightens:
+        if row.tightens and given[field] is not None:
             tighter.append((row.name, given[field], line))
         if row.is_secret:
             secrets.append((row.name, line))
     for field, row in WEBHOOK_FIELDS.items():
         if row.is_required and field not in found:
             report.fault(node.line, field, "is missing", f"{field}: NAME")
-    if report.failed:
+    if report.failed and not (salvage and given["flow_name"] and given["user_name"]):
         return None, report.result()
     flow_name, user_name = sys.intern(given["flow_name"]), sys.intern(given["user_name"])
     raw = {sys.intern(field): item for field, item in node.value.items()}

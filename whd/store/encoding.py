@@ -23,6 +23,7 @@ UNFINISHED_CODES: tuple[int, ...] = tuple(code for name, code in STATUS_CODES.it
 
 ASYNC_FLAG = 1
 SHOW_SCRIPT_FLAG = 2
+MASKED_FLAG = 4
 
 # Log lines are JSON texts, kept as an RFC 7464 sequence: a record separator stands before each, and JSON text cannot
 # hold a bare one (RFC 8259, 7), while it may hold newlines as white space.
@@ -39,14 +40,14 @@ def encode(row: Row, origin: int) -> tuple[Any, ...]:
     # than a Row does.
     (
         execution_id, _client, _webhook, _key_webhook, _flow, _user, _kind, _script_hash,
-        status, cause, is_async, show_script, attempts, created, started, ended, parent, root, replay_of,
+        status, cause, is_async, show_script, is_masked, attempts, created, started, ended, parent, root, replay_of,
         name, message, input_json, output_json, response, log,
-    ) = row[:25]  # fmt: skip
+    ) = row[:26]  # fmt: skip
     return (
         bytearray.fromhex(execution_id.replace("-", "")),
         origin,
         STATUS_CODES[status._value_],
-        (ASYNC_FLAG if is_async else 0) | (SHOW_SCRIPT_FLAG if show_script else 0),
+        (ASYNC_FLAG if is_async else 0) | (SHOW_SCRIPT_FLAG if show_script else 0) | (MASKED_FLAG if is_masked else 0),
         attempts,
         created,
         started,
@@ -105,6 +106,7 @@ def decode(
         ended_ms=ended,
         is_async=bool(flags & ASYNC_FLAG),
         show_script=bool(flags & SHOW_SCRIPT_FLAG),
+        is_masked=bool(flags & MASKED_FLAG),
         attempts=attempts,
         parent_id=to_text(parent) if parent else "",
         root_id=to_text(root) if root else execution_id,

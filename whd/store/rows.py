@@ -32,6 +32,7 @@ class Row(NamedTuple):
     cause: Cause
     is_async: bool
     show_script: bool
+    is_masked: bool
     attempts: int
     created_ms: int
     started_ms: int
@@ -67,7 +68,7 @@ def to_row(execution: Execution) -> Row:
         size += len(message)
     if log:
         size += sum(map(len, log))
-    # Every call pays for this line. A plain tuple of 26 takes 0.10 µs, as a Row 0.30 by tuple.__new__, 0.38 to 0.42 by
+    # Every call pays for this line. A plain tuple of 27 takes 0.10 µs, as a Row 0.30 by tuple.__new__, 0.38 to 0.42 by
     # Row._make and 0.70 by Row(…), which are Python functions. The type checker does not compare the values with the
     # fields here; tests/store/test_rows.py does.
     return _new(
@@ -85,6 +86,7 @@ def to_row(execution: Execution) -> Row:
             execution.cause,
             execution.is_async,
             execution.show_script,
+            execution.is_masked,
             execution.attempts,
             execution.created_ms,
             execution.started_ms,
@@ -129,6 +131,7 @@ def from_row(row: Row) -> Execution:
         ended_ms=row.ended_ms,
         is_async=row.is_async,
         show_script=row.show_script,
+        is_masked=row.is_masked,
         attempts=row.attempts,
         parent_id=row.parent_id,
         root_id=row.root_id,

@@ -72,7 +72,15 @@ def test_a_guard_cannot_be_bound_anywhere(compile_flow: Callable[[str], dict[str
 # ---- withstood: the end of a flow ------------------------------------------------------------------------------------
 
 AFTER_THE_END = {
-    "with a finally": "try:\n    this.success('first')\nfinally:\n    return this.log('late')",
+    "with a finally": """
+        def end():
+            try:
+                this.success('first')
+            finally:
+                return 1
+        end()
+        this.log('late')
+    """,
     "with a context manager": """
         class Swallow:
             def __enter__(self): return self

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import InvalidInputError, MissingInputError
+from ..inputs import Headers, WebhookInput, is_call
 from ..outputs import a_kind
 
 # How long a record is kept was for scripts to say on the original platform.
@@ -108,6 +109,53 @@ def return_when(value: Any, what: str) -> str:
     raise InvalidInputError(f"{what} must be one of {names}, not {shown(value)}")
 
 
+# Options of the original platform that whd has no use for, and what to do without.
+_NO_OPTIONS = {
+    "save": "every execution is kept for retention_minutes",
+    "location": "every execution runs on this machine",
+    "pass_user_token": "a child runs as its parent's user by itself",
+}
+_PROTECTED = ("protect_inputs", "protect_outputs")
+
+
+def check_options(where: str, options: dict[str, Any]) -> None:
+    """Takes apart `init=` and refuses what a child has no option for. Raises InvalidInputError."""
+    init = options.pop("init", None)
+    if init is not None:
+        if not isinstance(init, dict):
+            raise InvalidInputError(
+                f"{where}: init must be a dict such as {{'protect_inputs': ['password']}}, not {shown(init)}"
+            )
+        for name, value in dict.items(init):
+            if name not in (*_PROTECTED, "name", *_NO_OPTIONS):
+                raise InvalidInputError(
+                    f"{where}: init takes name, protect_inputs and protect_outputs, not {shown(name)}; an input of the "
+                    "name init stands in inputs={…}"
+                )
+            options.setdefault(str.__str__(name), value)
+    for name, instead in _NO_OPTIONS.items():
+        if name in options:
+            # A task has no inputs of such names.
+            otherwise = f" (an input of that name is inputs={{'{name}': …}})" if where == "this.flow" else ""
+            raise InvalidInputError(f"{where}: {name}= is not available in whd: {instead}; leave it out{otherwise}")
+
+
+def protected_names(where: str, options: dict[str, Any]) -> dict[str, list[str]]:
+    """The options protect_inputs and protect_outputs, those that name something. Raises InvalidInputError."""
+    found = {name: _names(options.pop(name, None), f"{where}: {name}") for name in _PROTECTED}
+    return {name: names for name, names in found.items() if names}
+
+
+def _names(value: Any, what: str) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [text(value, what)]
+    if type(value) not in (list, tuple, set, frozenset):
+        raise InvalidInputError(f"{what} must be a list of names, not {shown(value)}")
+    return list(dict.fromkeys(text(name, f"{what}: a name") for name in value))
+
+
 def merged_inputs(where: str, parts: Iterable[Any], more: dict[str, Any]) -> Any:
     """A child's input_value: its parts (those that are not None), then the further keywords; {} without any.
 
@@ -118,8 +166,11 @@ def merged_inputs(where: str, parts: Iterable[Any], more: dict[str, Any]) -> Any
             f"{where}: retention_time is not available in whd: {RETENTION}; for an input of that name, inputs={{…}}"
         )
     given = [part for part in parts if part is not None]
-    if len(given) == 1 and not more and not isinstance(given[0], dict):
-        return given[0]
+    if len(given) == 1 and not more:
+        if not isinstance(given[0], dict):
+            return given[0]
+        if type(given[0]) in (Headers, WebhookInput):
+            return given[0].copy()
     merged: dict[str, Any] = {}
     for part in given:
         if not isinstance(part, dict):
@@ -128,6 +179,9 @@ def merged_inputs(where: str, parts: Iterable[Any], more: dict[str, Any]) -> Any
             )
         merged.update(dict.items(part))
     merged.update(more)
+    if "data_json" in merged and merged["data_json"] is merged.get("json") and is_call(merged):
+        # From a copy of a call's input_value: the child gets one that has the other name by itself.
+        del merged["data_json"]
     return merged
 
 

@@ -14,10 +14,14 @@ from ..errors import DependencyFailedError, InvalidInputError
 from ..inputs import as_output
 from ..run import READABLE, SUCCESS, Run
 from . import arguments
+from .child_input import child_input
 from .sealed import Sealed, seal
 
 FIELDS = (*READABLE, "ended_at")
 FLOW_CALL = "child.start"
+# Fields that a child has once it was started, and those that it has once it ended.
+_SINCE_ITS_START = frozenset({"id", "created_at", "started_at"})
+_AT_ITS_END = frozenset({"output_value", "ended_at"})
 MAX_QUOTED_CHARS = 4_000
 # An execution that is no child is polled: soon, then at growing intervals.
 FIRST_PAUSE_S = 0.05
@@ -34,11 +38,13 @@ class Child(Execution):
     """An execution in the daemon. `_start`: the call that starts it, None once that was made.
 
     `_known`: fields that cannot change any more. `_is_child`: the daemon reports its end; others are polled.
+    `_is_deferred`: run=False was not said but understood (deferred_starts.py).
     """
 
-    __slots__ = ("_id", "_is_child", "_known", "_label", "_run", "_start")
+    __slots__ = ("_id", "_is_child", "_is_deferred", "_known", "_label", "_run", "_start")
     _id: str
     _is_child: bool
+    _is_deferred: bool
     _known: dict[str, Any]
     _label: str
     _run: Run
@@ -96,8 +102,13 @@ class Child(Execution):
             raw = b""
             if call == FLOW_CALL:
                 # A task's inputs are looked at by the daemon; a flow's are passed on, however many they are.
-                raw = self._run.json_text("this.flow", start["inputs"], "inputs")
-                start = {name: value for name, value in start.items() if name != "inputs"}
+                given = child_input(self._run, "this.flow", start["inputs"], start.get("protect_inputs", []))
+                raw = given.text
+                start = {name: value for name, value in start.items() if name not in ("inputs", "protect_inputs")}
+                if given.kinds:
+                    start["kinds"] = given.kinds
+                if given.masked:
+                    start["masked"] = given.masked
             self._id = self._run.call(call, start, raw)["id"]
             self._start = None
 
@@ -111,6 +122,8 @@ class Child(Execution):
             if type(name) is not str or name not in FIELDS:
                 what = arguments.shown(name)
                 raise InvalidInputError(f"an execution has no field {what}; it has: {', '.join(FIELDS)}")
+        if self._is_deferred and self._start is not None:
+            self._run_for(names)
         if self._start is not None:
             before = self._before(self._start[1])
             return [before.get(name) for name in names]
@@ -123,6 +136,13 @@ class Child(Execution):
             self._note(answer)
             known.update(answer)
         return [known[name] for name in names]
+
+    def _run_for(self, names: Sequence[str]) -> None:
+        """A deferred child that is asked for what only a started one has was meant to run where it was made."""
+        if not _AT_ITS_END.isdisjoint(names):
+            self.run()
+        elif not _SINCE_ITS_START.isdisjoint(names):
+            self._begin()
 
     def _before(self, start: dict[str, Any]) -> dict[str, Any]:
         """The fields of an execution that has not been started; the others are None."""
@@ -147,6 +167,7 @@ def make_child(run: Run, call: str, start: dict[str, Any], label: str) -> Child:
     child._id = ""
     child._known = {}
     child._is_child = True
+    child._is_deferred = False
     return child
 
 
@@ -159,6 +180,7 @@ def look_up(run: Run, execution_id: Any) -> Child:
     found._id = arguments.text(execution_id, "system.execution: an execution's id")
     found._known = {}
     found._is_child = False
+    found._is_deferred = False
     return found
 
 

@@ -129,30 +129,24 @@ class This(Execution):
         `run=False`: it is started later. `wait=False`: it is not waited for. `wait=system.return_when.ALL_ENDED`: its
         failure raises nothing. Otherwise raises DependencyFailedError when it fails.
         """
-        return self._flow(True, flow_name, inputs, options)
-
-    def task(self, connector_type: Any = MISSING, /, inputs: Any = None, **options: Any) -> Child:
-        """An outgoing call as a child execution; options as for flow, other keywords are its inputs."""
-        return self._task("this.task", True, connector_type, inputs, options)
-
-    def connect(self, connector_type: Any = MISSING, /, inputs: Any = None, **options: Any) -> Child:
-        """A task under its newer name; the type is REST if none is given."""
-        return self._connect(True, connector_type, inputs, options)
-
-    def _flow(self, wait: bool, flow_name: Any, inputs: Any, options: dict[str, Any]) -> Child:
         if flow_name is MISSING:
             flow_name = options.pop("flow_name", MISSING)
         if flow_name is MISSING:
             raise MissingInputError("this.flow needs the flow's name: this.flow('name')")
         flow = arguments.text(flow_name, "this.flow: a flow's name")
-        return self._child("this.flow", FLOW_CALL, {"flow": flow}, flow, wait, inputs, options)
+        return self._child("this.flow", FLOW_CALL, {"flow": flow}, flow, inputs, options)
 
-    def _connect(self, wait: bool, connector_type: Any, inputs: Any, options: dict[str, Any]) -> Child:
+    def task(self, connector_type: Any = MISSING, /, inputs: Any = None, **options: Any) -> Child:
+        """An outgoing call as a child execution; options as for flow, other keywords are its inputs."""
+        return self._task("this.task", connector_type, inputs, options)
+
+    def connect(self, connector_type: Any = MISSING, /, inputs: Any = None, **options: Any) -> Child:
+        """A task under its newer name; the type is REST if none is given."""
         if connector_type is MISSING:
             connector_type = options.pop("connector_type", TASK_TYPES[0])
-        return self._task("this.connect", wait, connector_type, inputs, options)
+        return self._task("this.connect", connector_type, inputs, options)
 
-    def _task(self, where: str, wait: bool, connector_type: Any, inputs: Any, options: dict[str, Any]) -> Child:
+    def _task(self, where: str, connector_type: Any, inputs: Any, options: dict[str, Any]) -> Child:
         if connector_type is MISSING:
             connector_type = options.pop("connector_type", MISSING)
         if connector_type is MISSING:
@@ -163,7 +157,7 @@ class This(Execution):
             raise CloudomationException(
                 f"{where}: {arguments.shown(connector)} is not available in whd; there is: {there}"
             )
-        return self._child(where, "task.start", {"connector": connector}, connector, wait, inputs, options)
+        return self._child(where, "task.start", {"connector": connector}, connector, inputs, options)
 
     def _child(
         self,
@@ -171,16 +165,17 @@ class This(Execution):
         call: str,
         start: dict[str, Any],
         label: str,
-        wait: bool | str,
         inputs: Any,
         options: dict[str, Any],
     ) -> Child:
         """A child by the options that flows give; what is none is an input."""
         run = self._run
         run.check_open()
+        arguments.check_options(where, options)
+        start.update(arguments.protected_names(where, options))
         name = arguments.text_or_none(options.pop("name", None), f"{where}: name")
         is_started = arguments.flag(options.pop("run", True), f"{where}: run")
-        wait = _wait_option(options.pop("wait", wait), where)
+        wait = _wait_option(options.pop("wait", True), where)
         given = (options.pop("input_value", None), inputs)
         start["inputs"] = arguments.merged_inputs(where, given, options)
         start["name"] = name
@@ -201,21 +196,22 @@ def _wait_option(value: Any, where: str) -> str:
     return arguments.return_when(value, f"{where}: wait, unless it is True or False,")
 
 
-def starter(this: This, name: str) -> Callable[..., Child]:
-    """this.flow, this.task or this.connect as they are meant in `this.flow(…).run_async()`: started, not waited for.
+def deferred(this: This, name: str) -> Callable[..., Child]:
+    """this.flow, this.task or this.connect where a later statement starts the child: as if run=False had been given.
 
-    The scripts of 2019 are written so; waiting first would run their children one after the other, and raise the
-    failures that they look for later with ALL_ENDED.
+    The scripts of 2018 and 2019 are written so; waiting first would run their children one after the other, and raise
+    before the `try` around `.run()`, or the failures that they look for later with ALL_ENDED.
     """
 
-    def start(kind: Any = MISSING, /, inputs: Any = None, **options: Any) -> Child:
-        if name == "flow":
-            return this._flow(False, kind, inputs, options)
-        if name == "task":
-            return this._task("this.task", False, kind, inputs, options)
-        return this._connect(False, kind, inputs, options)
+    def make(kind: Any = MISSING, /, inputs: Any = None, **options: Any) -> Child:
+        method: Callable[..., Child] = getattr(this, name)
+        if "run" in options or "wait" in options:
+            return method(kind, inputs, **options)
+        child = method(kind, inputs, run=False, **options)
+        child._is_deferred = True
+        return child
 
-    return start
+    return make
 
 
 seal(This, "Execution", "this")
