@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import base64
 import hmac
+import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from .locators import parse_locator
 from .scheme import PLAIN, Scheme, SignedRequest
@@ -92,3 +95,32 @@ def _request_of(delivery: Unsigned, timestamp: str) -> SignedRequest:
     head = _Head(delivery.method, target, (), len(delivery.body))
     types = [value for name, value in delivery.headers if name.lower() == "content-type"]
     return SignedRequest(head, delivery.body, types[0] if types else "", delivery.url, timestamp.encode())
+
+
+def sign_members(scheme: Scheme, key: bytes, delivery: Unsigned) -> bytes:
+    """The body with what proves it among its members, for a scheme that signs those (`json:/…`)."""
+    document = json.loads(delivery.body)
+    timestamp = timestamp_text(scheme.unit, delivery.at_s)
+    text = scheme.signed
+    for pointer in re.findall(r"\{json:([^}]*)\}", scheme.signed):
+        value = timestamp if scheme.timestamp == f"json:{pointer}" else delivery.id
+        _put(document, pointer, value)
+        text = text.replace(f"{{json:{pointer}}}", value)
+    digest = hmac.digest(key, text.encode(), scheme.algorithm)
+    signature = digest.hex() if scheme.encoding == "hex" else base64.b64encode(digest).decode()
+    _put(document, parse_locator(scheme.signature[0]).name, scheme.prefix + signature)
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def _put(document: Any, pointer: str, value: str) -> None:
+    *parents, last = pointer.split("/")[1:]
+    for name in parents:
+        document = document.setdefault(name, {})
+    document[last] = value
+
+
+def proved(scheme: Scheme, key: bytes, delivery: Unsigned) -> tuple[tuple[tuple[str, str], ...], bytes]:
+    """All headers and the body as the sender sends them."""
+    if scheme.signature[0].startswith("header:"):
+        return (*delivery.headers, *sign(scheme, key, delivery)), delivery.body
+    return delivery.headers, sign_members(scheme, key, delivery)
