@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 KINDS: Final = ("header", "query", "json", "form")
@@ -28,19 +28,17 @@ class Locator:
 
     kind: str
     name: str
+    field_name: bytes = field(init=False, repr=False, compare=False)
+    """A header's name as a Head has it: in lower case."""
+    is_in_head: bool = field(init=False, repr=False, compare=False)
+    """Whether it can be read before the body is."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "field_name", self.name.lower().encode() if self.kind == "header" else b"")
+        object.__setattr__(self, "is_in_head", self.kind in ("header", "query"))
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
-
-    @property
-    def field_name(self) -> bytes:
-        """A header's name as a Head has it: in lower case."""
-        return self.name.lower().encode("ascii")
-
-    @property
-    def is_in_head(self) -> bool:
-        """Whether it can be read before the body is."""
-        return self.kind in ("header", "query")
 
 
 def parse_locator(text: str, kinds: Iterable[str] = KINDS) -> Locator:

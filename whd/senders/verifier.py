@@ -56,25 +56,20 @@ class Verifier:
         self.is_plain = scheme.algorithm == PLAIN
         # Copied for each request: the key's blocks are hashed once.
         self._begun = () if self.is_plain else tuple(hmac.new(key, digestmod=scheme.algorithm) for key in self._keys)
-
-    @property
-    def header_names(self) -> frozenset[bytes]:
+        # The rest follows from the scheme, and every request asks for it.
+        every = (*self._locators, self.timestamp_locator, self._id_locator, *self.template.locators)
+        named = [locator for locator in every if locator is not None]
+        self.header_names = frozenset(locator.field_name for locator in named if locator.kind == "header")
         """The headers that `read` looks at."""
-        locators = (*self._locators, self.timestamp_locator, self._id_locator, *self.template.locators)
-        return frozenset(locator.field_name for locator in locators if locator is not None and locator.kind == "header")
-
-    @property
-    def proof_names(self) -> frozenset[bytes]:
+        proofs = [locator.field_name for locator in self._locators if locator.kind == "header"]
+        self.proof_names = frozenset([*proofs, *(name.lower().encode() for name in scheme.siblings)])
         """The headers that carry what was derived from the secret, which nobody is to see."""
-        names = [locator.field_name for locator in self._locators if locator.kind == "header"]
-        return frozenset(names) | {name.lower().encode() for name in self.scheme.siblings}
-
-    @property
-    def needs_body(self) -> bool:
+        of_signature = (*self._locators, *self.template.locators)
+        self.needs_body = scheme.texts is not None or any(not locator.is_in_head for locator in of_signature)
         """Whether the whole body is read, as text, before it is known whether the signature holds."""
-        scheme = self.scheme
-        locators = (*self._locators, *self.template.locators)
-        return scheme.texts is not None or any(not locator.is_in_head for locator in locators)
+        late = self.timestamp_locator
+        self.late_timestamp = None if late is None or late.is_in_head else late
+        """The timestamp's locator if it is in the body."""
 
     def is_addressed(self, headers: Mapping[bytes, list[bytes]], *, is_a_form: bool) -> bool:
         """Whether this scheme's signature is in the head, or would be in such a body."""
@@ -83,19 +78,13 @@ class Verifier:
                 return True
         return False
 
-    @property
-    def late_timestamp(self) -> Locator | None:
-        """The timestamp's locator if it is in the body."""
-        locator = self.timestamp_locator
-        return None if locator is None or locator.is_in_head else locator
-
     def read(self, headers: Mapping[bytes, list[bytes]], query: Mapping[str, Any], now_s: float) -> Evidence:
         """What the head proves with. `headers`: the values of header_names. Raises SignatureRefused."""
-        locator = self._id_locator
-        id_text = b"" if locator is None else _one(headers, query, locator)
+        id_text = b"" if self._id_locator is None else _one(headers, query, self._id_locator)
         timestamp = b""
-        if self.timestamp_locator is not None and self.timestamp_locator.is_in_head:
-            timestamp = _one(headers, query, self.timestamp_locator)
+        locator = self.timestamp_locator
+        if locator is not None and locator.is_in_head:
+            timestamp = _one(headers, query, locator)
             self.check_age(timestamp, now_s)
         signatures: list[bytes] = []
         for locator in self._locators:
