@@ -18,7 +18,7 @@ from .modules import FACADES
 
 _PLAIN = (
     "None False True Ellipsis NotImplemented abs all any ascii bin bool bytearray bytes callable chr classmethod "
-    "complex dict divmod enumerate filter float format frozenset hash hex id int isinstance issubclass iter len list "
+    "complex dict divmod enumerate filter float format frozenset hash hex int isinstance issubclass iter len list "
     "map max min next object oct ord pow property range repr reversed round set slice sorted staticmethod str sum "
     "super tuple zip"
 )
@@ -48,6 +48,7 @@ def make_builtins() -> dict[str, Any]:
         hasattr=guards.has_attribute,
         setattr=guards.set_attribute,
         delattr=guards.delete_attribute,
+        id=guards.id_of,
         type=guards.type_of,
         flow_api=FLOW_API,
     )

@@ -14,8 +14,10 @@ from typing import Any
 from .modules import FACADES, RUN_FACADES, importable_names
 from .modules.facade import Facade, public_names
 from .refusals import module_instead
+from .running import RUN_NAME
 
-RUN_NAME = "_run_"
+# What a flow changes through these is put back at its end.
+RESET_MODULES = frozenset({"decimal", "typing"})
 
 
 def flow_import(
@@ -49,6 +51,8 @@ def flow_import(
 def _find(name: str, run: Any) -> Facade:
     facade = FACADES.get(name)
     if facade is not None:
+        if name in RESET_MODULES and run is not None:
+            run.facades[name] = facade  # noted, for the end of the run (program.py)
         return facade
     make = RUN_FACADES.get(name)
     if make is None or run is None:

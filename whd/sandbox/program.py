@@ -13,34 +13,35 @@ from typing import Any
 from .errors import FlowEnd
 from .flow_api import api_objects
 from .flow_builtins import BUILTINS
-from .imports import RUN_NAME
+from .imports import RESET_MODULES
 from .memory import MemoryWatch
 from .modules.classes import forget_typing
 from .modules.numbers import reset_decimal
 from .names import FLOW_MODULE
 from .run import ERROR, SUCCESS, Run
+from .running import RUN_NAME
 from .tracebacks import describe_failure
 
 MEMORY = MemoryWatch()
 
 _CO_GENERATOR = 0x20  # inspect.CO_GENERATOR
 
-# How what a flow can change beyond its own objects is reset, by the module that it imports to change it.
+# How what a flow can change beyond its own objects is reset, by the module that it imports to change it; those of
+# imports.RESET_MODULES.
 _RESETS: dict[str, Callable[[], None]] = {"decimal": reset_decimal, "typing": forget_typing}
 
 
 class Program:
     """One flow's code. `path` is the file name in its tracebacks."""
 
-    __slots__ = ("_code", "_has_generators", "_has_hashes", "_lines", "_resets", "path")
+    __slots__ = ("_code", "_has_generators", "_has_hashes", "_lines", "path")
 
     def __init__(self, path: str, source: str, code: CodeType) -> None:
         self.path = path
         self._code = code
         self._lines = source.splitlines()
-        names, functions, self._has_generators = _names_of(code)
+        functions, self._has_generators = _names_of(code)
         self._has_hashes = "__hash__" in functions
-        self._resets = [reset for module, reset in _RESETS.items() if module in names]
 
     def run(self, run: Run) -> bytes:
         """Runs the flow to its end and returns its output as JSON; `run` holds how it ended."""
@@ -95,10 +96,12 @@ class Program:
 
     def _clean(self, run: Run, holder: list[dict[str, Any]], output_bytes: int) -> None:
         """Drops all that the flow made but its output; before its end is reported, as this counts as its own time."""
+        imported = run.facades
         run.close()
         holder[0].clear()
-        for reset in self._resets:
-            reset()
+        if imported:
+            for module in RESET_MODULES & imported.keys():
+                _RESETS[module]()
         if self._has_generators or run.status == ERROR or _is_held(holder):
             # A suspended generator in a cycle would run its `finally` during the next execution (SANDBOX, trap 7).
             gc.collect()
@@ -139,19 +142,17 @@ def dump_code(code: CodeType) -> str:
     return base64.b64encode(marshal.dumps(code)).decode("ascii")
 
 
-def _names_of(code: CodeType) -> tuple[set[str], set[str], bool]:
-    """All global and attribute names in the code, the names of its functions, and whether some are generators."""
-    names = set(code.co_names)
+def _names_of(code: CodeType) -> tuple[set[str], bool]:
+    """The names of all functions in the code, and whether some are generators."""
     functions = {code.co_name}
     # A generator expression has no finally; a function cannot have its name.
     has_generators = bool(code.co_flags & _CO_GENERATOR) and code.co_name != "<genexpr>"
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            inner_names, inner_functions, inner_has_generators = _names_of(constant)
-            names |= inner_names
+            inner_functions, inner_has_generators = _names_of(constant)
             functions |= inner_functions
             has_generators = has_generators or inner_has_generators
-    return names, functions, has_generators
+    return functions, has_generators
 
 
 def _takes_inputs(handler: Any) -> bool:

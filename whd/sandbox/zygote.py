@@ -28,6 +28,7 @@ from ..errors import way_out
 from . import isolation, modules, worker
 from .frozen_types import freeze_types
 from .isolation import probe
+from .plain_texts import hide_addresses
 from .warming import warm_ways
 
 CONTROL_FD = 3
@@ -52,6 +53,7 @@ def main() -> NoReturn:
 
 
 def _warm_up() -> None:
+    hide_addresses()  # first: it has the interpreter forget what it knows of all classes
     modules.warm_up()
     modules.fast_names()
     freeze_types(modules.packages())

@@ -135,13 +135,16 @@ def test_nothing_acts_after_the_end(run_flow: Callable[..., Ended], body: str) -
 # ---- withstood: language ---------------------------------------------------------------------------------------------
 
 NO_GAIN = {
-    "an instance as a base hands out the namespace, and makes no class of it": """
+    "an instance as a base": """
         class Meta:
             def __init__(self, *given): self.given = given
         base = Meta()
-        class Made(base):
-            def __init__(self): pass
-        got = isinstance(Made, Meta) is False
+        try:
+            class Made(base):
+                def __init__(self): pass
+            got = isinstance(Made, Meta)
+        except TypeError:
+            got = False
     """,
     "private arguments by a dict": """
         import json
@@ -192,7 +195,7 @@ NO_GAIN = {
     "a bound method of a foreign function": """
         try:
             got = type(this.get)(type(this).get, object())('id')
-        except AttributeError:
+        except TypeError:
             got = False
     """,
 }

@@ -7,12 +7,18 @@ texts and numbers are given exact ones here; what a flow leaves in any other is 
 
 from __future__ import annotations
 
+import enum
+import functools
 import ipaddress
+import re
 import typing
 import urllib.parse
 from typing import Any
 
 from ..names import FLOW_MODULE
+from .copying import mend_copy
+
+_CACHE = type(functools.cache(len))
 
 
 def mend_library() -> None:
@@ -20,6 +26,9 @@ def mend_library() -> None:
     _mend_urlsplit()
     _mend_netmasks()
     _mend_aliases()
+    _mend_flags()
+    _mend_addresses()
+    mend_copy()
 
 
 def _exact_text(value: Any) -> Any:
@@ -75,3 +84,23 @@ def _mend_aliases() -> None:
         return origin(*args, **kwargs)
 
     base.__call__ = call_alias
+
+
+def _mend_flags() -> None:
+    """A flag class keeps a member for each value that it was ever asked for, and with it the value as it was given."""
+    missing: Any = vars(enum.Flag)["_missing_"].__func__
+
+    def _missing_(cls: Any, value: Any) -> Any:
+        return missing(cls, int.__int__(value) if isinstance(value, int) else value)
+
+    re.RegexFlag._missing_ = classmethod(_missing_)  # type: ignore[method-assign,assignment]
+
+
+def _mend_addresses() -> None:
+    """Addresses and networks remember what is private and global in caches that find them by equality."""
+    kinds = [vars(ipaddress)[name] for name in vars(ipaddress) if isinstance(vars(ipaddress)[name], type)]
+    for kind in kinds:
+        for name, attribute in list(vars(kind).items()):
+            remembering = getattr(attribute, "fget", None)
+            if isinstance(remembering, _CACHE):
+                setattr(kind, name, property(vars(remembering)["__wrapped__"]))

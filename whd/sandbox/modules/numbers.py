@@ -17,11 +17,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from . import copying
 from .facade import Facade, make_facade, pick
 
 _NAMES: dict[str, tuple[Any, str]] = {
     "bisect": (bisect, "bisect bisect_left bisect_right insort insort_left insort_right"),
-    "copy": (copy, "copy replace error Error"),
     # Without the contexts that all executions share (DefaultContext and its kin).
     "decimal": (
         decimal,
@@ -100,17 +100,10 @@ def reset_decimal() -> None:
     )
 
 
-def deepcopy(x: Any, memo: None = None) -> Any:
-    """copy.deepcopy, without a memo of one's own: it would be handed what the library keeps between all calls."""
-    if memo is not None:
-        raise TypeError("deepcopy's memo is for __deepcopy__, which classes of flows do not have") from None
-    return copy.deepcopy(x)
-
-
 def number_facades() -> dict[str, Facade]:
     """The facades of this module, by the name that a flow imports."""
     facades = {name: make_facade(name, pick(module, names)) for name, (module, names) in _NAMES.items()}
-    facades["copy"] = make_facade("copy", {**pick(copy, _NAMES["copy"][1]), "deepcopy": deepcopy})
+    facades["copy"] = make_facade("copy", {**pick(copy, "error Error"), **pick(copying, "copy deepcopy replace")})
     return facades
 
 
@@ -126,4 +119,5 @@ def warm_up() -> list[Callable[[], object]]:
         lambda: fractions.Fraction("1/3"),
         lambda: uuid.uuid4(),
         lambda: secrets.token_hex(4),
+        reset_decimal,
     ]
