@@ -99,9 +99,6 @@ class Program:
         imported = run.facades
         run.close()
         holder[0].clear()
-        if imported:
-            for module in RESET_MODULES & imported.keys():
-                _RESETS[module]()
         if self._has_generators or run.status == ERROR or _is_held(holder):
             # A suspended generator in a cycle would run its `finally` during the next execution (SANDBOX, trap 7).
             gc.collect()
@@ -112,6 +109,10 @@ class Program:
             gc.collect()
             # Left in a cache of the library or elsewhere: the next execution must not pay for it.
             run.wants_fresh = run.wants_fresh or MEMORY.has_grown(output_bytes)
+        if imported:
+            # Last: a suspended generator may have put something back on its way out (decimal.localcontext).
+            for module in RESET_MODULES & imported.keys():
+                _RESETS[module]()
         if self._has_hashes:
             # A text that lies about its hash and equality may sit in a cache of the library (struct, strptime, …).
             run.wants_fresh = True

@@ -21,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+import warnings
 from collections import deque
 from typing import Any, NoReturn
 
@@ -54,6 +55,7 @@ def main() -> NoReturn:
 
 def _warm_up() -> None:
     hide_addresses()  # first: it has the interpreter forget what it knows of all classes
+    warnings.simplefilter("ignore")  # nobody reads them, and Python remembers each that was shown
     modules.warm_up()
     modules.fast_names()
     freeze_types(modules.packages())

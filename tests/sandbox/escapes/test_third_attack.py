@@ -203,6 +203,20 @@ TRACES = {
         "import decimal\nthis.set_output('got', decimal.getcontext().prec)",
         28,
     ),
+    "what a suspended generator puts back on its way out": (
+        """
+        import decimal
+        decimal.getcontext().prec = 3
+        def suspended():
+            with decimal.localcontext():
+                yield 1
+        kept = [suspended()]
+        next(kept[0])
+        kept.append(kept)
+        """,
+        "import decimal\nthis.set_output('got', decimal.getcontext().prec)",
+        28,
+    ),
     "what the first execution finds": (
         "pass",
         "import decimal\nthis.set_output('got', repr(decimal.getcontext().flags[decimal.Inexact]))",
