@@ -1,7 +1,7 @@
 """The builtins of flows: one dict, shared by all executions, which no flow can reach to change it.
 
 What depends on the execution (print) stands in its globals instead. Left out: whatever runs text as code, reads
-namespaces, opens files (refusals.MISSING_BUILTINS says what to do instead), and exception groups (CVE-2025-22153).
+namespaces or opens files (refusals.MISSING_BUILTINS says what to do instead). Every Python has the same.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ _PLAIN = (
     "super tuple zip"
 )
 
+# Errors that Python 3.11 does not have.
+_NEWER = frozenset({"PythonFinalizationError"})
+
 
 def _exceptions() -> dict[str, Any]:
     return {
         name: kind
         for name, kind in vars(builtins).items()
-        if isinstance(kind, type) and issubclass(kind, BaseException) and not issubclass(kind, BaseExceptionGroup)
+        if isinstance(kind, type) and issubclass(kind, BaseException) and name not in _NEWER
     }
 
 

@@ -2,13 +2,15 @@
 
 Run as a program, in a process that has done what a zygote does; prints JSON:
 
-{"kept": {kind of value: [what was called and kept it…]}, "changed": {container: [what was added, as types…]}}
+{"answers": [what was called and answered with what no flow may have…],
+ "kept": {kind of value: [what was called and kept it…]}, "changed": {container: [what was added, as types…]}}
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import gc
 import itertools
 import json
@@ -21,6 +23,7 @@ from typing import Any
 
 from whd.sandbox import zygote
 from whd.sandbox.flow_builtins import BUILTINS
+from whd.sandbox.frozen_types import all_classes
 from whd.sandbox.modules import FACADES, RUN_FACADES
 from whd.sandbox.modules.classes import forget_typing
 from whd.sandbox.modules.facade import public_names
@@ -206,6 +209,93 @@ def kinds(items: Iterable[Any]) -> set[str]:
     return found
 
 
+# ---- answers ---------------------------------------------------------------------------------------------------------
+
+
+def subjects() -> list[Any]:
+    """What a flow can hand over that is more than data: classes, functions, methods, descriptors, a traceback."""
+
+    class Own:
+        """Has what library methods read of their `self`."""
+
+        maps: list[Any] = [(), {}]  # noqa: RUF012
+        data: dict[str, str] = {}  # noqa: RUF012
+        default_factory = None
+
+        def method(self) -> None:
+            pass
+
+        def values(self) -> list[Any]:
+            return [1]
+
+        items = keys = values
+
+    def function(*_given: Any) -> Any:
+        yield 1
+
+    Own.method.maps = [1]  # type: ignore[attr-defined]
+    function.maps = [1]  # type: ignore[attr-defined]
+    try:
+        raise ValueError("x")
+    except ValueError as error:
+        caught = error
+    own = Own()
+    return [
+        int, Own, own, own.method, function, function(), len, "a".join, property(function), classmethod(function),
+        staticmethod(len), caught, caught.__traceback__, FACADES["json"], enum.Enum, functools.partial(len),
+        functools.lru_cache(function), functools.cached_property(function), Own.method, super(Own, own), list[int],
+        iter([1]), zip(), 1, "a",
+    ]  # fmt: skip
+
+
+# Of names and types only, which modules/classes.py checks; and of the sniffer's own choice.
+MAKES_CLASSES = frozenset(
+    "typing.TypedDict typing.NamedTuple collections.namedtuple enum.Enum enum.Flag csv.Sniffer.sniff".split()
+)
+_NEVER = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType)
+
+
+def answers() -> list[str]:
+    """What calls answer that no flow may have: real modules, frames, metaclasses, what all executions share."""
+    given = subjects()
+    calls = [(one,) for one in given] + [(one, other) for one in given for other in given]
+    shared = {key for key, (_path, thing, _items) in state().items() if not any(thing is one for one in given)}
+    found: set[str] = set()
+    classes = {object, *all_classes()}
+    for path, function in callables():
+        for arguments_given in calls:
+            try:
+                result = function(*arguments_given)
+            except BaseException:
+                continue
+            for answer in parts_of(result):
+                is_made = isinstance(answer, type) and answer not in classes and path not in MAKES_CLASSES
+                if (is_made or is_forbidden(answer, shared)) and not any(answer is one for one in given):
+                    found.add(f"{path} gives {type(answer).__name__} {answer!r}"[:160])
+    return sorted(found)
+
+
+def parts_of(result: Any) -> list[Any]:
+    """The answer, and what is in it where it is a container of its own."""
+    with contextlib.suppress(BaseException):
+        if type(result) in (list, tuple, set, deque):
+            return [result, *itertools.islice(result, 5)]
+        if type(result) is dict:
+            return [result, *itertools.islice(result.values(), 5)]
+        if isinstance(result, Iterator):
+            return [result, *itertools.islice(result, 3)]
+    return [result]
+
+
+def is_forbidden(answer: Any, shared: set[int]) -> bool:
+    return (
+        isinstance(answer, _NEVER)
+        or (isinstance(answer, type) and issubclass(answer, type))
+        or id(answer) in shared
+        or type(answer).__name__ == "Run"
+    )
+
+
 if __name__ == "__main__":
     zygote._warm_up()
-    print(json.dumps({"kept": kept(), "changed": changed()}, indent=1))
+    print(json.dumps({"answers": answers(), "kept": kept(), "changed": changed()}, indent=1))

@@ -81,6 +81,56 @@ AFTER_THE_END = {
             this.success('first')
         this.log('late')
     """,
+    "with a suppress of everything": """
+        import contextlib
+        with contextlib.suppress(BaseException):
+            this.success('first')
+        this.log('late')
+    """,
+    "with a context manager's generator": """
+        import contextlib
+        @contextlib.contextmanager
+        def swallow():
+            try:
+                yield
+            except BaseException:
+                pass
+        with swallow():
+            this.success('first')
+        this.log('late')
+    """,
+    "within a group of errors": """
+        import contextlib
+        class Keep:
+            def __enter__(self): return self
+            def __exit__(self, kind, error, traceback):
+                self.error = error
+                return True
+        keep = Keep()
+        with keep:
+            this.success('first')
+        try:
+            with contextlib.suppress(BaseException):
+                raise BaseExceptionGroup('x', [keep.error])
+        finally:
+            this.log('late')
+    """,
+    "in a context manager that is left suspended": """
+        import contextlib
+        @contextlib.contextmanager
+        def late():
+            try:
+                yield
+            finally:
+                this.log('late')
+        def suspended():
+            with late():
+                yield
+        kept = [suspended()]
+        next(kept[0])
+        kept.append(kept)
+        this.success('first')
+    """,
     "with the end's own class": """
         class Keep:
             def __enter__(self): return self

@@ -154,7 +154,6 @@ ESCAPES: list[tuple[str, str, str]] = [
     ("a guard by keyword", "def f(**_getattr_): pass\ngot = 1", "`_getattr_` starts with"),
     ("super with another meaning", "super = lambda: this\ngot = super().__init__()", "`super` cannot be given"),
     ("except* (CVE-2025-22153)", "try:\n    pass\nexcept* ValueError:\n    got = 1", "`except*` is not available"),
-    ("exception groups", "got = ExceptionGroup", "not defined"),
     # ---- imports ----------------------------------------------------------------------------------------------------
     ("sys", "import sys\ngot = sys", "flows have no module 'sys'"),
     ("builtins", "import builtins\ngot = builtins", "flows have no module 'builtins'"),

@@ -48,6 +48,13 @@ def swept() -> Any:
     return json.loads(ended.stdout)
 
 
+def test_no_call_answers_with_what_no_flow_may_have(swept: Any) -> None:
+    """Proof: something that flows are offered, called with a class, a function, a method, a descriptor, a traceback,
+    gives out a real module, a frame, `type`, a class that it made of these, or a container that all executions share.
+    """
+    assert swept["answers"] == []
+
+
 def test_nothing_of_a_flows_is_kept(swept: Any) -> None:
     """Proof: an object of a flow's class, or of an enum of its, is alive when nobody but the library could hold it."""
     kept = {kind: [path for path in found if path not in LEAKS] for kind, found in swept["kept"].items()}

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..names import CAREFUL_NAMES, is_plain_name
 from .classes import class_facades
+from .contexts import context_facades
 from .facade import Facade, make_facade, public_names
 from .library import mend_library
 from .methods import hold_methods
@@ -26,6 +27,7 @@ from .times import warm_up as _warm_up_times
 mend_library()
 FACADES: dict[str, Facade] = {
     **class_facades(),
+    **context_facades(),
     **number_facades(),
     **text_facades(),
     **time_facades(),
@@ -78,7 +80,7 @@ def packages() -> frozenset[str]:
 # Builtin types whose attributes a flow meets all the time.
 _COMMON_TYPES = (
     str, bytes, bytearray, int, float, complex, bool, list, tuple, dict, set, frozenset, range, slice,
-    BaseException, OSError, UnicodeError, StopIteration, property,
+    BaseException, BaseExceptionGroup, OSError, UnicodeError, StopIteration, property,
 )  # fmt: skip
 # Builtin types that flows meet, and can call, but have no use for their names.
 _NAMELESS_TYPES = (

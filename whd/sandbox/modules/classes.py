@@ -220,7 +220,7 @@ def _collections() -> tuple[Facade, Facade]:
         pick(
             collections.abc,
             "Callable Collection Container Generator Hashable ItemsView Iterable Iterator KeysView Mapping MappingView "
-            "MutableMapping MutableSequence MutableSet Reversible Sequence Set Sized ValuesView ByteString Buffer",
+            "MutableMapping MutableSequence MutableSet Reversible Sequence Set Sized ValuesView ByteString",
         ),
     )
     names = pick(collections, "OrderedDict defaultdict Counter deque ChainMap UserDict UserList")
