@@ -44,7 +44,7 @@ def _held_attribute(attribute: Any, kind: type) -> Any:
 
 
 def _held(method: Any, kind: type) -> Any:
-    if type(method) is not types.FunctionType or not _does_more_than_read(method):
+    if type(method) is not types.FunctionType or not does_more_than_read(method):
         return method
 
     @functools.wraps(method)
@@ -58,7 +58,8 @@ def _held(method: Any, kind: type) -> Any:
     return held
 
 
-def _does_more_than_read(method: types.FunctionType) -> bool:
+def does_more_than_read(method: types.FunctionType) -> bool:
+    """Whether it does anything but give back public or private attributes of its arguments."""
     # The bytes themselves: dis would make ten thousands of objects, and leave gaps where each fork then writes.
     code = method.__code__
     return not _READS_ONLY.issuperset(code.co_code[::2]) or any(name.startswith("__") for name in code.co_names)
