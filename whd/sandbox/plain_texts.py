@@ -6,8 +6,9 @@ can be changed only where each type has its own: in its slot tp_repr (Include/cp
 builtin types; like frozen_types.py this goes past the prohibition, in the zygote, and tries the effect. A function that
 takes the address out of the type's own text goes into the type's dict, and into the slot what looks there.
 
-UnicodeError's text is replaced alike: Python's reads the byte or character at `start`, which a flow can set to what it
-likes (CPython gh-123378): memory of the process, with what earlier executions left in it.
+The texts of errors change alike where Python advises what flows do not have. And UnicodeError's is replaced: Python's
+reads the byte or character at `start`, which a flow can set to what it likes (CPython gh-123378): memory of the
+process, with what earlier executions left in it.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def hide_addresses() -> None:
     str_at = _offset(object, types.FunctionType, UnicodeDecodeError)
     for kind, text in _UNICODE_TEXTS.items():
         _replace(kind, "__str__", text, str_at, kinds)
+    for name, offset in (("__repr__", repr_at), ("__str__", str_at)):
+        _replace(BaseException, name, _without_advice(vars(BaseException)[name]), offset, kinds)
     shown = f"{[_Plain()]!r} {_offset!r} {str.upper!r} {''.upper!r}"
     if "0x" in shown or "bytes" not in str(UnicodeDecodeError("x", b"", -9, -8, "x")):
         raise RuntimeError("the texts of objects cannot be changed in this Python")
@@ -105,6 +108,25 @@ def _without_address(original: Any) -> Callable[[Any], str]:
         return _ADDRESS.sub("", text)
 
     return __repr__
+
+
+# What Python advises, and what flows have instead.
+_ADVICE = {
+    "; use sys.set_int_max_str_digits() to increase the limit": "; hex() and int(x, 16) have no limit",
+    "; use codecs.encode() to handle arbitrary codecs": "",
+    "; use codecs.decode() to handle arbitrary codecs": "",
+}
+
+
+def _without_advice(original: Any) -> Callable[[Any], str]:
+    def shown(self: Any) -> str:
+        text: str = original(self)
+        if "; use " in text:
+            for advice, instead in _ADVICE.items():
+                text = text.replace(advice, instead)
+        return text
+
+    return shown
 
 
 # ---- UnicodeError ----------------------------------------------------------------------------------------------------

@@ -185,8 +185,8 @@ JUDGED = {
     """,
     "marks": """
         typing: Annotated Callable ChainMap ClassVar Collection Concatenate Container Counter DefaultDict Deque
-            Dict Final FrozenSet Generator Hashable ItemsView Iterable Iterator KeysView List Literal LiteralString Mapping
-            MappingView MutableMapping MutableSequence MutableSet Never NoReturn NotRequired Optional
+            Dict Final FrozenSet Generator Hashable ItemsView Iterable Iterator KeysView List Literal LiteralString
+            Mapping MappingView MutableMapping MutableSequence MutableSet Never NoReturn NotRequired Optional
             OrderedDict Required Reversible Self Sequence Set Sized Tuple TypeAlias TypeGuard Union ValuesView
             assert_never cast get_args get_origin is_typeddict
     """,
