@@ -21,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+import warnings
 from collections import deque
 from typing import Any, NoReturn
 
@@ -28,6 +29,7 @@ from ..errors import way_out
 from . import isolation, modules, worker
 from .frozen_types import freeze_types
 from .isolation import probe
+from .plain_texts import hide_addresses
 from .warming import warm_ways
 
 CONTROL_FD = 3
@@ -52,6 +54,8 @@ def main() -> NoReturn:
 
 
 def _warm_up() -> None:
+    hide_addresses()  # first: it has the interpreter forget what it knows of all classes
+    warnings.simplefilter("ignore")  # nobody reads them, and Python remembers each that was shown
     modules.warm_up()
     modules.fast_names()
     freeze_types(modules.packages())
