@@ -32,7 +32,7 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
     ]
     lines += [_front_line(front) for front in document.get("fronts", [])]
     lines += [f"sandbox: {layer['name']} is missing: {layer['reason']}" for layer in _missing(document["sandbox"])]
-    lines += [f"fault: {document['store']['fault']}"] if document["store"]["fault"] else []
+    lines += [f"fault: {document[name]['fault']}" for name in ("store", "saved") if document[name]["fault"]]
     lines += [f"fault: {fault}" for fault in document["faults"]]
     print("\n".join(lines))
     return OK

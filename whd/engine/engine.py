@@ -131,6 +131,7 @@ class Engine:
                 revoked=pool.prefetch.revoked_total,
             ),
             store=self.store.counters(),
+            saved_fault=self.saved.fault,
             refused_calls=self.broker.refused_total,
             buffered_bytes=self.budget.used_bytes,
             faults=fault_texts(snapshot),

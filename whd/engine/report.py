@@ -67,6 +67,7 @@ class Report:
     executions: ExecutionsReport = field(default_factory=ExecutionsReport)
     workers: WorkersReport = field(default_factory=WorkersReport)
     store: StoreCounters = field(default_factory=StoreCounters)
+    saved_fault: str = ""
     refused_calls: int = 0
     buffered_bytes: int = 0
     faults: tuple[str, ...] | None = None
@@ -80,7 +81,11 @@ class Report:
     def of_front(self) -> Report:
         """What a front says of itself: without what is one for all fronts, which the hub says."""
         return replace(
-            self, settings=SettingsReport(), executions=replace(self.executions, slots=0), store=StoreCounters()
+            self,
+            settings=SettingsReport(),
+            executions=replace(self.executions, slots=0),
+            store=StoreCounters(),
+            saved_fault="",
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -113,6 +118,7 @@ def _first(one: Any, other: Any) -> Any:
 NOT_ADDED: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "last_commit_ms": max,
     "fault": _first,
+    "saved_fault": _first,
     "faults": _first,
     "layers": _first,
 }

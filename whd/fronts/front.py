@@ -179,9 +179,7 @@ class Front:
             "listeners": lambda message: self._listener_names.extend(message.head["names"]),
             "clients": lambda message: self._quota.client_numbers.update(message.head["numbers"]),
             "setting": lambda message: self._shared.saved.take_changes(message.head["changes"]),
-            "store": lambda message: self._shared.store.take_state(
-                message.head["fault"], is_full=message.head["is_full"], is_behind=message.head["is_behind"]
-            ),
+            "state": self._on_state,
             "saved": lambda message: self._shared.store.take_accepted(message.head["done"], message.head["refused"]),
             "lease": lambda message: self._quota.scheduler.set_lease(message.head["slots"], message.head["number"]),
             "used": self._on_used,
@@ -197,6 +195,13 @@ class Front:
             "drain": lambda _message: self._on_drain(),
             "drain now": lambda _message: self._stop_now.set(),
         }
+
+    def _on_state(self, message: Message) -> None:
+        head, shared = message.head, self._shared
+        shared.store.take_state(
+            head["fault"], is_full=head["is_full"], is_behind=head["is_behind"], is_detached=head["is_detached"]
+        )
+        shared.saved.fault, shared.saved.is_detached = head["saved_fault"], head["is_saved_detached"]
 
     def _on_used(self, message: Message) -> None:
         has_slot, running = self._quota.scheduler.used(message.head["client"])

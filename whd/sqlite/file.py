@@ -10,6 +10,7 @@ import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from ..errors import StateError
 
@@ -84,12 +85,19 @@ def make_private(path: Path) -> None:
 
 
 def connect(path: Path, *, writes: bool = True) -> sqlite3.Connection:
-    """A connection in autocommit mode that any thread may use, one at a time. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    """A connection in autocommit mode that any thread may use, one at a time. Raises sqlite3.Error.
+
+    One that only reads makes no file where there is none: it would stand in the way of the one that was meant.
+    """
+    # https://www.sqlite.org/uri.html
+    name = str(path) if writes else f"file:{quote(os.fsencode(path))}?mode=rw"
+    connection = sqlite3.connect(name, uri=not writes, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         if not writes:
             connection.execute("PRAGMA query_only=ON")
+            # Opens the -wal and -shm files now: at the first read they may stand somewhere else.
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException:
         connection.close()
         raise
