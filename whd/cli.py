@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,10 +27,15 @@ SERVE = "serve.serve"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit status. No traceback reaches a user."""
+    _open_standard_streams()
     parser = build_parser()
     given = parser.parse_args(arguments)
     paths = Paths(given.config, given.flows, given.state)
-    if given.run != SERVE:
+    if given.run == SERVE:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            # Until it listens to them (daemon/daemon.py): whoever wants it to reload must not end one that starts.
+            signal.signal(number, _ignore)
+    else:
         # A daemon logs; a command says what concerns its caller, and what is worse than that.
         logging.basicConfig(level=logging.ERROR, format="whd: %(message)s")
     try:
@@ -55,6 +62,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"whd: no thread can be started; {MORE_PROCESSES}", file=sys.stderr)
         return FAULT
     return status
+
+
+def _open_standard_streams() -> None:
+    """Where the caller closed one of the first three descriptors (`whd serve 2>&-`): leads it to /dev/null.
+
+    Else the next socket or database would get its number, and what is written there by habit would go into that.
+    """
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest that is free, open(2); for what is started too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """Not SIG_IGN, which what is started would inherit."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -16,7 +16,6 @@ from whd.store.sqlite_store import SqliteStore
 
 from .store_samples import SOURCE, accepted, make, opened, until
 
-
 # Of an emptied file nothing can be read either.
 READABLE = [deed for deed in DEEDS if deed != "emptied"]
 

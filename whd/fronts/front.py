@@ -36,6 +36,7 @@ from ..store.interface import Stored
 from .counters import Count, Counters
 from .handover import receive_connections
 from .link import Link, Message
+from .process import HUB_SIGNALS
 from .quota import FrontQuota
 from .records import stored_members
 from .remote import RemoteShared
@@ -55,9 +56,10 @@ _PR_SET_NAME: Final = 15
 def main() -> None:
     """The process's life; argv[1] is the JSON object that process.py makes."""
     config = json.loads(sys.argv[1])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in HUB_SIGNALS:
         # Not SIG_IGN, which the zygote would inherit.
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HUB_SIGNALS)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_PR_SET_NAME, b"whd-front-%d" % config["front"], 0, 0, 0)
