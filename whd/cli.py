@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths = Paths(given.config, given.flows, given.state)
     if given.run == SERVE:
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            # Until it listens to them (daemon/daemon.py): whoever wants it to reload must not end one that starts.
+            # Until it listens to them (daemon/daemon.py): what asks it to reload must not end one that only starts.
             signal.signal(number, _ignore)
     else:
         # A daemon logs; a command says what concerns its caller, and what is worse than that.
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_standard_streams() -> None:
-    """Where the caller closed one of the first three descriptors (`whd serve 2>&-`): leads it to /dev/null.
+    """Leads to /dev/null those of the first three descriptors that the caller closed, as `whd serve 2>&-` does.
 
     Else the next socket or database would get its number, and what is written there by habit would go into that.
     """

@@ -28,7 +28,7 @@ from ..rest import RestClient
 from ..saved import SavedRecords
 from ..settings.reload import Reloader
 from ..store.interface import ExecutionStore
-from .report import ExecutionsReport, Report, WorkersReport, fault_texts, settings_report
+from .report import ExecutionsReport, Report, WorkersReport, fault_texts, settings_report, watch_report
 from .shared import Shared, open_local
 from .state import Paths, StateLock
 from .vetting import VettedSettings
@@ -115,6 +115,7 @@ class Engine:
         pool, snapshot = self.pool, self.snapshot
         return Report(
             settings=settings_report(snapshot),
+            watch=watch_report(self.reloader.watched_count, self.reloader.polled),
             executions=ExecutionsReport(
                 started=self.runner.started_total,
                 active=self.runner.active_count,

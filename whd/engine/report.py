@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final
 
 from ..model.snapshot import Snapshot
+from ..settings.tree import displayed
 from ..store.interface import StoreCounters
 
 
@@ -21,6 +22,14 @@ class SettingsReport:
     clients: int = 0
     webhooks: int = 0
     snapshot: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchReport:
+    """How changes of the settings are noticed: folders that inotify alone tells of, and what is looked at, with why."""
+
+    watched: int = 0
+    polled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,7 @@ class Report:
     buffered_bytes: int = 0
     faults: tuple[str, ...] | None = None
     layers: tuple[Mapping[str, Any], ...] | None = None
+    watch: WatchReport = field(default_factory=WatchReport)
 
     def __add__(self, other: Report) -> Report:
         """Both together: numbers are added, but for NOT_ADDED."""
@@ -83,6 +93,7 @@ class Report:
         return replace(
             self,
             settings=SettingsReport(),
+            watch=WatchReport(),
             executions=replace(self.executions, slots=0),
             store=StoreCounters(),
             saved_fault="",
@@ -103,6 +114,11 @@ def settings_report(snapshot: Snapshot) -> SettingsReport:
     """How much the settings in force hold."""
     clients = snapshot.clients
     return SettingsReport(len(clients), sum(len(client.webhooks) for client in clients.values()), snapshot.serial)
+
+
+def watch_report(watched: int, polled: Mapping[str, str]) -> WatchReport:
+    """How changes of the settings are noticed, as settings.reload.Reloader says it."""
+    return WatchReport(watched, tuple(f"{displayed(path)} ({why})" for path, why in sorted(polled.items())))
 
 
 def fault_texts(snapshot: Snapshot) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ def status_document(
         "clients": settings.clients,
         "webhooks": settings.webhooks,
         "snapshot": settings.snapshot,
+        "watch": {"watched": report.watch.watched, "polled": list(report.watch.polled)},
         "faults": list(report.faults or ()),
         "executions": {**executions_row(report.executions), "places": report.executions.slots},
         "workers": {

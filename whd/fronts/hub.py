@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, Addresses, EnginePhase
-from ..engine.report import ExecutionsReport, Report, fault_texts, settings_report
+from ..engine.report import ExecutionsReport, Report, fault_texts, settings_report, watch_report
 from ..engine.state import Paths, StateLock
 from ..errors import ConfigError, Overloaded, StateError
 from ..handlers.context import problem_response
@@ -137,6 +137,7 @@ class Hub:
         snapshot = self.reloader.snapshot
         return Report(
             settings=settings_report(snapshot),
+            watch=watch_report(self.reloader.watched_count, self.reloader.polled),
             executions=ExecutionsReport(slots=self.leases.total),
             store=self.store.counters(),
             saved_fault=self.supervisor.saved.fault,

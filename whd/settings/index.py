@@ -227,14 +227,13 @@ class Index:
             return
         try:
             status, is_link = examine(path)
-            watch.cover_file(path, is_link=is_link)
-            if is_link:
+            if watch.cover_file(path, status, is_link=is_link):
                 status, _ = examine(path)
         except FileNotFoundError:
             self._forget_file(path, watch)
             return
         except Unreadable as error:
-            watch.cover_file(path, is_link=error.is_link)
+            watch.cover_file(path, None, is_link=error.is_link)
             self._break(entry, error.fault)
             return
         signature = signature_of(status)
