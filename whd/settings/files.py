@@ -11,9 +11,9 @@ import stat
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..model.snapshot import Fault
+from ..model.snapshot import Fault, Setting
 from .parse import Faults, parse_flow, parse_options, parse_setting, parse_users
-from .tree import FileKind, TreeEntry, displayed
+from .tree import WEBHOOK_PREFIX, FileKind, TreeEntry, displayed
 from .webhooks import WEBHOOK_FIELDS, WebhookSource, read_webhook
 
 MAX_FILE_BYTES: Final = 4_194_304
@@ -58,12 +58,24 @@ class Reading:
         entry, path = self.entry, self.entry.path
         self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry)
         self.data = b""
+        if warning := entry.warning or _webhook_in_disguise(self.value):
+            self.faults = (*self.faults, warning)
         source = self.value
         if isinstance(source, WebhookSource) and self.mode & stat.S_IROTH:
             for field, line in source.secrets:
                 what = f"the file holds a {WEBHOOK_FIELDS[field].noun}, and every user of this machine can read it"
                 warning = Fault(path, line, field, what, f"chmod o-r {path}", is_warning=True)
                 self.faults = (*self.faults, warning)
+
+
+def _webhook_in_disguise(setting: Any) -> Fault | None:
+    """A warning for a setting that has all that makes a webhook but the name."""
+    if not isinstance(setting, Setting) or type(setting.value) is not dict:
+        return None
+    if not {"flow_name", "user_name"} <= setting.value.keys():
+        return None
+    what = "has the fields of a webhook, but is an ordinary setting by its name"
+    return Fault(displayed(setting.path), 0, "", what, f"{WEBHOOK_PREFIX}<name>.yaml", is_warning=True)
 
 
 _PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry], tuple[Any, Faults]]] = {
