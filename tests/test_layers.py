@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("http", "pool", "store"),
     ("model", "sandbox"),
     ("wire", "sqlite"),
-    ("budget", "errors", "futures", "log", "valueclass"),
+    ("budget", "errors", "futures", "log", "ownership", "valueclass"),
 )
 MOST_AT_THE_ROOT = 8
 # Data and core: values in, values out.

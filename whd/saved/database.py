@@ -83,7 +83,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise StateError(sqlite_file.describe(error, path, WHAT)) from error
     except OSError as error:
-        raise StateError(f"{path}: cannot be made or opened: {error.strerror or error}") from error
+        raise StateError(sqlite_file.unopened(error, path)) from error
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
