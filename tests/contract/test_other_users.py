@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT, Project, running, simple_project
+from tests.running import ROOT, Project, RunningDaemon, running, simple_project, wait_for
 from tests.sandbox.isolation.walled import as_user
 from whd.ownership import group_name, user_name
 
@@ -105,3 +106,29 @@ def test_a_file_that_is_closed_to_the_daemon_is_named_with_its_owner_and_the_way
     assert f"{path} belongs to root:root" in done.stderr
     chown = "chown -R" if name == "." else "chown"
     assert f"as root: {chown} {user_name(NOBODY)}:{group_name(NOBODY)} {path}" in done.stderr
+
+
+def fault_of(daemon: RunningDaemon, path: Path) -> str:
+    return next((fault for fault in daemon.ask("status")["faults"] if str(path) in fault), "")
+
+
+@pytest.mark.parametrize("what", ["the setting", "its folder", "the root"])
+def test_what_the_daemon_could_not_read_again_is_a_fault_now(project: Project, what: str) -> None:
+    """Root has edited a file: the daemon has the last good version, and the next start would have nothing."""
+    setting = project.config / "acme" / "settings" / "client.webhook.fine.yaml"
+    path = {"the setting": setting, "its folder": setting.parent, "the root": project.config}[what]
+    with running(project, prefix=AS_NOBODY) as daemon:
+        os.chown(path, 0, 0)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        fault = wait_for(partial(fault_of, daemon, path), "the fault", 5.0)
+        assert "Permission denied" in fault
+        group = group_name(NOBODY)
+        assert f"chgrp {group} {path} && chmod {2750 if path.is_dir() else 640} {path}" in fault
+        assert daemon.get("/api/webhook/acme/fine").status == 200
+        assert daemon.get("/readyz").json["status"] == "degraded"
+        checked = whd(project, "check")
+        assert checked.returncode == 1, "root's own check says the same"
+        assert str(path) in checked.stdout
+        os.chown(path, 0, NOBODY)
+        path.chmod(0o2750 if path.is_dir() else 0o640)
+        wait_for(lambda: not daemon.ask("status")["faults"], "the fault to go", 5.0)

@@ -29,7 +29,7 @@ from whd.model.snapshot import BrokenWebhook, Fault, Flow, Snapshot, Webhook
 from whd.settings import files, inotify, reload, watch, watch_polling
 from whd.settings.reload import Reloader
 
-from .trees import FLOW, PATIENCE_S, WEBHOOK, Tree, Watched, keys_of, watching
+from .trees import FLOW, PATIENCE_S, WEBHOOK, Tree, Watched, keys_of, open_tree, watching
 
 LIVE_S = 1.0
 
@@ -171,13 +171,27 @@ class TestFiles:
             assert keys_of(watched.snapshot, "x") is None
 
     @on_loop
-    async def test_rights_are_looked_at_again(self, tree: Tree, polls: bool) -> None:
-        path = tree.webhook("x")
-        async with watching(tree, polls=polls) as watched:
-            path.chmod(0o644)
-            await watched.until(lambda snapshot: len(snapshot.faults) == 1)
-            path.chmod(0o600)
-            await watched.until(lambda snapshot: not snapshot.faults)
+    async def test_rights_are_looked_at_again(self, polls: bool) -> None:
+        with open_tree() as tree:
+            path = tree.webhook("x")
+            async with watching(tree, polls=polls) as watched:
+                path.chmod(0o644)
+                await watched.until(lambda snapshot: len(snapshot.faults) == 1)
+                path.chmod(0o600)
+                await watched.until(lambda snapshot: not snapshot.faults)
+
+    @on_loop
+    async def test_so_are_those_of_the_folders_above(self) -> None:
+        """A file that everybody may read, in a folder that nobody else may enter."""
+        with open_tree() as tree:
+            tree.webhook("x").chmod(0o644)
+            tree.config.chmod(0o700)
+            async with watching(tree) as watched:
+                assert watched.snapshot.faults == ()
+                tree.config.chmod(0o755)
+                await watched.until(lambda snapshot: len(snapshot.faults) == 1)
+                tree.config.chmod(0o750)
+                await watched.until(lambda snapshot: not snapshot.faults)
 
     @on_loop
     async def test_what_cannot_be_read_for_a_moment_is_read_later(

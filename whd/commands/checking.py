@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from ..budget import BufferBudget
 from ..engine.state import Paths
 from ..errors import StateError, WhdError
 from ..futures import value_of
 from ..model.snapshot import Fault, Flow, SavedSetting
+from ..ownership import Account
 from ..pool.compiler import Code, refusal_faults
 from ..pool.pool import Pool
 from ..pool.quota import WholeQuota
@@ -37,7 +40,8 @@ async def check_everything(paths: Paths) -> Checked:
         # The files may be fine all the same: they can be checked where state/ is another user's, or damaged.
         what = f"what flows saved was not checked: {error.log_detail}"
         unread = [Fault(str(paths.state), 0, "", what, is_warning=True)]
-    snapshot = Index(str(paths.config), str(paths.flows), saved=saved).load()
+    index = Index(str(paths.config), str(paths.flows), saved=saved, daemon=_daemon_account(paths.state))
+    snapshot = index.load()
     faults = unread + list(snapshot.faults)
     budget = BufferBudget(lambda: snapshot.options.max_buffered_bytes)
     flows = [flow for client in snapshot.clients.values() for flow in client.flows.values()]
@@ -59,6 +63,14 @@ async def check_everything(paths: Paths) -> Checked:
         )
     faults.sort(key=lambda fault: (fault.path, fault.line))
     return Checked(faults, explain.explanations(snapshot.clients))
+
+
+def _daemon_account(state: Path) -> Account | None:
+    """Whose the daemon is, as far as its folder says it: root's check of files is one of what that account can read."""
+    try:
+        return Account.owner_of(state) if os.geteuid() == 0 else None
+    except OSError:
+        return None
 
 
 async def _compile(pool: Pool, flow: Flow) -> Code:
