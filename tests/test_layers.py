@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("http", "pool", "store"),
     ("model", "sandbox"),
     ("wire", "sqlite"),
-    ("budget", "errors", "futures", "log", "valueclass"),
+    ("errors", "futures", "log", "ownership", "valueclass"),
     ("terminal",),
 )
 MOST_AT_THE_ROOT = 8
@@ -38,11 +38,12 @@ MOST_AT_THE_ROOT = 8
 PURE = (
     "admin.documents",
     "auth.addresses", "auth.callers", "auth.connections", "auth.hiding", "auth.permissions", "auth.urls", "broker.call",
-    "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family",
+    "broker.locks", "commands.explain", "commands.tables", "errors", "executions.family",
     "executions.queue", "fronts.leases",
     "engine.report", "engine.status",
     "fronts.partition", "fronts.records", "handlers.query", "handlers.routes", "http.body", "http.checks",
-    "http.connection", "http.messages", "http.plain", "http.writer", "model.caller_check", "model.options",
+    "http.connection", "http.messages", "http.plain", "http.writer", "model.budget", "model.caller_check",
+    "model.options",
     "model.snapshot", "pool.frames_in", "pool.job", "pool.line", "pool.scheduler", "rest.inputs", "rest.outputs",
     "rest.values",
     "sandbox.declared_use", "settings.document", "settings.fields", "settings.parse", "settings.webhooks",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,7 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     given = parser.parse_args(arguments)
     paths = Paths(given.config, given.flows, given.state)
-    if given.run != SERVE:
+    if given.run == SERVE:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            # Until it listens to them (daemon/daemon.py): what asks it to reload must not end one that only starts.
+            signal.signal(number, _ignore)
+    else:
         # A daemon logs; a command says what concerns its caller, and what is worse than that.
         handler = logging.StreamHandler()
         handler.setFormatter(CommandFormatter())
@@ -108,6 +113,10 @@ def _start_again_in_utf8() -> None:
     """
     os.environ["PYTHONUTF8"] = "1"
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """Not SIG_IGN, which what is started would inherit."""
 
 
 class _Parser(argparse.ArgumentParser):

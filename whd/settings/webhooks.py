@@ -7,8 +7,9 @@ for what a file holds, and no fault repeats a key. Nothing here does I/O.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from dataclasses import field as dataclass_field
 from functools import lru_cache
@@ -19,7 +20,7 @@ from ..model.caller_check import CallerCheck
 from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
 from ..model.snapshot import Webhook
 from ..wire.suggest import closest
-from .document import LIST, NULL, TEXT, Node, load, node_of
+from .document import LIST, MAP, NULL, TEXT, Node, load, node_of
 from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
 from .parse import ISOLATIONS, Faults, read_option
 from .tree import WEBHOOK_PREFIX
@@ -89,6 +90,8 @@ def _rows_that_tighten() -> list[WebhookField]:
     ]
 
 
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\{\{.*\}\}", re.DOTALL)
+
 WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
     row.name: row
     for row in (
@@ -100,6 +103,17 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         *_rows_that_tighten(),
     )
 }
+
+
+def _placeholder_lines(node: Node) -> Iterator[int]:
+    """Where a secret, or a part of one, looks like what a template or a shell would have replaced."""
+    if node.kind == TEXT:
+        if _PLACEHOLDER.search(node.text):
+            yield node.line
+    elif node.kind in (LIST, MAP):
+        parts = node.items if node.kind == LIST else [value for _line, value in node.items.values()]
+        for part in parts:
+            yield from _placeholder_lines(part)
 
 
 def masked(name: str, value: Any) -> Any:
@@ -186,6 +200,11 @@ def _source_of(
             tighter.append((row.name, given[field], line))
         if row.is_secret:
             secrets.append((row.name, line))
+            for at in _placeholder_lines(value):
+                what = f"the {row.noun} holds ${{…}} or {{{{…}}}}, which nothing fills in: it counts as it stands"
+                report.warning(
+                    at or line, field, what, f"the {row.noun} itself; a deployment fills in templates before"
+                )
     for field, row in WEBHOOK_FIELDS.items():
         if row.is_required and field not in found:
             report.fault(node.line, field, "is missing", f"{field}: NAME")
