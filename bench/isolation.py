@@ -4,8 +4,8 @@
 Two webhooks run the same small flow, one in warm processes (user), one in a process of its own for each call
 (execution). In each of --rounds rounds both are called --calls times over each number of --connections, kept alive;
 each connection sends again as soon as it is answered, and who is first changes from round to round. The figures are
-medians over the rounds: elapsed microseconds per call, CPU of the daemon and all its processes per call, and the ratio of
-the two webhooks in each round. Every answer is checked.
+medians over the rounds: elapsed time and CPU of the daemon and all its processes, in microseconds per call, and the
+ratio of the two webhooks in each round. Every answer is checked.
 
 The report goes to standard output as Markdown. With BENCH_LOCK=FILE, runs of several people on one machine take turns.
 """
