@@ -63,6 +63,7 @@ def _warm_up() -> None:
     warnings.simplefilter("ignore")  # nobody reads them, and Python remembers each that was shown
     modules.warm_up()
     modules.fast_names()
+    modules.offered_classes()
     freeze_types(modules.packages())
     warm_ways()
 
