@@ -46,12 +46,16 @@ class ControlServer:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with short_path(self._path) as name:
-            old_mask = os.umask(0o177)
-            try:
-                listener.bind(name)
-            finally:
-                os.umask(old_mask)
+        try:
+            with short_path(self._path) as name:
+                old_mask = os.umask(0o177)
+                try:
+                    listener.bind(name)
+                finally:
+                    os.umask(old_mask)
+        except OSError:
+            listener.close()
+            raise
         self._own = _identity(self._path)
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE_BYTES)
 
