@@ -66,8 +66,9 @@ def base_url(addresses: Sequence[str]) -> str:
 
 def has_lost_its_name(path: Path) -> bool:
     """Whether a process listens on a socket that was bound to this name, which leads nowhere now (unix(7))."""
-    wanted = os.fsencode(path.absolute())
     try:
+        # Raises too where the working folder is gone.
+        wanted = os.fsencode(path.absolute())
         with open("/proc/net/unix", "rb") as table:
             # Num RefCount Protocol Flags Type St Inode Path; the flag is __SO_ACCEPTCON.
             rows = [row.split(None, 7) for row in table]

@@ -140,5 +140,6 @@ class EachWatcher(Watcher):
 def _silent_on_the_way(path: str) -> str:
     """The file system of the first link on the way that may be changed without an event here, "" without one."""
     folders: list[str] = []
-    follow(os.path.join(os.getcwd(), path), folders.append)
+    # An absolute one needs no working folder, which may be gone.
+    follow(path if os.path.isabs(path) else os.path.join(os.getcwd(), path), folders.append)
     return next(filter(None, map(inotify.silent_file_system, dict.fromkeys(folders))), "")
