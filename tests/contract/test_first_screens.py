@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands.test_streams import on_terminal
 from tests.commands.typed import whd
 from tests.running import KEY, ROOT, Project, RunningDaemon, running, wait_for
 from whd.settings.webhooks import DOCUMENTED_KEYS
@@ -156,6 +158,19 @@ def test_where_none_can_be_called_it_says_where_to_see_why(project: Project) -> 
         (_, line) = last_lines(daemon)
     assert line.startswith("no webhook can be called yet")
     assert "webhooks --config" in line
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+@pytest.mark.parametrize("command", ["webhooks", "executions list", "settings list"])
+def test_the_tables_that_are_seen_first_fit_the_terminal(served: RunningDaemon, columns: int, command: str) -> None:
+    project = served.project
+    folders = [f"--{name}={getattr(project, name)}" for name in ("config", "flows", "state")]
+    served.get("/api/webhook/myclient/greeting")
+    shown = on_terminal([sys.executable, "-m", "whd", *command.split(), *folders], columns)
+    lines = re.sub(r"\x1b\[\d+m", "", shown).splitlines()
+    assert len(lines) > 1
+    assert "greeting" in shown
+    assert [line for line in lines if len(line) > columns or line != line.rstrip()] == []
 
 
 # ---- README ----------------------------------------------------------------------------------------------------------
