@@ -203,3 +203,22 @@ def test_readmes_calls_answer_as_it_shows(served: RunningDaemon) -> None:
     record = answer(calls[2].replace(shown[1]["id"], accepted["id"]))
     assert (record["id"], record["status"]) == (accepted["id"], "ENDED_SUCCESS")
     assert record["output_value"] == sync["output_value"]
+
+
+def test_readmes_own_client_has_no_faults_and_answers(checkout: Project, served: RunningDaemon) -> None:
+    """Its setting, users and flow, copied as they stand."""
+    blocks = re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", README, re.DOTALL)
+    written = [checkout.write(name.replace("<client>", "shop"), text) for name, text in blocks]
+    assert len(written) == 3
+    try:
+        result = whd(checkout, "check")
+        assert (result.returncode, result.stdout) == (0, "")
+
+        def record() -> Any:
+            answer = served.post("/api/webhook/shop/signup", {"key": KEY, "name": "Ada"})
+            return answer.json if answer.status == 200 else None
+
+        assert wait_for(record, "the client")["output_value"] == {"greeting": "Hello Ada"}
+    finally:
+        for path in written:
+            path.unlink()
