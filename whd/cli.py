@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells have it
     except OSError as error:
-        # A path may be bytes.
-        name = error.filename if isinstance(error.filename, str) else "standard output"
-        return _failed(f"{name}: {error.strerror}", paths, FAULT)
+        # A path may be bytes or a number; what asks for the working folder names none.
+        name = error.filename if isinstance(error.filename, str) else "the working folder" if _is_folder_gone() else ""
+        return _failed(f"{name}: {error.strerror}" if name else str(error), paths, FAULT)
     except RuntimeError as error:
         # Thread.start has no error of its own for the limit of processes.
         if "start new thread" not in str(error):

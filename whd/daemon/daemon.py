@@ -25,6 +25,7 @@ from ..engine.http_engine import Addresses, EnginePhase, HttpEngine, raise_descr
 from ..engine.report import Report
 from ..engine.state import Paths
 from ..engine.status import service_line
+from ..errors import WhdError
 from ..fronts.hub import Hub
 from ..fronts.partition import front_count
 from ..http.listeners import PUBLIC, ListenAddress
@@ -33,6 +34,7 @@ from ..model.snapshot import Snapshot
 from ..pool.cores import core_count
 from ..settings.parse import parse_options
 from ..settings.reload import Reloader
+from .first_steps import first_steps
 from .systemd import Notifier, take_listen_sockets
 
 log = logging.getLogger("whd.daemon")
@@ -139,7 +141,9 @@ class Daemon:
             await control.start()
             try:
                 self._announce(serving)
+                hints = asyncio.get_running_loop().create_task(self._show_first_steps(serving))
                 await self._stop.wait()
+                hints.cancel()
                 await self._drain(serving)
             finally:
                 await control.close()
@@ -164,6 +168,15 @@ class Daemon:
         self._notifier.ready(_status_text(serving))
         self._tell_status(serving)
         self._feed_watchdog()
+
+    async def _show_first_steps(self, serving: Serving) -> None:
+        try:
+            example = await serving.dispatch("webhooks.example", {})
+        except WhdError as error:
+            log.debug("no webhook to call was found: %s", error)
+            return
+        for line in first_steps(example, serving.addresses, self._paths.command_line):
+            log.info("%s", line)
 
     # ---- signals and the service manager -----------------------------------------------------------------------------
 

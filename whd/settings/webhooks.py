@@ -28,6 +28,9 @@ from .tree import WEBHOOK_PREFIX
 METHODS: Final = ("GET", "POST")
 # Stands where an operator would read a secret.
 MASK: Final = "********"
+# The keys of the documentation and of the checkout's examples, which everybody knows, so that no file need hide them:
+# git keeps no mode but the x bit, and who checks whd out is not to be warned of its examples.
+DOCUMENTED_KEYS: Final = frozenset({b"my-secret-api-key", b"change-this-api-key"})
 
 # Gives a field's value, or None with a fault (see fields.py); takes the node, its line, the field's name, the faults.
 ReadField = Callable[[Node, int, str, FieldFaults], Any]
@@ -130,6 +133,10 @@ def _mask(secret: Any) -> str | list[str]:
     return [MASK] * len(secret) if type(secret) is list else MASK
 
 
+def _is_documented(secret: Any) -> bool:
+    return type(secret) is tuple and DOCUMENTED_KEYS.issuperset(secret)
+
+
 @dataclass(frozen=True, slots=True)
 class WebhookSource:
     """A webhook's setting as written, before the daemon's options have their say.
@@ -198,7 +205,7 @@ def _source_of(
         given[field] = row.read(value, line, field, report)
         if row.tightens and given[field] is not None:
             tighter.append((row.name, given[field], line))
-        if row.is_secret:
+        if row.is_secret and not _is_documented(given[field]):
             secrets.append((row.name, line))
             for at in _placeholder_lines(value):
                 what = f"the {row.noun} holds ${{…}} or {{{{…}}}}, which nothing fills in: it counts as it stands"
