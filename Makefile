@@ -14,6 +14,8 @@ LISTEN ?=
 BASE ?= 9bb7d26
 
 BIN = $(VENV)/bin
+# Not --quiet: on a slow network that would be minutes without a sign.
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check
 
 .DELETE_ON_ERROR:
 .PHONY: serve check check-waiting check-working test test-all test-more lint pytest pytest-first pytest-second fuzz \
@@ -22,17 +24,22 @@ BIN = $(VENV)/bin
 serve: $(VENV)/.installed
 	exec $(BIN)/whd serve $(if $(LISTEN),--listen $(LISTEN))
 
+# What runs side by side prints when it is done. Where somebody waits for that, descriptor 9 leads to the terminal, and
+# pytest tells there how far it is (tests/progress.py).
+progress = if { true >&9; } 2>/dev/null; then WHD_TEST_PROGRESS="9:$(1)"; export WHD_TEST_PROGRESS; fi;
+
 # Side by side: one half of these tests waits for clocks most of the time.
 check: $(VENV)/.installed-test $(VENV)/.installed-lint
-	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint check-waiting check-working
+	@echo "whd: ruff, mypy and the tests that start no process, all at once; each prints when it is done"
+	@exec 9>&2; $(MAKE) --no-print-directory --jobs=3 --output-sync=target lint check-waiting check-working
 
 WAITING_TESTS = tests/settings tests/rest
 
 check-waiting:
-	$(BIN)/python -m pytest -q -m "not process" $(WAITING_TESTS)
+	@$(call progress,tests that wait) $(BIN)/python -m pytest -q -m "not process" $(WAITING_TESTS)
 
 check-working:
-	$(BIN)/python -m pytest -q -m "not process" $(addprefix --ignore=,$(WAITING_TESTS))
+	@$(call progress,tests that work) $(BIN)/python -m pytest -q -m "not process" $(addprefix --ignore=,$(WAITING_TESTS))
 
 test: lint pytest
 
@@ -44,6 +51,7 @@ test-more: fuzz
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@echo "whd: mypy reads all of the source: up to a minute the first time"
 	$(BIN)/mypy
 
 # Two halves of about the same length side by side: most tests wait more than they work. PYTEST="tests/http -x" runs
@@ -54,14 +62,15 @@ pytest: $(VENV)/.installed-test
 ifdef PYTEST
 	$(BIN)/python -m pytest $(PYTEST)
 else
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target pytest-first pytest-second
+	@echo "whd: all tests, in two halves at once, about six minutes on two cores; each half prints when it is done"
+	@exec 9>&2; $(MAKE) --no-print-directory --jobs=2 --output-sync=target pytest-first pytest-second
 endif
 
 pytest-first:
-	$(BIN)/python -m pytest -q $(FIRST_HALF)
+	@$(call progress,first half) $(BIN)/python -m pytest -q $(FIRST_HALF)
 
 pytest-second:
-	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(FIRST_HALF))
+	@$(call progress,second half) $(BIN)/python -m pytest -q $(addprefix --ignore=,$(FIRST_HALF))
 
 fuzz: $(VENV)/.installed-test
 	$(BIN)/python -m tests.http.fuzz --count 200000
@@ -86,16 +95,19 @@ bench-peers bench-scale bench-profile: bench-%: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "whd needs Python 3.11 or newer; make PYTHON=python3.12 names another" >&2; exit 1; }
+	@echo "whd: setting up $(VENV), once; pip fetches what whd needs (less than a minute on most networks)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(PIP_INSTALL) --editable .
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@echo "whd: adding to $(VENV), once, what the tests need"
+	$(PIP_INSTALL) --editable '.[test]'
 	touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	@echo "whd: adding to $(VENV), once, what checks the source"
+	$(PIP_INSTALL) --editable '.[lint]'
 	touch $@
 
 clean:

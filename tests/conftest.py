@@ -10,7 +10,7 @@ import pytest
 
 from .running import Project, RunningDaemon, running, simple_project
 
-pytest_plugins = ["tests.processes"]
+pytest_plugins = ["tests.processes", "tests.progress"]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("http", "pool", "store"),
     ("model", "sandbox"),
     ("wire", "sqlite"),
-    ("budget", "errors", "futures", "log", "valueclass"),
+    ("errors", "futures", "log", "ownership", "valueclass"),
     ("terminal",),
 )
 MOST_AT_THE_ROOT = 8
@@ -40,11 +40,12 @@ PURE = (
     "admin.documents",
     "auth.addresses", "auth.callers", "auth.combined", "auth.connections", "auth.permissions",
     "auth.urls", "broker.call",
-    "broker.locks", "budget", "commands.explain", "commands.tables", "errors", "executions.family",
+    "broker.locks", "commands.explain", "commands.tables", "errors", "executions.family",
     "executions.queue", "fronts.leases",
     "engine.report", "engine.status",
     "fronts.partition", "fronts.records", "handlers.query", "handlers.routes", "http.body", "http.checks",
-    "http.connection", "http.messages", "http.plain", "http.writer", "model.caller_check", "model.hiding",
+    "http.connection", "http.messages", "http.plain", "http.writer", "model.budget", "model.caller_check",
+    "model.hiding",
     "model.options",
     "model.snapshot", "pool.frames_in", "pool.job", "pool.line", "pool.scheduler", "rest.inputs", "rest.outputs",
     "rest.values",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,7 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     given = parser.parse_args(arguments)
     paths = Paths(given.config, given.flows, given.state)
-    if given.run != SERVE:
+    if given.run == SERVE:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            # Until it listens to them (daemon/daemon.py): what asks it to reload must not end one that only starts.
+            signal.signal(number, _ignore)
+    else:
         # A daemon logs; a command says what concerns its caller, and what is worse than that.
         handler = logging.StreamHandler()
         handler.setFormatter(CommandFormatter())
@@ -54,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells have it
     except OSError as error:
-        # A path may be bytes.
-        name = error.filename if isinstance(error.filename, str) else "standard output"
-        return _failed(f"{name}: {error.strerror}", paths, FAULT)
+        # A path may be bytes or a number; what asks for the working folder names none.
+        name = error.filename if isinstance(error.filename, str) else "the working folder" if _is_folder_gone() else ""
+        return _failed(f"{name}: {error.strerror}" if name else str(error), paths, FAULT)
     except RuntimeError as error:
         # Thread.start has no error of its own for the limit of processes.
         if "start new thread" not in str(error):
@@ -108,6 +113,10 @@ def _start_again_in_utf8() -> None:
     """
     os.environ["PYTHONUTF8"] = "1"
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """Not SIG_IGN, which what is started would inherit."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.store.store_samples import until
 from whd.admin import client
+from whd.admin import server as server_module
 from whd.admin.server import ControlServer
 from whd.errors import StateError, WhdError
 
@@ -145,3 +147,46 @@ def test_a_daemon_that_ends_before_it_answers(tmp_path: Path) -> None:
                 await asked
 
         asyncio.run(main())
+
+
+def test_a_socket_that_was_deleted_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever deletes what is in state/ must still be able to ask what is wrong."""
+    monkeypatch.setattr(server_module, "LOOK_S", 0.01)
+
+    async def test(ask: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        (tmp_path / client.SOCKET_NAME).unlink()
+        await until((tmp_path / client.SOCKET_NAME).exists)
+        assert (await ask("echo"))["command"] == "echo"
+
+    with_server(tmp_path, test)
+
+
+def test_a_folder_that_is_gone_is_not_made_again_but_a_command_learns_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator may be about to put another one there."""
+    monkeypatch.setattr(server_module, "LOOK_S", 0.01)
+    state = tmp_path / "state"
+    state.mkdir()
+
+    async def test(ask: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        state.rename(tmp_path / "elsewhere")
+        with pytest.raises(StateError, match="one still runs that had its state here"):
+            await ask("echo")
+
+    with_server(state, test)
+    assert not state.exists()
+
+
+def test_a_socket_that_another_daemon_has_put_there_is_left_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        old = ControlServer(tmp_path, dispatch)
+        await old.start()
+        new = ControlServer(tmp_path, dispatch)
+        await new.start()
+        await old.close()
+        answer = await asyncio.to_thread(client.ask, tmp_path, "echo", {})
+        assert answer["command"] == "echo"
+        await new.close()
+
+    asyncio.run(main())

@@ -25,11 +25,11 @@ from whd.broker.files import FileCalls
 from whd.broker.locks import Locks
 from whd.broker.rest import RestCalls
 from whd.broker.settings import SettingCalls
-from whd.budget import BufferBudget
 from whd.executions.active import ActiveExecution
 from whd.executions.lookup import Lookup
 from whd.executions.queue import LocalQueue
 from whd.executions.runner import Runner
+from whd.model.budget import BufferBudget
 from whd.model.execution import Execution
 from whd.model.options import Limits, Options
 from whd.model.snapshot import Client, Flow, Setting, Snapshot, User

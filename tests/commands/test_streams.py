@@ -181,9 +181,9 @@ def shell(project: Project, script: str, **environ: str) -> subprocess.Completed
 def test_who_stops_reading_gets_no_complaint_and_the_commands_own_status(
     project: Project, script: str, status: int
 ) -> None:
-    project.webhook("acme", "bad", flow_nam="x")
+    project.endpoint("bad", flow_nam="x")
     result = shell(project, script)
-    assert (result.returncode, result.stderr.replace("1 fault, 0 warnings\n", "")) == (status, "")
+    assert (result.returncode, result.stderr.replace("2 faults, 0 warnings\n", "")) == (status, "")
 
 
 def test_a_full_disk_is_named(project: Project) -> None:
@@ -238,12 +238,15 @@ def test_a_folder_that_was_deleted_is_named_and_absolute_paths_work(project: Pro
         command = [sys.executable, "-c", code, *arguments]
         return subprocess.run(command, cwd=gone, env=environ, capture_output=True, text=True, check=False)
 
-    for line in ("executions show x", "check", "status", "webhooks", "serve", "settings list"):
+    asking = [f"executions {each} x" for each in ("show", "logs", "replay", "cancel")]
+    asking += ["executions list", "run c f --user u", "settings list", "settings show x", "settings set x 1"]
+    for line in (*asking, "settings unset x", "check", "status", "webhooks", "serve"):
         arguments = line.split()
         result = in_deleted_folder(*arguments)
         assert result.returncode == 1, arguments
         assert "has been deleted" in result.stderr, arguments
         assert "--state" in result.stderr
         assert "Traceback" not in result.stderr
+        assert "standard output" not in result.stderr, arguments
     for arguments in (["executions", "list"], ["check"], ["webhooks"]):
         assert in_deleted_folder(*arguments, *folders).returncode == 0, arguments

@@ -250,7 +250,7 @@ def test_what_is_let_in_comes_out_of_everything_that_may_hold_it(
     again = json.loads(command(project, "executions", "replay", record["id"], "--json"))
     if not size:
         given = json.dumps({"payload": value})
-        ran = json.loads(command(project, "run", "acme", "child", "--user", "kevin", "--input", given))
+        ran = json.loads(command(project, "run", "acme", "child", "--user", "kevin", "--input", given, "--json"))
         assert ran["output_value"] == {"mine": value}
     ended = daemon.wait_ended("acme", again["id"])
     assert ended["input_value"] == record["input_value"]

@@ -206,6 +206,12 @@ class TestUnits:
         with pytest.raises(ConfigError):
             unit_texts("/usr/bin/whd", user="a\nb")
 
+    def test_what_root_writes_into_the_folders_is_readable_for_the_daemon(self) -> None:
+        """Setgid: a file made in there gets the daemon's group, whatever root's own is."""
+        text = unit_texts("/usr/bin/whd", user="hooks")["whd.service"]
+        assert "install -d -o root -g hooks -m 2750 /etc/whd /etc/whd/config /etc/whd/flows" in text
+        assert "\nConfigurationDirectoryMode=2750\n" in text, "or systemd would take the bit away at the start"
+
     def test_the_walls_own_means_stay_open(self) -> None:
         """A plain `RestrictNamespaces=yes` or a filter without mount and seccomp would take the sandbox away."""
         text = unit_texts("/usr/bin/whd")["whd.service"]

@@ -176,6 +176,15 @@ def test_state_is_one_engines(project: Project, parts: Parts) -> None:
     scene_in(project, scene)
 
 
+def test_state_stays_its_engines_when_its_lock_is_deleted(project: Project) -> None:
+    with StateLock(project.state):
+        (project.state / "lock").unlink()
+        with pytest.raises(StateError, match="is in use by"):
+            StateLock(project.state).acquire()
+    with StateLock(project.state):
+        assert (project.state / "lock").exists()
+
+
 def test_only_what_serves_claims_what_a_stop_interrupted(project: Project, parts: Parts) -> None:
     async def scene(paths: Paths) -> None:
         stored = interrupted(is_async=False)

@@ -89,7 +89,7 @@ class TestAdding:
         said = FULL.of_front()
         assert (said.settings, said.store, said.executions.slots) == (SettingsReport(), StoreCounters(), 0)
         assert (said.workers, said.faults, said.layers) == (FULL.workers, FULL.faults, FULL.layers)
-        hub = Report(FULL.settings, ExecutionsReport(slots=FULL.executions.slots), store=FULL.store)
+        hub = Report(FULL.settings, ExecutionsReport(slots=FULL.executions.slots), store=FULL.store, watch=FULL.watch)
         assert said + hub == FULL
 
 
@@ -116,7 +116,7 @@ class TestStatusDocument:
     def test_every_number_of_a_report_is_in_it_but_for_those_that_are_not_said(self) -> None:
         document = status_document(FULL, FACTS)
         said = [document[name] for name in ("clients", "webhooks", "snapshot", "refused_calls", "buffered_bytes")]
-        for part in ("executions", "workers", "store"):
+        for part in ("executions", "workers", "store", "watch"):
             said += document[part].values()
         numbers = numbers_of(FULL)
         assert numbers.keys() >= UNSAID
@@ -129,7 +129,7 @@ class TestStatusDocument:
             list(document)
             == (
                 "version pid uptime_s state addresses processes config flows state_folder clients webhooks snapshot "
-                "faults executions workers refused_calls buffered_bytes store sandbox"
+                "watch faults executions workers refused_calls buffered_bytes store saved sandbox"
             ).split()
         )
         assert list(document["executions"]) == "started live running waiting places".split()
@@ -158,20 +158,21 @@ def test_a_front_s_row_says_the_same_of_executions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("warnings", "store_fault", "document"),
+    ("warnings", "state_faults", "document"),
     [
-        ([], "", {"status": "ready"}),
-        ([True], "", {"status": "ready"}),
-        ([False, True, False], "", {"status": "degraded", "faults": 2}),
-        ([False], "the disk", {"status": "degraded", "faults": 2}),
-        ([], "the disk", {"status": "degraded", "faults": 1}),
+        ([], 0, {"status": "ready"}),
+        ([True], 0, {"status": "ready"}),
+        ([False, True, False], 0, {"status": "degraded", "faults": 2}),
+        ([False], 1, {"status": "degraded", "faults": 2}),
+        ([], 1, {"status": "degraded", "faults": 1}),
     ],
 )
 def test_readiness_counts_the_faults_of_settings_and_store(
-    warnings: list[bool], store_fault: str, document: dict[str, Any]
+    warnings: list[bool], state_faults: int, document: dict[str, Any]
 ) -> None:
     faults = tuple(Fault("a.yaml", 1, "", "wrong", is_warning=is_warning) for is_warning in warnings)
-    assert readiness(Snapshot(Options(), {}, faults), store_fault) == (200, document)
+    assert readiness(Snapshot(Options(), {}, faults), state_faults) == (200, document)
+    assert readiness(Snapshot(Options(), {}, faults), 1, is_detached=True)[0] == 503, "no start would find its records"
 
 
 def test_the_service_manager_s_line() -> None:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from tests.fakes.pool import FakePool
-from whd.budget import BufferBudget
 from whd.executions.active import ActiveExecution
 from whd.executions.lookup import Lookup
 from whd.executions.queue import Claim, Queue
 from whd.executions.reruns import Reruns
 from whd.executions.runner import Runner
+from whd.model.budget import BufferBudget
 from whd.model.execution import Execution, Status, new_id
 from whd.model.options import Options
 from whd.model.snapshot import Client, Flow, Snapshot, User

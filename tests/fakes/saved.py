@@ -23,6 +23,7 @@ class FakeSaved:
         self.files: dict[tuple[str, str], SavedFile] = {}
         self.savers: list[str] = []
         self.fault = ""
+        self.is_detached = False
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
         check_name(name)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from whd.budget import BufferBudget
 from whd.engine.state import Paths
 from whd.errors import HttpError
 from whd.fronts.counters import Counters
@@ -19,6 +18,7 @@ from whd.fronts.process import FrontProcess
 from whd.http.listeners import PUBLIC, ListenAddress
 from whd.http.messages import Admission, Body, Head, Respond, Response
 from whd.http.server import Server
+from whd.model.budget import BufferBudget
 from whd.model.options import Options
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from tests.handlers.serving import FLOW, PATH, Answers, HeaderCheck, Serving, post
 from whd.auth.callers import OPEN, KeyCheck
-from whd.budget import BufferBudget
 from whd.errors import BadPayload, Overloaded, UnsupportedEncoding
 from whd.handlers import routes
 from whd.handlers.call import Call, CallPlan
@@ -18,6 +17,7 @@ from whd.handlers.context import json_response
 from whd.http.listeners import PUBLIC
 from whd.http.protocol import ClientProtocol
 from whd.http.resources import ServerResources
+from whd.model.budget import BufferBudget
 from whd.model.options import Options
 from whd.pool.compiler import Code
 from whd.wire.payload import Parsed

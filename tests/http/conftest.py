@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import pytest
 import uvloop
 
-from whd.budget import BufferBudget
 from whd.http.connection import Connection
 from whd.http.lifecycle import PHASE_MOVES, STATE_MOVES, Phase, State
 from whd.http.listeners import PUBLIC, ListenAddress
 from whd.http.messages import Application
 from whd.http.protocol import ClientProtocol
 from whd.http.server import Server
+from whd.model.budget import BufferBudget
 from whd.model.options import Options
 
 from .client import PATIENCE_S, Client

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from whd.budget import BufferBudget
 from whd.http.listeners import PUBLIC
 from whd.http.messages import Head, ObserveAnswer, Response
 from whd.http.protocol import (
@@ -20,6 +19,7 @@ from whd.http.protocol import (
     ClientProtocol,
 )
 from whd.http.resources import ServerResources
+from whd.model.budget import BufferBudget
 from whd.model.options import Options
 
 from .corpus import head, length, post

@@ -352,7 +352,7 @@ OUT_OF_DESCRIPTORS = """
 import asyncio, logging, os, resource, sys, uvloop
 from functools import partial
 from tests.http.fakes import App
-from whd.budget import BufferBudget
+from whd.model.budget import BufferBudget
 from whd.http.listeners import PUBLIC, ListenAddress
 from whd.http.server import Server
 from whd.model.options import Options

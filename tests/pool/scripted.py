@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import pytest
 
-from whd.budget import BufferBudget
+from whd.model.budget import BufferBudget
 from whd.model.options import Options
 from whd.model.snapshot import Flow
 from whd.pool import pool as pool_module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from whd.budget import BufferBudget
+from whd.model.budget import BufferBudget
 from whd.model.execution import Status
 from whd.model.options import Options
 from whd.model.snapshot import Flow

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from whd.budget import BufferBudget
 from whd.errors import ConfigError
+from whd.model.budget import BufferBudget
 from whd.model.options import Options
 from whd.pool import processes as module
 from whd.pool.processes import Processes

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from whd.budget import BufferBudget
+from whd.model.budget import BufferBudget
 from whd.rest import RestClient, RestFault
 
 from .servers import (

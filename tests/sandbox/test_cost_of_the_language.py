@@ -13,8 +13,8 @@ import pytest
 
 from whd.sandbox.compiler import compile_flow
 from whd.sandbox.flow_builtins import BUILTINS
-from whd.sandbox.imports import RUN_NAME
 from whd.sandbox.names import FLOW_MODULE
+from whd.sandbox.running import RUN_NAME
 
 HANDLERS = {
     "a small handler": """

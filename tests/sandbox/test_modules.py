@@ -18,10 +18,10 @@ SHARED = {**modules.FACADES, **{name: make(None) for name, make in modules.RUN_F
 
 # FLOW_API, The language: each of these, and nothing else, can be imported.
 PROMISED = (
-    "base64 binascii bisect calendar collections collections.abc copy csv dataclasses datetime decimal difflib enum "
-    "flow_api fnmatch fractions functools hashlib heapq hmac html io ipaddress itertools json math operator os.path "
-    "random re secrets statistics string struct textwrap time typing unicodedata urllib.parse uuid xml.sax.saxutils "
-    "yaml zlib zoneinfo"
+    "base64 binascii bisect calendar collections collections.abc contextlib copy csv dataclasses datetime decimal "
+    "difflib enum flow_api fnmatch fractions functools hashlib heapq hmac html io ipaddress itertools json math "
+    "operator os.path random re secrets statistics string struct textwrap time typing unicodedata urllib.parse uuid "
+    "xml.sax.saxutils yaml zlib zoneinfo"
 ).split()
 
 

@@ -161,6 +161,115 @@ FLOWS: list[Case] = [
         {"result": [0, 1, 4, 9]},
     ),
     (
+        "contextlib",
+        """
+        import contextlib
+
+        seen = []
+
+        @contextlib.contextmanager
+        def opened(name):
+            seen.append(f'open {name}')
+            try:
+                yield name.upper()
+            except KeyError as error:
+                seen.append(f'caught {error}')
+            finally:
+                seen.append(f'close {name}')
+
+        class Thing:
+            def close(self):
+                seen.append('closed')
+
+        @opened('by call')
+        def twice(n):
+            return n * 2
+
+        def handler(system, this):
+            with opened('a') as name:
+                seen.append(name)
+            with opened('b'):
+                raise KeyError('k')
+            try:
+                with opened('c'):
+                    raise ValueError('v')
+            except ValueError as error:
+                seen.append(repr(error))
+            with contextlib.suppress(ValueError, KeyError):
+                raise ExceptionGroup('both', [ValueError(1), KeyError(2)])
+            try:
+                with contextlib.suppress(ValueError):
+                    raise ExceptionGroup('both', [ValueError(1), KeyError(2)])
+            except ExceptionGroup as group:
+                seen.append(repr(group.exceptions))
+            with contextlib.closing(Thing()), contextlib.nullcontext(5) as five:
+                seen.append(five)
+            this.set_output(seen=seen, twice=[twice(2), twice(3)])
+        """,
+        {
+            "seen": [
+                *("open a", "A", "close a", "open b", "caught 'k'", "close b", "open c", "close c", "ValueError('v')"),
+                *("(KeyError(2),)", 5, "closed", *(["open by call", "close by call"] * 2)),
+            ],
+            "twice": [4, 6],
+        },
+    ),
+    (
+        "a dataclass that completes itself",
+        """
+        import dataclasses
+
+        @dataclasses.dataclass
+        class Base:
+            names: list = dataclasses.field(default_factory=list)
+            def __post_init__(self):
+                self.names.append('base')
+
+        @dataclasses.dataclass
+        class Row(Base):
+            price: dataclasses.InitVar[int] = 2
+            total: int = dataclasses.field(init=False)
+            def __post_init__(self, price):
+                super().__post_init__()
+                self.total = price * 3
+
+        def handler(system, this):
+            this.set_output('row', dataclasses.asdict(Row(['a'], price=4)))
+        """,
+        {"row": {"names": ["a", "base"], "total": 12}},
+    ),
+    (
+        "groups of errors",
+        """
+        def handler(system, this):
+            try:
+                raise ExceptionGroup('all', [ValueError('a'), ExceptionGroup('more', [KeyError('b')])])
+            except ExceptionGroup as group:
+                wrong, rest = group.split(ValueError)
+                this.set_output(wrong=repr(wrong), rest=repr(rest), message=group.message)
+        """,
+        {
+            "wrong": "ExceptionGroup('all', [ValueError('a')])",
+            "rest": "ExceptionGroup('all', [ExceptionGroup('more', [KeyError('b')])])",
+            "message": "all",
+        },
+    ),
+    (
+        "what newer Pythons have",
+        """
+        import copy, datetime, itertools, re
+
+        def handler(system, this):
+            try:
+                re.compile('(')
+            except re.PatternError:
+                pass
+            parts = list(itertools.batched('abcde', 2))
+            this.set_output(parts=parts, day=copy.replace(datetime.date(2026, 1, 2), day=3))
+        """,
+        {"parts": [["a", "b"], ["c", "d"], ["e"]], "day": "2026-01-03"},
+    ),
+    (
         "closures with nonlocal",
         """
         def handler(system, this):

@@ -15,10 +15,11 @@ from whd.auth.callers import KeyCheck
 from whd.errors import ConfigError
 from whd.model.options import Options
 from whd.model.snapshot import BrokenWebhook, Fault, Snapshot, Webhook
+from whd.ownership import user_name
 from whd.settings.index import Index
 from whd.settings.watch import Changes
 
-from .trees import FLOW, WEBHOOK, Tree
+from .trees import FLOW, WEBHOOK, Tree, open_tree
 
 
 @pytest.fixture
@@ -86,12 +87,21 @@ class TestReading:
         assert snapshot.faults == ()
         assert set(snapshot.clients) == {"acme"}
 
-    @pytest.mark.parametrize("name", ["-a", "_a", "a b", "ä", "a" * 65, "a+b"])
-    def test_a_name_that_fits_no_client_or_webhook_is_a_fault(self, tree: Tree, name: str) -> None:
+    @pytest.mark.parametrize("name", ["lost+found", "_drafts", "-a", "a b", "ä", "a" * 65, "@eaDir", "$RECYCLE.BIN"])
+    def test_a_folder_that_is_no_clients_is_a_warning(self, tree: Tree, name: str) -> None:
+        """A volume's own, drafts, notes: the daemon is not degraded for them."""
         tree.path(f"config/{name}").mkdir()
+        tree.write(f"flows/{name}/x.py", "not read")
+        snapshot = load(tree)
+        assert [fault.is_warning for fault in snapshot.faults] == [True, True]
+        assert texts(snapshot, tree.config)[0].startswith(
+            f"config/{name}: warning: is no client's name: nothing in this folder is read; expected a name that matches"
+        )
+
+    @pytest.mark.parametrize("name", ["-a", "_a", "a b", "ä", "a" * 65, "a+b"])
+    def test_a_name_that_fits_no_webhook_is_a_fault(self, tree: Tree, name: str) -> None:
         tree.webhook(name)
-        assert sorted(texts(load(tree), tree.config), key=len) == [
-            f"config/{name}: is no client's name; expected a name that matches [A-Za-z0-9][A-Za-z0-9._-]{{0,63}}",
+        assert texts(load(tree), tree.config) == [
             f"config/acme/settings/client.webhook.{name}.yaml: is no webhook's name; expected"
             " client.webhook.<name>.yaml, the name matching [A-Za-z0-9][A-Za-z0-9._-]{0,63}",
         ]
@@ -110,6 +120,102 @@ class TestReading:
             "config/whd.yml: warning: nothing reads this file - did you mean whd.yaml?",
             "flows/lost.py: warning: nothing reads this file; expected flows/<client>/lost.py",
         ]
+
+    def test_settings_in_folders_of_their_own_are_named_one_by_one(self, tree: Tree) -> None:
+        """Nested as other tools have it: each is missing, and nothing else would say so."""
+        for name in ("signup/client.webhook.signup.yaml", "apps/app.x.yml", "apps/README.md", "apps/more/app.y.yaml"):
+            tree.write(f"config/acme/settings/{name}", "a: 1\n")
+        tree.path("config/acme/settings/apps/round").symlink_to("..")
+        snapshot = load(tree)
+        expected = "expected settings directly in config/<client>/settings/"
+        assert all(fault.is_warning for fault in snapshot.faults)
+        assert texts(snapshot, tree.config) == [
+            f"config/acme/settings/apps/app.x.yml: warning: nothing reads this file; {expected}"
+            " - did you mean config/acme/settings/app.x.yaml?",
+            f"config/acme/settings/apps/more: warning: this folder is not read; {expected}",
+            f"config/acme/settings/apps/round: warning: this folder is not read; {expected}",
+            f"config/acme/settings/signup/client.webhook.signup.yaml: warning: nothing reads this file; {expected}"
+            " - did you mean config/acme/settings/client.webhook.signup.yaml?",
+        ]
+        assert set(snapshot.clients["acme"].settings) == set()
+
+    def test_settings_beside_their_folder_are_named_with_where_they_belong(self, tree: Tree) -> None:
+        tree.write("config/acme/client.webhook.x.yaml", "a: 1\n")
+        assert texts(load(tree), tree.config) == [
+            "config/acme/client.webhook.x.yaml: warning: nothing reads this file"
+            " - did you mean settings/client.webhook.x.yaml?"
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("client.webhooks.x.yaml", "client.webhook.x.yaml"),
+            ("Client.webhook.x.yaml", "client.webhook.x.yaml"),
+            ("CLIENT.WEBHOOK.x.yaml", "client.webhook.x.yaml"),
+            ("clients.webhook.Some.Name.yaml", "client.webhook.Some.Name.yaml"),
+            ("client_webhook_some_name.yaml", "client.webhook.some_name.yaml"),
+            ("client.web-hook.x.yaml", "client.webhook.x.yaml"),
+            ("client.webhok.x.yaml", "client.webhook.x.yaml"),
+            ("client webhook x.yaml", "client.webhook.x.yaml"),
+            ("client.webhook.x.yml", "client.webhook.x.yaml"),
+            ("client.webhook.x.json", "client.webhook.x.yaml"),
+            ("client.webhook.x.YAML", "client.webhook.x.yaml"),
+            ("client.webhook.x", "client.webhook.x.yaml"),
+            ("client.webhook.x.txt", "client.webhook.x.txt.yaml"),
+            ("Client.webhooks.x.yml", "client.webhook.x.yaml"),
+        ],
+    )
+    def test_a_name_that_was_meant_to_be_a_webhooks_is_named(self, tree: Tree, name: str, meant: str) -> None:
+        tree.write(f"config/acme/settings/{name}", WEBHOOK.format(key="s3cret"))
+        snapshot = load(tree)
+        (fault,) = snapshot.faults
+        assert fault.is_warning
+        assert fault.suggestion == meant
+        assert fault.path.endswith(f"/{name}")
+        assert "s3cret" not in str(fault)
+        assert not snapshot.clients["acme"].webhooks
+
+    @pytest.mark.parametrize(
+        "name", ["client.name.yaml", "client.website.yaml", "app.webhook.url.yaml", "client.webhook.x.yaml.bak", "x.md"]
+    )
+    def test_other_names_are_nobodys_mistake(self, tree: Tree, name: str) -> None:
+        tree.write(f"config/acme/settings/{name}", "flow_name: signup\n")
+        assert load(tree).faults == ()
+
+    def test_a_setting_with_all_that_makes_a_webhook_but_the_name_is_named(self, tree: Tree) -> None:
+        tree.write("config/acme/settings/webhook.signup.yaml", WEBHOOK.format(key="s3cret"))
+        assert texts(load(tree), tree.config) == [
+            "config/acme/settings/webhook.signup.yaml: warning: has the fields of a webhook, but is an ordinary setting"
+            " by its name; expected client.webhook.<name>.yaml"
+        ]
+
+    def test_flows_in_folders_of_their_own_are_named(self, tree: Tree) -> None:
+        for name in ("old/x.py", "__pycache__/x.pyc", ".git/x.py", "lib/names.py"):
+            tree.write(f"flows/acme/{name}", "")
+        assert texts(load(tree), tree.config) == [
+            f"flows/acme/old: warning: this folder is not read; expected flows directly in {tree.flows}/acme/".replace(
+                f"{tree.flows.parent}/", ""
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        "key", ["${WEBHOOK_KEY}", "pre-${KEY}", "{{ webhook_key }}", "{{key}}", "['fine', '${OLD}']"]
+    )
+    def test_a_key_that_was_to_be_filled_in_is_a_warning(self, tree: Tree, key: str) -> None:
+        text = key if key.startswith("[") else f'"{key}"'
+        tree.write("config/acme/settings/client.webhook.x.yaml", f"flow_name: signup\nuser_name: kevin\nkey: {text}\n")
+        snapshot = load(tree)
+        (fault,) = snapshot.faults
+        assert fault.is_warning
+        assert (fault.line, fault.field) == (3, "key")
+        assert "nothing fills in" in fault.what
+        assert "KEY" not in str(fault)
+        assert isinstance(snapshot.clients["acme"].webhooks["x"], Webhook)
+
+    @pytest.mark.parametrize("key", ["$ecret", "{a}", "a}}b{{c", "$(x)"])
+    def test_any_other_key_is_a_key(self, tree: Tree, key: str) -> None:
+        tree.webhook("x", key=key)
+        assert load(tree).faults == ()
 
     def test_things_that_are_no_files_are_faults(self, tree: Tree) -> None:
         settings = tree.path("config/acme/settings")
@@ -132,8 +238,8 @@ class TestReading:
             "config/acme/settings/d.yaml: cannot be read: Too many levels of symbolic links",
             "config/acme/settings/e.yaml: has 5000000 bytes; expected at most 4194304",
             "config/flat/settings: is a file; expected a folder with the client's settings",
-            "config/loop: is a link that leads nowhere; expected a file or folder behind it",
-            "config/other: is a link that leads nowhere; expected a file or folder behind it",
+            "config/loop: is a link that leads nowhere that whd may look; expected a file or folder behind it",
+            "config/other: is a link that leads nowhere that whd may look; expected a file or folder behind it",
         ]
         assert isinstance(snapshot.clients["acme"].webhooks["f"], BrokenWebhook)
 
@@ -151,15 +257,16 @@ class TestReading:
     @pytest.mark.skipif(os.getuid() == 0, reason="root reads everything")
     def test_what_may_not_be_read_is_a_fault(self, tree: Tree) -> None:
         tree.webhook("a").chmod(0)
-        tree.path("config/closed").mkdir(mode=0)
+        me, closed = user_name(os.geteuid()), tree.path("config/closed")
+        closed.mkdir(mode=0)
         try:
             snapshot = load(tree)
         finally:
             tree.path("config/closed").chmod(0o700)
-        assert texts(snapshot, tree.config) == [
-            "config/acme/settings/client.webhook.a.yaml: cannot be read: Permission denied;"
-            " expected a file that whd's user may read",
-            "config/closed: cannot be read: Permission denied; expected a folder that whd may read",
+        what = "cannot be read: Permission denied; expected"
+        assert [str(fault) for fault in snapshot.faults] == [
+            f"{tree.webhook_path('a')}: {what} a file that {me} may read: chmod 600 {tree.webhook_path('a')}",
+            f"{closed}: {what} a folder that {me} may read: chmod 700 {closed}",
         ]
         assert isinstance(snapshot.clients["acme"].webhooks["a"], BrokenWebhook)
 
@@ -227,10 +334,12 @@ class TestReferences:
         assert (fault.line, fault.field) == (2, "user_name")
         assert "kevin may not run the flow 'signup'" in str(fault)
 
-    def test_a_key_that_others_can_read_is_worth_a_warning(self, tree: Tree) -> None:
-        tree.webhook("x").chmod(0o644)
-        tree.write("config/acme/settings/client.webhook.y.yaml", "flow_name: signup\nuser_name: kevin\n", mode=0o644)
-        (fault,) = load(tree).faults
+    def test_a_key_that_others_can_read_is_worth_a_warning(self) -> None:
+        keyless = "flow_name: signup\nuser_name: kevin\n"
+        with open_tree() as tree:
+            tree.webhook("x").chmod(0o644)
+            tree.write("config/acme/settings/client.webhook.y.yaml", keyless, mode=0o644)
+            (fault,) = load(tree).faults
         assert (fault.is_warning, fault.line, fault.field) == (True, 3, "key")
         assert "the file holds a key, and every user of this machine can read it" in str(fault)
         assert "chmod o-r" in str(fault)

@@ -29,7 +29,7 @@ from whd.model.snapshot import BrokenWebhook, Fault, Snapshot, Source, Webhook
 from whd.settings import files, inotify, reload, watch, watch_polling
 from whd.settings.reload import Reloader
 
-from .trees import FLOW, PATIENCE_S, WEBHOOK, Tree, Watched, keys_of, watching
+from .trees import FLOW, PATIENCE_S, WEBHOOK, Tree, Watched, keys_of, open_tree, watching
 
 LIVE_S = 1.0
 
@@ -171,13 +171,27 @@ class TestFiles:
             assert keys_of(watched.snapshot, "x") is None
 
     @on_loop
-    async def test_rights_are_looked_at_again(self, tree: Tree, polls: bool) -> None:
-        path = tree.webhook("x")
-        async with watching(tree, polls=polls) as watched:
-            path.chmod(0o644)
-            await watched.until(lambda snapshot: len(snapshot.faults) == 1)
-            path.chmod(0o600)
-            await watched.until(lambda snapshot: not snapshot.faults)
+    async def test_rights_are_looked_at_again(self, polls: bool) -> None:
+        with open_tree() as tree:
+            path = tree.webhook("x")
+            async with watching(tree, polls=polls) as watched:
+                path.chmod(0o644)
+                await watched.until(lambda snapshot: len(snapshot.faults) == 1)
+                path.chmod(0o600)
+                await watched.until(lambda snapshot: not snapshot.faults)
+
+    @on_loop
+    async def test_so_are_those_of_the_folders_above(self) -> None:
+        """A file that everybody may read, in a folder that nobody else may enter."""
+        with open_tree() as tree:
+            tree.webhook("x").chmod(0o644)
+            tree.config.chmod(0o700)
+            async with watching(tree) as watched:
+                assert watched.snapshot.faults == ()
+                tree.config.chmod(0o755)
+                await watched.until(lambda snapshot: len(snapshot.faults) == 1)
+                tree.config.chmod(0o750)
+                await watched.until(lambda snapshot: not snapshot.faults)
 
     @on_loop
     async def test_what_cannot_be_read_for_a_moment_is_read_later(
@@ -574,6 +588,7 @@ class TestReloader:
         lines = [record.getMessage().replace(str(tree.config), "config") for record in caplog.records]
         x, y = (f"config/acme/settings/client.webhook.{name}.yaml" for name in "xy")
         assert lines == [
+            "4 folders are watched with inotify",
             f"settings read: 2 read, 0 gone, 0 faults (config/acme/users.yaml, {tree.flows}/acme/signup.py)",
             f"settings reloaded: 1 read, 0 gone, 2 faults ({x})",
             f"{x}:1: flow_name: is missing; expected flow_name: NAME",
@@ -715,10 +730,13 @@ class TestInotify:
         """Docker's mounts on a Mac, NFS: what another kernel changes gives no event in this one."""
         assert inotify.silent_file_system("/proc") == inotify.silent_file_system("/nowhere") == ""
         monkeypatch.setattr(inotify, "silent_file_system", lambda path: "NFS")
+        caplog.set_level(logging.INFO, "whd.settings")
         async with watching(tree) as watched:
             tree.webhook("x")
             await watched.until_key("x", "k")
-        assert "NFS does not report all changes" in caplog.text
+            tree.webhook("x", key="two")
+            await watched.until_key("x", "two")
+        assert f"{tree.config} (NFS)" in caplog.text
 
     @pytest.mark.parametrize("left", [0, 3, 6])
     @on_loop

@@ -16,7 +16,7 @@ from whd.settings.fields import read_text, read_texts
 from whd.settings.index import Index
 from whd.settings.webhooks import MASK, WEBHOOK_FIELDS, WebhookField, masked, read_saved_webhook
 
-from .trees import WEBHOOK, Tree
+from .trees import WEBHOOK, Tree, open_tree
 from .webhook_files import parse_webhook
 
 NAME = "client.webhook.x"
@@ -71,7 +71,8 @@ class TestARowMore:
 
     def test_is_worth_a_warning_where_others_can_read_it(self, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
         add(monkeypatch, PLAIN, SECRET)
-        faults = write(tree, "colour: blue\ntoken: t0k3n\n", mode=0o644).faults
+        with open_tree() as others_may_enter:
+            faults = write(others_may_enter, "colour: blue\ntoken: t0k3n\n", mode=0o644).faults
         assert [(fault.field, fault.line, fault.is_warning) for fault in faults] == [
             ("key", 3, True), ("token", 5, True),
         ]  # fmt: skip

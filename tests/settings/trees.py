@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from whd.auth.callers import KeyCheck
@@ -52,6 +53,18 @@ class Tree:
         """Writes a webhook that is fine."""
         path = self.webhook_path(name, client)
         return self.write(str(path.relative_to(self.config.parent)), WEBHOOK.format(key=key))
+
+
+@contextmanager
+def open_tree() -> Iterator[Tree]:
+    """A tree that every user of this machine may enter: pytest's own folders are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        base.chmod(0o755)
+        tree = Tree(base)
+        for folder in (tree.config, tree.flows):
+            folder.chmod(0o755)
+        yield tree
 
 
 class Watched:

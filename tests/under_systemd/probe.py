@@ -51,7 +51,7 @@ def install() -> None:
     start = next(line for line in lines if line.startswith("ExecStart="))
     Path("/etc/systemd/system/doctor.service").write_text(doctor.replace(start, f"ExecStart={WHD} doctor --json"))
     run("systemd-sysusers")
-    run("install", "-d", "-o", "root", "-g", "whd", "-m", "0750", "/etc/whd")
+    run("install", "-d", "-o", "root", "-g", "whd", "-m", "2750", "/etc/whd")
     run("cp", "-r", str(PROBE / "config"), str(PROBE / "flows"), "/etc/whd/")
     run("chown", "-R", "root:whd", "/etc/whd")
     run("chmod", "-R", "u=rwX,g=rX,o=", "/etc/whd")

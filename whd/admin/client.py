@@ -29,10 +29,14 @@ def ask(state: Path, command: str, arguments: dict[str, Any]) -> Any:
             with short_path(state / SOCKET_NAME) as name:
                 connection.connect(name)
         except OSError as error:
-            is_denied = isinstance(error, PermissionError)
-            way_out = (
-                "ask as the daemon's own user" if is_denied else "`whd serve` starts one, --state names its folder"
-            )
+            way_out = "`whd serve` starts one, --state names its folder"
+            if isinstance(error, PermissionError):
+                way_out = "ask as the daemon's own user"
+            elif has_lost_its_name(state / SOCKET_NAME):
+                way_out = (
+                    "one still runs that had its state here, and the folder was deleted or moved away under it: "
+                    "it refuses async calls, and what it records is lost; restart it"
+                )
             raise StateError(f"no daemon answers on {state / SOCKET_NAME}: {error.strerror}; {way_out}") from None
         connection.sendall(json.dumps({"command": command, "arguments": arguments}).encode("ascii") + b"\n")
         parts = []
@@ -58,6 +62,19 @@ def base_url(addresses: Sequence[str]) -> str:
         return "http://localhost"
     host, _, port = address.rpartition(":")
     return f"http://{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"
+
+
+def has_lost_its_name(path: Path) -> bool:
+    """Whether a process listens on a socket that was bound to this name, which leads nowhere now (unix(7))."""
+    try:
+        # Raises too where the working folder is gone.
+        wanted = os.fsencode(path.absolute())
+        with open("/proc/net/unix", "rb") as table:
+            # Num RefCount Protocol Flags Type St Inode Path; the flag is __SO_ACCEPTCON.
+            rows = [row.split(None, 7) for row in table]
+    except OSError:
+        return False
+    return any(len(row) == 8 and row[3] == b"00010000" and row[7].rstrip(b"\n") == wanted for row in rows)
 
 
 @contextlib.contextmanager

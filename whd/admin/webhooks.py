@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from ..auth.callers import KeyCheck, OpenCheck
 from ..auth.permissions import Action, may
 from ..engine.engine import Engine
 from ..futures import value_of
@@ -39,14 +40,17 @@ class WebhookOperations:
     async def _example(self, _arguments: dict[str, Any]) -> Any:
         """One for a first call, null if a call of none would run: rather without a key, rather one that only GET calls.
 
-        Its row, with `methods`, and `path`: where its setting stands.
+        Its row, with `methods`, and `path`: where its setting stands. What asks for more than a key is none for a first
+        call.
         """
         snapshot = self._engine.snapshot
         candidates = [
             (client, webhook)
             for client in snapshot.clients.values()
             for webhook in client.webhooks.values()
-            if isinstance(webhook, Webhook) and why_not(client, webhook)[0] == ON
+            if isinstance(webhook, Webhook)
+            and isinstance(webhook.caller_check, (OpenCheck, KeyCheck))
+            and why_not(client, webhook)[0] == ON
         ]
         candidates.sort(key=_preference)
         for client, webhook in candidates:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..auth.permissions import PermissionDenied
-from ..budget import BufferBudget
 from ..errors import SaveRefused, WhdError
+from ..model.budget import BufferBudget
 from ..model.execution import Execution
 from ..model.snapshot import Client, Snapshot, User
 from ..pool.job import Job

@@ -13,13 +13,13 @@ from dataclasses import replace
 from functools import partial
 
 from ..auth.permissions import Action, authorize, may
-from ..budget import BufferBudget
 from ..errors import HttpError, StateError
 from ..executions.active import ActiveExecution
 from ..executions.family import Child, ReturnWhen
 from ..executions.lookup import Lookup
 from ..executions.protection import Protection, masked_input, values_of
 from ..executions.runner import Runner
+from ..model.budget import BufferBudget
 from ..model.execution import Execution, to_json
 from ..pool.frames_in import MAX_MESSAGE_CHARS, strict_json
 from ..pool.payload_parser import PayloadParser

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..admin import webhooks
-from ..budget import BufferBudget
 from ..engine.state import Paths
 from ..errors import StateError, WhdError
 from ..futures import value_of
+from ..model.budget import BufferBudget
 from ..model.library import Library, Module
 from ..model.snapshot import Fault, Flow, SavedSetting, Snapshot
+from ..ownership import Account
 from ..pool.compiler import CheckedModule, Code, refusal_faults
 from ..pool.linking import Unit
 from ..pool.pool import Pool
@@ -43,7 +46,8 @@ async def check_everything(paths: Paths) -> Checked:
         # The files may be fine all the same: they can be checked where state/ is another user's, or damaged.
         what = f"what flows saved was not checked: {error.log_detail}"
         unread = [Fault(str(paths.state), 0, "", what, is_warning=True)]
-    snapshot = Index(str(paths.config), str(paths.flows), saved=saved).load(salvage=True)
+    index = Index(str(paths.config), str(paths.flows), saved=saved, daemon=_daemon_account(paths.state))
+    snapshot = index.load(salvage=True)
     faults = unread + list(snapshot.faults)
     faulty = {fault.path for fault in snapshot.faults if not fault.is_warning}
     flows = [flow for client in snapshot.clients.values() for flow in client.flows.values()]
@@ -116,6 +120,14 @@ def module_faults(module: Module, checked: CheckedModule) -> list[Fault]:
     refusal = "\n".join([*([unit.refusal] if unit.refusal else []), *checked.import_faults])
     faults = refusal_faults(module, refusal) if refusal else []
     return faults + [Fault(module.path, line, "", text, is_warning=True) for line, text in unit.warnings]
+
+
+def _daemon_account(state: Path) -> Account | None:
+    """Whose the daemon is, as far as its folder says it: root's check of files is one of what that account can read."""
+    try:
+        return Account.owner_of(state) if os.geteuid() == 0 else None
+    except OSError:
+        return None
 
 
 def code_faults(flow: Flow, code: Code) -> list[Fault]:

@@ -68,8 +68,8 @@ def webhooks(paths: Paths, given: argparse.Namespace) -> int:
         over = f" (over {addresses[0]})" if addresses and addresses[0].startswith("unix:") else ""
         fields = ("flow_name", "user_name", "key_required", "state")
         cells = [(row["url"] + over, *(row[field] for field in fields), row["why_not"] or "") for row in rows]
-        if any(row["why_not"] for row in rows):
-            print_table(("URL", "FLOW", "USER", "KEY", "STATE", "WHY NOT"), cells, optional=("USER", "FLOW"))
-        else:
-            print_table(("URL", "FLOW", "USER", "KEY", "STATE"), [cell[:5] for cell in cells])
+        head: tuple[str, ...] = ("URL", "FLOW", "USER", "KEY", "STATE", "WHY NOT")
+        if not any(row["why_not"] for row in rows):
+            head, cells = head[:-1], [cell[:-1] for cell in cells]
+        print_table(head, cells, optional=("USER", "FLOW"))
     return OK

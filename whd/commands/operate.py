@@ -26,6 +26,9 @@ def operate(paths: Paths, operation: str, arguments: dict[str, Any], *, alone: d
             return control.ask(paths.state, operation, arguments)
         except StateError:
             pass  # left by a daemon that was killed: state/ is free, or the lock says who holds it
+    elif control.has_lost_its_name(paths.state / control.SOCKET_NAME):
+        # It has lost its lock as well: what would be done here is not what it knows.
+        return control.ask(paths.state, operation, arguments)
     from .alone import operate_alone  # the daemon's own modules
 
     return operate_alone(paths, operation, {**arguments, **(alone or {})})

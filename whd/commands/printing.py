@@ -66,15 +66,16 @@ def terminal_columns() -> int:
 def write(stream: TextIO, text: str) -> None:
     """Writes what was made safe. A stream whose reader went away takes nothing.
 
-    Raises OSError where something cannot be written otherwise, a full disk for one.
+    Raises OSError, with the stream's name, where something cannot be written otherwise, a full disk for one.
     """
     try:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
         discard(stream)
-    except OSError:
+    except OSError as error:
         discard(stream)
+        error.filename = "standard output" if stream is sys.stdout else "standard error"
         raise
 
 

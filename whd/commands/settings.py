@@ -27,7 +27,7 @@ def settings_list(paths: Paths, given: argparse.Namespace) -> int:
         cells = [
             (row["client"], row["name"], row["source"], shorten(_as_json(row["value"]), MAX_VALUE)) for row in rows
         ]
-        print_table(("CLIENT", "NAME", "FROM", "VALUE"), cells)
+        print_table(("CLIENT", "NAME", "FROM", "VALUE"), cells, optional=("FROM",))
     return OK
 
 

@@ -10,6 +10,8 @@ from ..engine.state import Paths
 from . import tables
 from .printing import OK, print_json, say
 
+MAX_POLLED = 10
+
 
 def status(paths: Paths, given: argparse.Namespace) -> int:
     """What the daemon says of itself."""
@@ -30,13 +32,21 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
         f"store: {document['store']['written']} written, {document['store']['waiting']} waiting, "
         f"{document['store']['file_bytes'] / 1_048_576:.1f} MiB",
     ]
+    lines += [_watch_line(document["watch"])]
     lines += [_front_line(front) for front in document.get("fronts", [])]
     lines += [f"sandbox: {layer['name']} is missing: {layer['reason']}" for layer in _missing(document["sandbox"])]
-    lines += [f"fault: {document['store']['fault']}"] if document["store"]["fault"] else []
+    lines += [f"fault: {document[name]['fault']}" for name in ("store", "saved") if document[name]["fault"]]
     lines += [f"fault: {fault}" for fault in document["faults"]]
     for line in lines:
         say(line)
     return OK
+
+
+def _watch_line(watch: dict[str, Any]) -> str:
+    polled = watch["polled"]
+    line = f"changes: {tables.count(watch['watched'], 'folder')} watched"
+    more = f" and {len(polled) - MAX_POLLED} more (--json names all)" if len(polled) > MAX_POLLED else ""
+    return line + (f"; looked at again and again: {', '.join(polled[:MAX_POLLED])}{more}" if polled else "")
 
 
 def _fronts(processes: int) -> str:

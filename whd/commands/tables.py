@@ -73,9 +73,9 @@ def _cell(value: object) -> str:
 def _line(row: Sequence[str], widths: Sequence[int], *, colour: bool) -> str:
     cells = []
     for text, width in zip(row, widths, strict=True):
-        padded = text + " " * (width - terminal.width(text))
         shade = _STATUS_COLOURS.get(text) if colour else None
-        cells.append(f"{shade}{padded}{_RESET}" if shade else padded)
+        shown = f"{shade}{text}{_RESET}" if shade else text
+        cells.append(shown + " " * (width - terminal.width(text)))
     return "  ".join(cells).rstrip()
 
 

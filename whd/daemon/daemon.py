@@ -12,7 +12,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import uvloop
 
@@ -25,6 +25,7 @@ from ..engine.http_engine import Addresses, EnginePhase, HttpEngine, raise_descr
 from ..engine.report import Report
 from ..engine.state import Paths
 from ..engine.status import service_line
+from ..errors import WhdError
 from ..fronts.hub import Hub
 from ..fronts.partition import front_count
 from ..http.listeners import PUBLIC, ListenAddress
@@ -33,11 +34,16 @@ from ..model.snapshot import Snapshot
 from ..pool.cores import core_count
 from ..settings.parse import parse_options
 from ..settings.reload import Reloader
+from .first_steps import first_steps
 from .systemd import Notifier, take_listen_sockets
 
 log = logging.getLogger("whd.daemon")
 
 STATUS_INTERVAL_S = 10.0
+
+# SIGQUIT and SIGUSR1 as other servers have them (nginx, haproxy): logrotate's and admins' habits must end no daemon.
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+RELOAD_SIGNALS: Final = (signal.SIGHUP, signal.SIGUSR1)
 
 
 class Serving(Protocol):
@@ -122,9 +128,11 @@ class Daemon:
     async def run(self) -> int:
         """From start to end; the command's exit status. Raises ConfigError or StateError."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        for number in RELOAD_SIGNALS:
+            loop.add_signal_handler(number, self._on_reload)
+        loop.add_signal_handler(signal.SIGUSR2, _on_reopen)
         raise_descriptor_limit()
         async with self._open_serving() as serving:
             self._serving = serving
@@ -133,7 +141,9 @@ class Daemon:
             await control.start()
             try:
                 self._announce(serving)
+                hints = asyncio.get_running_loop().create_task(self._show_first_steps(serving))
                 await self._stop.wait()
+                hints.cancel()
                 await self._drain(serving)
             finally:
                 await control.close()
@@ -159,6 +169,15 @@ class Daemon:
         self._tell_status(serving)
         self._feed_watchdog()
 
+    async def _show_first_steps(self, serving: Serving) -> None:
+        try:
+            example = await serving.dispatch("webhooks.example", {})
+        except WhdError as error:
+            log.debug("no webhook to call was found: %s", error)
+            return
+        for line in first_steps(example, serving.addresses, self._paths.command_line):
+            log.info("%s", line)
+
     # ---- signals and the service manager -----------------------------------------------------------------------------
 
     def _on_stop(self) -> None:
@@ -166,7 +185,7 @@ class Daemon:
             self._stop_now.set()
         self._stop.set()
 
-    def _on_hangup(self) -> None:
+    def _on_reload(self) -> None:
         serving = self._serving
         if serving is not None and serving.phase is EnginePhase.SERVING:
             task = asyncio.get_running_loop().create_task(self._reload(serving))
@@ -205,6 +224,10 @@ class Daemon:
         left = serving.report().executions.active
         if left:
             log.info("%d executions have not ended and run again at the next start", left)
+
+
+def _on_reopen() -> None:
+    log.info("SIGUSR2 is ignored: whd logs to standard error and has no files to reopen; SIGHUP or SIGUSR1 reloads")
 
 
 def _status_text(serving: Serving) -> str:

@@ -16,10 +16,10 @@ from ..broker.executions import ExecutionCalls
 from ..broker.files import FileCalls
 from ..broker.rest import RestCalls
 from ..broker.settings import SettingCalls
-from ..budget import BufferBudget
 from ..executions.lookup import Lookup
 from ..executions.reruns import Reruns
 from ..executions.runner import Runner
+from ..model.budget import BufferBudget
 from ..model.options import Options
 from ..model.snapshot import Snapshot
 from ..pool.pool import Pool
@@ -28,7 +28,7 @@ from ..rest import RestClient
 from ..saved import SavedRecords
 from ..settings.reload import Reloader
 from ..store.interface import ExecutionStore
-from .report import ExecutionsReport, Report, WorkersReport, fault_texts, settings_report
+from .report import ExecutionsReport, Report, WorkersReport, fault_texts, settings_report, watch_report
 from .shared import Shared, open_local
 from .state import Paths, StateLock
 from .vetting import VettedSettings
@@ -115,6 +115,7 @@ class Engine:
         pool, snapshot = self.pool, self.snapshot
         return Report(
             settings=settings_report(snapshot),
+            watch=watch_report(self.reloader.watched_count, self.reloader.polled),
             executions=ExecutionsReport(
                 started=self.runner.started_total,
                 active=self.runner.active_count,
@@ -131,6 +132,7 @@ class Engine:
                 revoked=pool.prefetch.revoked_total,
             ),
             store=self.store.counters(),
+            saved_fault=self.saved.fault,
             refused_calls=self.broker.refused_total,
             buffered_bytes=self.budget.used_bytes,
             faults=fault_texts(snapshot),

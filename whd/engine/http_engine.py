@@ -81,7 +81,9 @@ class HttpEngine:
     def _readiness(self) -> tuple[int, dict[str, Any]]:
         if self.phase is not EnginePhase.SERVING:
             return 503, {"status": self.phase.value}
-        return readiness(self.engine.snapshot, self.engine.store.fault)
+        store, saved = self.engine.store, self.engine.saved
+        state_faults = bool(store.fault) + bool(saved.fault)
+        return readiness(self.engine.snapshot, state_faults, is_detached=store.is_detached or saved.is_detached)
 
     async def drain(self, stop_now: asyncio.Event) -> None:
         """CONTRACT 4: stop accepting, answer what is in flight up to drain_s, hand out 202s for the rest.

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final
 
 from ..model.snapshot import Snapshot
+from ..settings.tree import displayed
 from ..store.interface import StoreCounters
 
 
@@ -21,6 +22,14 @@ class SettingsReport:
     clients: int = 0
     webhooks: int = 0
     snapshot: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchReport:
+    """How changes of the settings are noticed: folders that inotify alone tells of, and what is looked at, with why."""
+
+    watched: int = 0
+    polled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +76,12 @@ class Report:
     executions: ExecutionsReport = field(default_factory=ExecutionsReport)
     workers: WorkersReport = field(default_factory=WorkersReport)
     store: StoreCounters = field(default_factory=StoreCounters)
+    saved_fault: str = ""
     refused_calls: int = 0
     buffered_bytes: int = 0
     faults: tuple[str, ...] | None = None
     layers: tuple[Mapping[str, Any], ...] | None = None
+    watch: WatchReport = field(default_factory=WatchReport)
 
     def __add__(self, other: Report) -> Report:
         """Both together: numbers are added, but for NOT_ADDED."""
@@ -80,7 +91,12 @@ class Report:
     def of_front(self) -> Report:
         """What a front says of itself: without what is one for all fronts, which the hub says."""
         return replace(
-            self, settings=SettingsReport(), executions=replace(self.executions, slots=0), store=StoreCounters()
+            self,
+            settings=SettingsReport(),
+            watch=WatchReport(),
+            executions=replace(self.executions, slots=0),
+            store=StoreCounters(),
+            saved_fault="",
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,6 +116,11 @@ def settings_report(snapshot: Snapshot) -> SettingsReport:
     return SettingsReport(len(clients), sum(len(client.webhooks) for client in clients.values()), snapshot.serial)
 
 
+def watch_report(watched: int, polled: Mapping[str, str]) -> WatchReport:
+    """How changes of the settings are noticed, as settings.reload.Reloader says it."""
+    return WatchReport(watched, tuple(f"{displayed(path)} ({why})" for path, why in sorted(polled.items())))
+
+
 def fault_texts(snapshot: Snapshot) -> tuple[str, ...]:
     """What is wrong with the settings, without mere warnings."""
     return tuple(str(fault) for fault in snapshot.faults if not fault.is_warning)
@@ -113,6 +134,7 @@ def _first(one: Any, other: Any) -> Any:
 NOT_ADDED: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "last_commit_ms": max,
     "fault": _first,
+    "saved_fault": _first,
     "faults": _first,
     "layers": _first,
 }

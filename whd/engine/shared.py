@@ -13,9 +13,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from ..broker.locks import Locks, LockTable
-from ..budget import BufferBudget
 from ..executions.lookup import RemoteExecutions
 from ..executions.queue import LocalQueue, Queue
+from ..model.budget import BufferBudget
 from ..model.options import Options
 from ..saved import Saved, SavedRecords
 from ..settings.reload import Reloader

@@ -6,10 +6,12 @@ import fcntl
 import os
 import shlex
 import shutil
+import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import ownership
 from ..errors import StateError
 
 LOCK_NAME = "lock"
@@ -46,24 +48,28 @@ class StateLock:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self._file = -1
+        self._file = self._folder = -1
 
     def acquire(self) -> None:
         """Makes the folder (0700) if need be and locks it. Raises StateError, naming the holder's pid."""
         try:
-            self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.state.chmod(0o700)
+            ownership.make_folder(self.state)
+            if stat.S_IMODE(self.state.stat().st_mode) != 0o700:
+                self.state.chmod(0o700)
             self._file = os.open(self.state / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            ownership.give_to_folders_owner(self._file, self.state)
         except OSError as error:
-            raise StateError(
-                f"{self.state}: cannot be used as the state folder: {error.strerror}; --state names another"
-            ) from None
+            self.release()
+            way_out = ownership.closed_to_us(self.state, self.state / LOCK_NAME) or "--state names another"
+            raise StateError(f"{self.state}: cannot be used as the state folder: {error.strerror}; {way_out}") from None
+        # The folder as well: the file may have been deleted under its holder.
+        self._folder = os.open(self.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for descriptor in (self._file, self._folder):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._file)
-            self._file = -1
+            self.release()
             raise StateError(
                 f"{self.state} is in use by the whd process with pid {pid}; end it, or --state names another folder"
             ) from None
@@ -72,9 +78,10 @@ class StateLock:
 
     def release(self) -> None:
         """Gives it back; harmless if it is not held."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        for descriptor in (self._file, self._folder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._folder = -1
 
     def __enter__(self) -> None:
         self.acquire()

@@ -46,6 +46,7 @@ def status_document(
         "clients": settings.clients,
         "webhooks": settings.webhooks,
         "snapshot": settings.snapshot,
+        "watch": {"watched": report.watch.watched, "polled": list(report.watch.polled)},
         "faults": list(report.faults or ()),
         "executions": {**executions_row(report.executions), "places": report.executions.slots},
         "workers": {
@@ -72,6 +73,7 @@ def status_document(
             "file_bytes": store.file_bytes,
             "fault": store.fault,
         },
+        "saved": {"fault": report.saved_fault},
         "sandbox": [dict(layer) for layer in report.layers or ()],
     }
     return document if fronts is None else {**document, "fronts": list(fronts)}
@@ -87,12 +89,15 @@ def executions_row(executions: ExecutionsReport) -> dict[str, int]:
     }
 
 
-def readiness(snapshot: Snapshot, store_fault: str) -> tuple[int, dict[str, Any]]:
+def readiness(snapshot: Snapshot, state_faults: int, *, is_detached: bool = False) -> tuple[int, dict[str, Any]]:
     """What /readyz answers while calls are served: (status, document).
 
+    `state_faults`: how many of the stores cannot write. `is_detached`: one of them only after a restart.
     Of the facts and not of a Report: anybody may ask, as often as they like, and this costs next to nothing.
     """
-    faults = sum(not fault.is_warning for fault in snapshot.faults) + bool(store_fault)
+    faults = sum(not fault.is_warning for fault in snapshot.faults) + state_faults
+    if is_detached:
+        return 503, {"status": "needs_restart", "faults": faults}
     return 200, {"status": "degraded", "faults": faults} if faults else {"status": "ready"}
 
 

@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from ..auth.permissions import Action, PermissionDenied, authorize
-from ..budget import BufferBudget
 from ..errors import Draining, Forbidden, Misconfigured, Overloaded
+from ..model.budget import BufferBudget
 from ..model.execution import Cause, Event, Execution, Status, new_id, shared_names_json
 from ..model.options import Limits
 from ..model.snapshot import Flow, Snapshot, User

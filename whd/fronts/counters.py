@@ -18,8 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from ..budget import BufferBudget
 from ..engine.report import ExecutionsReport
+from ..model.budget import BufferBudget
 from ..model.options import Options
 
 # Clients beyond this number have their queues counted by each front for itself. Unused pages take no memory.

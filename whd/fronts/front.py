@@ -36,6 +36,7 @@ from ..store.interface import Stored
 from .counters import Count, Counters
 from .handover import receive_connections
 from .link import Link, Message
+from .process import HUB_SIGNALS
 from .quota import FrontQuota
 from .records import stored_members
 from .remote import RemoteShared
@@ -55,9 +56,10 @@ _PR_SET_NAME: Final = 15
 def main() -> None:
     """The process's life; argv[1] is the JSON object that process.py makes."""
     config = json.loads(sys.argv[1])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in HUB_SIGNALS:
         # Not SIG_IGN, which the zygote would inherit.
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HUB_SIGNALS)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_PR_SET_NAME, b"whd-front-%d" % config["front"], 0, 0, 0)
@@ -179,9 +181,7 @@ class Front:
             "listeners": lambda message: self._listener_names.extend(message.head["names"]),
             "clients": lambda message: self._quota.client_numbers.update(message.head["numbers"]),
             "setting": lambda message: self._shared.saved.take_changes(message.head["changes"]),
-            "store": lambda message: self._shared.store.take_state(
-                message.head["fault"], is_full=message.head["is_full"], is_behind=message.head["is_behind"]
-            ),
+            "state": self._on_state,
             "saved": lambda message: self._shared.store.take_accepted(message.head["done"], message.head["refused"]),
             "lease": lambda message: self._quota.scheduler.set_lease(message.head["slots"], message.head["number"]),
             "used": self._on_used,
@@ -197,6 +197,13 @@ class Front:
             "drain": lambda _message: self._on_drain(),
             "drain now": lambda _message: self._stop_now.set(),
         }
+
+    def _on_state(self, message: Message) -> None:
+        head, shared = message.head, self._shared
+        shared.store.take_state(
+            head["fault"], is_full=head["is_full"], is_behind=head["is_behind"], is_detached=head["is_detached"]
+        )
+        shared.saved.fault, shared.saved.is_detached = head["saved_fault"], head["is_saved_detached"]
 
     def _on_used(self, message: Message) -> None:
         has_slot, running = self._quota.scheduler.used(message.head["client"])

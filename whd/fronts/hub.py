@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..engine.http_engine import ENGINE_PHASES, LAST_ANSWERS_S, Addresses, EnginePhase
-from ..engine.report import ExecutionsReport, Report, fault_texts, settings_report
+from ..engine.report import ExecutionsReport, Report, fault_texts, settings_report, watch_report
 from ..engine.state import Paths, StateLock
 from ..errors import ConfigError, Overloaded, StateError
 from ..handlers.context import problem_response
@@ -48,8 +48,16 @@ MAX_UNHANDED: Final = 1_024
 # How often a front is asked whether its loop turns, and after how many questions without an answer it is ended.
 PING_S: Final = 1.0
 MAX_MISSED: Final = 60
-# How often the fronts are sent the store's state, if it has changed.
-SEND_STORE_S: Final = 0.1
+# How often the fronts are sent the state of what is under state/, if it has changed.
+SEND_STATE_S: Final = 0.1
+_NO_FAULT: Final[dict[str, Any]] = {
+    "fault": "",
+    "is_detached": False,
+    "is_full": False,
+    "is_behind": False,
+    "saved_fault": "",
+    "is_saved_detached": False,
+}
 # With fewer slots than fronts, how long one has them while another waits.
 ROTATE_S: Final = 0.1
 UNIX_MODE: Final = 0o666
@@ -83,7 +91,7 @@ class Hub:
         self._clients: dict[str, int] = {}
         self._supervisors: list[asyncio.Task[None]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._sent_store: dict[str, Any] = {"fault": "", "is_full": False, "is_behind": False}
+        self._sent_state: dict[str, Any] = dict(_NO_FAULT)
         self._left = 0
         self._stopping = asyncio.Event()
 
@@ -129,8 +137,10 @@ class Hub:
         snapshot = self.reloader.snapshot
         return Report(
             settings=settings_report(snapshot),
+            watch=watch_report(self.reloader.watched_count, self.reloader.polled),
             executions=ExecutionsReport(slots=self.leases.total),
             store=self.store.counters(),
+            saved_fault=self.supervisor.saved.fault,
             faults=fault_texts(snapshot),
         )
 
@@ -159,7 +169,7 @@ class Hub:
             accepted = partial(self._hand_out, listener=number)
             self._acceptors.append(Acceptor(self._loop, listener, accepted, lambda sock: refuse(sock, self._refusal)))
         self._ping()
-        self._send_store()
+        self._send_state()
         self._rotate()
         log.info("%d front processes: pid %s", len(self.fronts), ", ".join(str(front.pid) for front in self.fronts))
 
@@ -218,7 +228,7 @@ class Hub:
         link = await front.start(session.handlers)
         link.tell("listeners", names=self._listener_names)
         link.tell("clients", numbers=self._clients)
-        link.tell("store", **self._sent_store)
+        link.tell("state", **self._sent_state)
         session.greet(link)
         await front.ready()
         front.move(FrontState.SERVING)
@@ -315,14 +325,22 @@ class Hub:
             link.ask(answered, "ping")
         self._later("ping", PING_S, self._ping)
 
-    def _send_store(self) -> None:
-        store = self.store
-        state: dict[str, Any] = {"fault": store.fault, "is_full": store.is_full, "is_behind": store.is_behind}
-        if state != self._sent_store:
-            self._sent_store = state
+    def _send_state(self) -> None:
+        """Tells the fronts how the two stores are, if that has changed."""
+        store, saved = self.store, self.supervisor.saved
+        state: dict[str, Any] = {
+            "fault": store.fault,
+            "is_detached": store.is_detached,
+            "is_full": store.is_full,
+            "is_behind": store.is_behind,
+            "saved_fault": saved.fault,
+            "is_saved_detached": saved.is_detached,
+        }
+        if state != self._sent_state:
+            self._sent_state = state
             for link in self.supervisor.links():
-                link.tell("store", **state)
-        self._later("store", SEND_STORE_S, self._send_store)
+                link.tell("state", **state)
+        self._later("state", SEND_STATE_S, self._send_state)
 
     def _rotate(self) -> None:
         self.supervisor.send_leases(self.leases.rotate())

@@ -10,6 +10,7 @@ import asyncio
 import enum
 import json
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,9 @@ log = logging.getLogger("whd.fronts")
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _CODE = "import sys; sys.path.insert(0, {root!r}); from whd.fronts.front import main; main()"
+
+# The hub's alone to hear; `systemctl kill` and the like send them to every process of the service.
+HUB_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 START_TIMEOUT_S = 60.0
 # What a front does not take of the connections waits in the socket's queue, which is bounded.
@@ -147,13 +151,18 @@ class FrontProcess:
             "state": str(self._paths.state),
             **descriptors,
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CODE.format(root=str(_ROOT)), json.dumps(config)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=tuple(descriptors.values()),
-            # ^C in a terminal is the hub's to hear.
-            start_new_session=True,
-        )
+        # Inherited: one that comes before the front has its handlers waits for them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HUB_SIGNALS)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _CODE.format(root=str(_ROOT)), json.dumps(config)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=tuple(descriptors.values()),
+                # ^C in a terminal is the hub's to hear.
+                start_new_session=True,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     async def ready(self) -> None:
         """Waits until it serves. Raises ConfigError with what keeps it from that."""

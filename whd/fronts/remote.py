@@ -59,6 +59,7 @@ class FrontStore(ExecutionStore):
     """The store of one front, whose records the hub keeps below `state`."""
 
     fault = ""
+    is_detached = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, state: Path, link: Link) -> None:
         self._loop = loop
@@ -75,7 +76,7 @@ class FrontStore(ExecutionStore):
         self._accepting: dict[int, Done] = {}
         self._accepts = 0
         self._written = 0
-        # Both, and `fault`, as the hub said last.
+        # Both, `fault` and `is_detached`, as the hub said last.
         self._is_full = False
         self._is_behind = False
 
@@ -110,9 +111,9 @@ class FrontStore(ExecutionStore):
         else:
             done()
 
-    def take_state(self, fault: str, *, is_full: bool, is_behind: bool) -> None:
+    def take_state(self, fault: str, *, is_full: bool, is_behind: bool, is_detached: bool = False) -> None:
         """The hub's word on the disk."""
-        self.fault, self._is_full, self._is_behind = fault, is_full, is_behind
+        self.fault, self._is_full, self._is_behind, self.is_detached = fault, is_full, is_behind, is_detached
 
     def counters(self) -> StoreCounters:
         """What this front has sent; the hub counts what became of it."""
@@ -293,6 +294,10 @@ class OtherFronts(RemoteExecutions):
 
 class FrontSaved(SavedReading, SavedRecords):
     """What is saved, as one front has it: it reads, the hub writes."""
+
+    # As the hub said last.
+    fault = ""
+    is_detached = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, state: Path, link: Link, reloader: Reloader) -> None:
         super().__init__(state, loop)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..budget import BufferBudget
+from ..model.budget import BufferBudget
 from ..model.options import Options
 from .listeners import PUBLIC
 from .messages import Application, ObserveAnswer

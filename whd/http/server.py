@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from functools import partial
 
-from ..budget import BufferBudget
 from ..errors import Overloaded
+from ..model.budget import BufferBudget
 from ..model.options import Options
 from .listeners import PUBLIC, Acceptor, ListenAddress, open_listeners
 from .messages import Application, ObserveAnswer, Response

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ..budget import BufferBudget
 from ..errors import ConfigError, HttpError
+from ..model.budget import BufferBudget
 from ..model.execution import Cause, Status
 from ..model.options import Options
 from ..wire.frames import FrameError, frame, split

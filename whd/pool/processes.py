@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..budget import BufferBudget
 from ..errors import ConfigError
+from ..model.budget import BufferBudget
 from ..model.options import Options
 from ..wire.frames import frame
 from .worker import Binding, Worker, WorkerState

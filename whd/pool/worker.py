@@ -18,7 +18,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..budget import BufferBudget
+from ..model.budget import BufferBudget
 from ..wire.frames import FrameError, FrameReader
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from urllib.parse import urljoin
 from ..auth.addresses import kind_of
 from ..auth.connections import BadUrl, Target, is_address_allowed
 from ..auth.permissions import PermissionDenied
-from ..budget import BufferBudget
+from ..model.budget import BufferBudget
 from .exchange import Outgoing, Progress, RestAnswer, connect, exchange
 from .resolver import LookUp, NameNotFound, Resolver, look_up_by_system
 from .values import RestError, RestFault, RestLimits, RestRequest, RestResult

@@ -17,7 +17,7 @@ from typing import Any
 import h11
 
 from ..auth.connections import Target
-from ..budget import BufferBudget
+from ..model.budget import BufferBudget
 from .values import HeaderFields, RestError, RestFault, RestLimits
 
 MAX_HEAD_BYTES = 65_536

@@ -15,10 +15,11 @@ import functools
 import typing
 from typing import Any
 
-from .imports import RUN_NAME
 from .modules import FACADES
 from .modules.classes import check_inherited_fields
 from .names import FLOW_MODULE
+from .outputs import a_kind
+from .running import RUN_NAME
 
 _FLOW_ENUM, _FLOW_FLAG = FACADES["enum"].__dict__["Enum"], FACADES["enum"].__dict__["Flag"]
 # TypedDict makes plain dicts and lets no method in.
@@ -34,6 +35,10 @@ _NO_BASES = (functools.cached_property, dataclasses.Field, super)
 
 def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
     """The builtin __build_class__."""
+    for base in bases:
+        if not isinstance(base, type) and not hasattr(base, "__mro_entries__"):
+            # Python would call its class, whatever that is, with the name, the bases and the namespace.
+            raise TypeError(f"a class cannot be made below {a_kind(type(base))}; its bases are classes") from None
     if all(map(_is_harmless, bases)):
         return builtins.__build_class__(body, name, *bases, **keywords)
     body.__globals__[RUN_NAME].wants_fresh = True

@@ -1,7 +1,7 @@
 """The builtins of flows: one dict, shared by all executions, which no flow can reach to change it.
 
 What depends on the execution (print) stands in its globals instead. Left out: whatever runs text as code, reads
-namespaces, opens files (refusals.MISSING_BUILTINS says what to do instead), and exception groups (CVE-2025-22153).
+namespaces or opens files (refusals.MISSING_BUILTINS says what to do instead). Every Python has the same.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from .modules import FACADES
 
 _PLAIN = (
     "None False True Ellipsis NotImplemented abs all any ascii bin bool bytearray bytes callable chr classmethod "
-    "complex dict divmod enumerate filter float format frozenset hash hex id int isinstance issubclass iter len list "
+    "complex dict divmod enumerate filter float format frozenset hash hex int isinstance issubclass iter len list "
     "map max min next object oct ord pow property range repr reversed round set slice sorted staticmethod str sum "
     "super tuple zip"
 )
+
+# Errors that Python 3.11 does not have.
+_NEWER = frozenset({"PythonFinalizationError"})
 
 
 def _exceptions() -> dict[str, Any]:
     return {
         name: kind
         for name, kind in vars(builtins).items()
-        if isinstance(kind, type) and issubclass(kind, BaseException) and not issubclass(kind, BaseExceptionGroup)
+        if isinstance(kind, type) and issubclass(kind, BaseException) and name not in _NEWER
     }
 
 
@@ -48,6 +51,7 @@ def make_builtins() -> dict[str, Any]:
         hasattr=guards.has_attribute,
         setattr=guards.set_attribute,
         delattr=guards.delete_attribute,
+        id=guards.id_of,
         type=guards.type_of,
         flow_api=FLOW_API,
     )

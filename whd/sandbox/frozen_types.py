@@ -30,7 +30,7 @@ def freeze_types(packages: Iterable[str]) -> int:
     else:
         raise RuntimeError("classes cannot be made immutable in this Python")
     wanted = frozenset(packages)
-    kinds = [kind for kind in _all_classes() if str(kind.__module__).partition(".")[0] in wanted]
+    kinds = [kind for kind in all_classes() if str(kind.__module__).partition(".")[0] in wanted]
     for kind in kinds:
         _set_immutable(kind, offset)
     return len(kinds)
@@ -64,7 +64,8 @@ def _set_immutable(kind: type, offset: int) -> None:
     flags.value |= _IMMUTABLE
 
 
-def _all_classes() -> list[type]:
+def all_classes() -> list[type]:
+    """Every class that is loaded, but for object."""
     known: dict[type, None] = {}
     waiting: list[type] = [object]
     while waiting:

@@ -6,18 +6,27 @@ a flow's own classes may lie about everything else (trap 6). What the compiler l
 
 from __future__ import annotations
 
+import _thread  # threading would do its own things at each fork
+import secrets
+import sys
 import types
 import typing
 from typing import Any
 
 from .formatting import SafeFormat
 from .helper_modules import HelperModule
+from .modules import offered_classes
 from .names import CAREFUL_NAMES, FLOW_MODULE, INTERNAL_NAMES
 
 _MISSING = object()
 
 # A flow never gets one of these, from whatever object (SANDBOX, trap 1).
-_HIDDEN_TYPES = frozenset({types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType})
+_HIDDEN_TYPES = frozenset(
+    {
+        types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, types.CellType,
+        type(_thread.allocate_lock()), type(_thread.RLock()),
+    }
+)  # fmt: skip
 
 
 _PLAIN_TYPES = frozenset({str, int, float, bool, type(None), list, dict, tuple, set, types.MethodType})
@@ -181,22 +190,46 @@ def delete_attribute(holder: Any, name: str, /) -> None:
     delattr(writable(holder), name)
 
 
-# An alias (list[int], typing.List) calls its origin and writes to the result, even if that is a shared function.
-_UNSAFE_TO_CALL = frozenset(
-    {
-        types.FunctionType, types.CodeType, types.ModuleType, types.CellType, types.TracebackType, types.FrameType,
-        types.GenericAlias,
-    }
-)  # fmt: skip
+_SECRET = secrets.token_bytes(16)
+
+
+def id_of(value: Any, /) -> int:
+    """The builtin id: a number that is the object's alone as long as it lives, but not where it lies in memory."""
+    return hash(_SECRET + id(value).to_bytes(8, "little")) & sys.maxsize
+
+
+_NOT_TO_BE_MADE = 1 << 7  # Py_TPFLAGS_DISALLOW_INSTANTIATION (Include/object.h)
+
+
+def _is_given_out(kind: type) -> bool:
+    """Whether a flow may have the class of an object that it holds.
+
+    A class can be called. So a flow gets those that it could import or name, those that Python refuses to call, and our
+    own; a bound method's class would make a method of anything, under any name, an alias's writes to what it answers.
+    """
+    return (
+        kind in offered_classes()
+        or issubclass(kind, BaseException)
+        or bool(kind.__flags__ & _NOT_TO_BE_MADE)
+        or kind.__module__ in _OWN_MODULES
+    )
+
+
+# What flows hold of ours refuses by itself to be made, or is a dict with other look-ups.
+_OWN_MODULES = frozenset({"flow_api", *(f"whd.sandbox.{name}" for name in ("inputs", "modules.facade"))})
 
 
 def type_of(value: Any, /) -> type:
     """The builtin type, with one argument. The class of a class is refused: `type(type(x))` would be type itself."""
     kind = type(value)
+    if kind.__module__ is FLOW_MODULE and not issubclass(kind, type):
+        return kind
     if issubclass(kind, type):
         raise TypeError(
             "type() of a class is not available to flows; compare the class itself, or use issubclass()"
         ) from None
-    if kind in _UNSAFE_TO_CALL or kind.__module__ == "typing":
-        raise TypeError(f"type() of a {kind.__name__} is not available to flows; use callable()") from None
+    if not _is_given_out(kind):
+        raise TypeError(
+            f"type() of a {kind.__name__} is not available to flows; use isinstance(x, …) or callable(x)"
+        ) from None
     return kind

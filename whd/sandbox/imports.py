@@ -16,8 +16,10 @@ from .lib_imports import is_lib
 from .modules import FACADES, RUN_FACADES, importable_names
 from .modules.facade import Facade, public_names
 from .refusals import module_instead
+from .running import RUN_NAME
 
-RUN_NAME = "_run_"
+# What a flow changes through these is put back at its end.
+RESET_MODULES = frozenset({"decimal", "typing"})
 
 
 def flow_import(
@@ -60,6 +62,8 @@ def _find_in_lib(name: str, wanted: Any, run: Any) -> HelperModule:
 def _find(name: str, run: Any) -> Facade:
     facade = FACADES.get(name)
     if facade is not None:
+        if name in RESET_MODULES and run is not None:
+            run.facades[name] = facade  # noted, for the end of the run (program.py)
         return facade
     make = RUN_FACADES.get(name)
     if make is None or run is None:

@@ -17,7 +17,7 @@ FLOW_MODULE = "<flow>"
 CLASS_METHODS = frozenset(
     {
         "__init__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__contains__", "__len__",
-        "__iter__", "__next__", "__getitem__", "__str__", "__repr__", "__enter__", "__exit__",
+        "__iter__", "__next__", "__getitem__", "__str__", "__repr__", "__enter__", "__exit__", "__post_init__",
     }
 )  # fmt: skip
 

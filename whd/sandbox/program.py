@@ -16,39 +16,38 @@ from .errors import FlowEnd
 from .flow_api import api_objects
 from .flow_builtins import BUILTINS
 from .helper_modules import ModuleLoader
-from .imports import RUN_NAME
+from .imports import RESET_MODULES
 from .memory import MemoryWatch
 from .modules.classes import forget_typing
 from .modules.numbers import reset_decimal
 from .names import FLOW_MODULE
 from .run import ERROR, SUCCESS, Run
+from .running import RUN_NAME
 from .tracebacks import describe_failure
 
 MEMORY = MemoryWatch()
 
 _CO_GENERATOR = 0x20  # inspect.CO_GENERATOR
 
-# How what a flow can change beyond its own objects is reset, by the module that it imports to change it.
+# How what a flow can change beyond its own objects is reset, by the module that it imports to change it; those of
+# imports.RESET_MODULES.
 _RESETS: dict[str, Callable[[], None]] = {"decimal": reset_decimal, "typing": forget_typing}
 
 
 class Program:
     """One flow's code, and that of its modules by name. `sources`: all their texts, by file name in tracebacks."""
 
-    __slots__ = ("_code", "_has_generators", "_has_hashes", "_lines", "_modules", "_resets")
+    __slots__ = ("_code", "_has_generators", "_has_hashes", "_lines", "_modules")
 
     def __init__(self, code: CodeType, sources: Mapping[str, str], modules: Mapping[str, CodeType]) -> None:
         self._code = code
         self._modules = modules
         self._lines = {path: source.splitlines() for path, source in sources.items()}
         self._has_generators = self._has_hashes = False
-        used: set[str] = set()
         for each in (code, *modules.values()):
-            names, functions, has_generators = _names_of(each)
-            used |= names
+            functions, has_generators = _names_of(each)
             self._has_hashes = self._has_hashes or "__hash__" in functions
             self._has_generators = self._has_generators or has_generators
-        self._resets = [reset for module, reset in _RESETS.items() if module in used]
 
     def run(self, run: Run) -> bytes:
         """Runs the flow to its end and returns its output as JSON; `run` holds how it ended."""
@@ -110,12 +109,11 @@ class Program:
 
     def _clean(self, run: Run, holder: list[dict[str, Any]], loader: ModuleLoader | None, output_bytes: int) -> None:
         """Drops all that the flow made but its output; before its end is reported, as this counts as its own time."""
+        imported = run.facades
         run.close()
         holder[0].clear()
         if loader is not None:
             loader.clear()
-        for reset in self._resets:
-            reset()
         is_held = _is_held(holder) or (loader is not None and _are_held(loader))
         if self._has_generators or run.status == ERROR or is_held:
             # A suspended generator in a cycle would run its `finally` during the next execution (SANDBOX, trap 7).
@@ -127,6 +125,10 @@ class Program:
             gc.collect()
             # Left in a cache of the library or elsewhere: the next execution must not pay for it.
             run.wants_fresh = run.wants_fresh or MEMORY.has_grown(output_bytes)
+        if imported:
+            # Last: a suspended generator may have put something back on its way out (decimal.localcontext).
+            for module in RESET_MODULES & imported.keys():
+                _RESETS[module]()
         if self._has_hashes:
             # A text that lies about its hash and equality may sit in a cache of the library (struct, strptime, …).
             run.wants_fresh = True
@@ -166,19 +168,17 @@ def dump_code(code: CodeType) -> str:
     return base64.b64encode(marshal.dumps(code)).decode("ascii")
 
 
-def _names_of(code: CodeType) -> tuple[set[str], set[str], bool]:
-    """All global and attribute names in the code, the names of its functions, and whether some are generators."""
-    names = set(code.co_names)
+def _names_of(code: CodeType) -> tuple[set[str], bool]:
+    """The names of all functions in the code, and whether some are generators."""
     functions = {code.co_name}
     # A generator expression has no finally; a function cannot have its name.
     has_generators = bool(code.co_flags & _CO_GENERATOR) and code.co_name != "<genexpr>"
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            inner_names, inner_functions, inner_has_generators = _names_of(constant)
-            names |= inner_names
+            inner_functions, inner_has_generators = _names_of(constant)
             functions |= inner_functions
             has_generators = has_generators or inner_has_generators
-    return names, functions, has_generators
+    return functions, has_generators
 
 
 def _takes_inputs(handler: Any) -> bool:

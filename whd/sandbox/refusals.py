@@ -37,7 +37,6 @@ _MODULES = {
     **dict.fromkeys(
         ("pathlib", "shutil", "tempfile", "glob"), "use file records (system.file), os.path for their names"
     ),
-    "contextlib": "write a class with __enter__ and __exit__",
     "pytz": "use zoneinfo",
     "cloudomation": "use flow_api",
     "dateutil": "use datetime, and calendar.monthrange for the length of a month",
@@ -70,7 +69,10 @@ _NODES = {
     "AsyncFor": ("`async for` is not available", "use for"),
     "AsyncWith": ("`async with` is not available", "use with"),
     "Await": ("`await` is not available", "call it directly: this.sleep, this.flow and the others wait by themselves"),
-    "TryStar": ("`except*` is not available", "use except"),
+    "TryStar": (
+        "`except*` is not available",
+        "use except ExceptionGroup as group, and group.split(ValueError) for its parts",
+    ),
     "TypeAlias": ("a `type` statement is not available", "leave it out, or assign: Name = …"),
     "TypeVar": ("type parameters are not available", "leave out the square brackets"),
     "ParamSpec": ("type parameters are not available", "leave out the square brackets"),

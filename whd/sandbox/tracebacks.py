@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 MAX_FRAMES = 20
 MAX_TEXT_CHARS = 16_384
+MAX_GROUP_ERRORS = 10
+MAX_GROUP_DEPTH = 3
 
 
 def describe_failure(error: BaseException, sources: Mapping[str, list[str]]) -> str:
@@ -19,8 +22,8 @@ def describe_failure(error: BaseException, sources: Mapping[str, list[str]]) -> 
     return "\n".join([*head, describe_error(error)])
 
 
-def describe_error(error: BaseException) -> str:
-    """TypeName: text, as Python ends a traceback."""
+def describe_error(error: BaseException, depth: int = 0) -> str:
+    """TypeName: text, as Python ends a traceback; below a group, the errors in it."""
     kind = type(error)
     module = kind.__module__
     name = kind.__qualname__
@@ -32,7 +35,17 @@ def describe_error(error: BaseException) -> str:
         text = f"<its text cannot be made: {type(failure).__name__}>"
     if len(text) > MAX_TEXT_CHARS:
         text = text[:MAX_TEXT_CHARS] + "…"
-    return f"{name}: {text}" if text else name
+    line = f"{name}: {text}" if text else name
+    return line if depth > MAX_GROUP_DEPTH or not isinstance(error, BaseExceptionGroup) else _group(line, error, depth)
+
+
+def _group(line: str, group: BaseExceptionGroup[Any], depth: int) -> str:
+    """A group's text with those of the errors in it."""
+    errors = vars(BaseExceptionGroup)["exceptions"].__get__(group)
+    lines = [describe_error(error, depth + 1).replace("\n", "\n  ") for error in errors[:MAX_GROUP_ERRORS]]
+    if len(errors) > MAX_GROUP_ERRORS:
+        lines.append(f"… {len(errors) - MAX_GROUP_ERRORS} more …")
+    return "\n  - ".join([line, *lines])[:MAX_TEXT_CHARS]
 
 
 def _frames(traceback: TracebackType | None, sources: Mapping[str, list[str]]) -> list[str]:

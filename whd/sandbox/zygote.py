@@ -21,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+import warnings
 from collections import deque
 from typing import Any, NoReturn
 
@@ -28,10 +29,14 @@ from ..errors import way_out
 from . import isolation, modules, worker
 from .frozen_types import freeze_types
 from .isolation import probe
+from .plain_texts import hide_addresses
 from .warming import warm_ways
 
 CONTROL_FD = 3
 MAX_MESSAGE_BYTES = 65_536
+# What asks the daemon to reload or to drain, and may be sent to every process of a service (`systemctl kill`): it must
+# end neither this process nor a worker, which inherits this. They end with the daemon.
+DAEMON_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 # So many are forked, then reported together, before the loop looks at other events.
 FORKS_AT_ONCE = 8
 BATCHES_AT_ONCE = 8
@@ -39,6 +44,8 @@ BATCHES_AT_ONCE = 8
 
 def main() -> NoReturn:
     """The zygote's life: argv[1] is a JSON object with the settings {"wall": {…}}."""
+    for number in DAEMON_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     settings = json.loads(sys.argv[1])
     wall = settings.get("wall", {})
     _warm_up()
@@ -52,8 +59,11 @@ def main() -> NoReturn:
 
 
 def _warm_up() -> None:
+    hide_addresses()  # first: it has the interpreter forget what it knows of all classes
+    warnings.simplefilter("ignore")  # nobody reads them, and Python remembers each that was shown
     modules.warm_up()
     modules.fast_names()
+    modules.offered_classes()
     freeze_types(modules.packages())
     warm_ways()
 

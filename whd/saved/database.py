@@ -15,6 +15,7 @@ from typing import Any, Final
 from ..errors import StateError
 from ..model.snapshot import SavedSetting
 from ..sqlite import file as sqlite_file
+from ..sqlite.anchor import Anchor
 from ..sqlite.transaction import transaction
 from .ledger import SETTING, LedgerBatch, SavedFile
 
@@ -58,6 +59,19 @@ FORMAT: Final = sqlite_file.Format(WHAT, 0x57484453, (_VERSION_1, _VERSION_2))  
 MAX_LISTED: Final = 10_000
 
 
+class Detached(StateError):
+    """The file no longer stands where it was opened: nothing is kept until a restart."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"{WHAT} cannot be used now", log_detail=fault)
+
+
+def check_anchor(anchor: Anchor) -> None:
+    """Raises Detached where the next start would not find what is written now."""
+    if fault := anchor.fault():
+        raise Detached(fault)
+
+
 def open_database(path: Path) -> sqlite3.Connection:
     """The writer's connection; makes the file (0600), or brings an older one to this version. Raises StateError."""
     try:
@@ -76,7 +90,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise StateError(sqlite_file.describe(error, path, WHAT)) from error
     except OSError as error:
-        raise StateError(f"{path}: cannot be made or opened: {error.strerror or error}") from error
+        raise StateError(sqlite_file.unopened(error, path)) from error
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
@@ -92,6 +106,8 @@ def job_failed(error: Exception, path: Path) -> StateError:
 
     The path and SQLite's words are the operator's: `log_detail`.
     """
+    if isinstance(error, Detached):
+        return error
     if isinstance(error, sqlite3.Error):
         fault = sqlite_file.describe(error, path, WHAT)
     else:
@@ -191,8 +207,9 @@ def file_names(
     return found
 
 
-def write(connection: sqlite3.Connection, batch: LedgerBatch) -> None:
-    """The whole batch in one transaction, fsynced at its end. Raises sqlite3.Error."""
+def write(connection: sqlite3.Connection, batch: LedgerBatch, anchor: Anchor) -> None:
+    """The whole batch in one transaction, fsynced at its end. Raises sqlite3.Error, Detached."""
+    check_anchor(anchor)
     with transaction(connection):
         for (kind, client_name, name), record in batch.records():
             if record is None:
@@ -207,6 +224,11 @@ def write(connection: sqlite3.Connection, batch: LedgerBatch) -> None:
                 value_json = record.value_json.decode()
                 values = (client_name, name, record.saver, record.saved_ms, record.created_ms, value_json)
             connection.execute(statement, values)
+    # Behind the fsync: what is promised now must be in the file that the next start opens.
+    if fault := anchor.fault():
+        # The file has a change that was refused to who made it, and what is known of it here has not.
+        anchor.condemn(fault)
+        raise Detached(fault)
 
 
 def _save(table: str, *columns: str, kept: str = "") -> str:

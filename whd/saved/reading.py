@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import SaveRefused, StateError, WhdError
+from ..sqlite.anchor import Anchor
 from ..sqlite.thread import DatabaseThread
 from . import database
 from .ledger import SavedFile
@@ -35,9 +36,9 @@ class SavedReading:
         self._reader = self._start_thread(database.open_reader(self._path), "whd-saved-reader")
         self._is_closed = False
 
-    def _start_thread(self, connection: sqlite3.Connection, name: str) -> DatabaseThread:
+    def _start_thread(self, connection: sqlite3.Connection, name: str, anchor: Anchor | None = None) -> DatabaseThread:
         failed = partial(database.job_failed, path=self._path)
-        thread = DatabaseThread(connection, self._loop, name=name, failed=failed)
+        thread = DatabaseThread(connection, self._loop, name=name, failed=failed, anchor=anchor)
         thread.start()
         return thread
 

@@ -24,6 +24,7 @@ from ..settings.overlay import SavedChange
 from ..settings.saved import check_name
 from ..settings.tree import WEBHOOK_PREFIX
 from ..sqlite import file as sqlite_file
+from ..sqlite.anchor import LOOK_S, Anchor
 from ..sqlite.thread import DatabaseThread
 from . import database
 from .ledger import FILE, SETTING, Ledger, LedgerBatch, SavedFile
@@ -53,9 +54,14 @@ class SavedOverlay(Protocol):
 class SavedRecords(Protocol):
     """What flows' calls and commands may do with what is saved.
 
+    `fault`: why nothing can be kept now, "" if all is well; `is_detached`: it can be again only after a restart.
+
     Methods that change something raise SaveRefused (its `kind` names the flow_api error) or, for webhooks past their
     bounds, PermissionDenied, and then call nothing; else `done` is called once.
     """
+
+    fault: str
+    is_detached: bool
 
     def setting_save(self, client_name: str, name: str, value_json: bytes, saver: str, done: SavedDone) -> None:
         """Saves a value, as JSON, before the operator's or an earlier one. `saver`: a user, or snapshot.OPERATOR."""
@@ -106,6 +112,9 @@ class Saved(SavedReading, SavedRecords):
     ) -> None:
         super().__init__(state, loop)
         self.fault = ""
+        self.is_detached = False
+        self._anchor: Anchor
+        self._looks: asyncio.TimerHandle | None = None
         self._options = options
         self._overlay = overlay
         self._ledger = Ledger()
@@ -120,12 +129,14 @@ class Saved(SavedReading, SavedRecords):
         connection = database.open_database(self._path)
         try:
             self._load(connection)
+            self._anchor = Anchor(self._path)
             self.open_reading()
-            self._writer = self._start_thread(connection, "whd-saved-writer")
+            self._writer = self._start_thread(connection, "whd-saved-writer", self._anchor)
         except BaseException:
             connection.close()
             self.stop_reading()
             raise
+        self._looks = self._loop.call_later(LOOK_S, self._look)
         self._overlay.take_saved((record.client_name, record.name, record) for record in self._ledger.settings())
 
     def _load(self, connection: sqlite3.Connection) -> None:
@@ -142,6 +153,8 @@ class Saved(SavedReading, SavedRecords):
         if self._is_closed or self._writer is None:
             return
         self._is_closed = True
+        if self._looks is not None:
+            self._looks.cancel()
         if self._flying or self._waiting:
             self._idle = self._loop.create_future()
             await self._idle
@@ -244,17 +257,35 @@ class Saved(SavedReading, SavedRecords):
         if batch is None or self._writer is None:
             return
         self._flying, self._waiting = self._waiting, []
-        self._writer.submit(partial(database.write, batch=batch), self._landed)
+        self._writer.submit(partial(database.write, batch=batch, anchor=self._anchor), self._landed)
+
+    def _look(self) -> None:
+        """Looks, also while nothing is saved, whether the file still stands where it was opened."""
+        if self._writer is not None and not self._is_closed:
+            self._writer.submit(lambda _connection: database.check_anchor(self._anchor), self._looked)
+
+    def _looked(self, _result: None, error: StateError | None) -> None:
+        if error is not None:
+            self._note_fault(error)
+        elif self.is_detached:
+            _log.info("what flows save can be kept again")
+            self.is_detached, self.fault = False, ""
+        if not self._is_closed:
+            self._looks = self._loop.call_later(LOOK_S, self._look)
+
+    def _note_fault(self, error: StateError) -> None:
+        if self.fault != error.log_detail:
+            _log.error("%s; nothing that flows save is kept until this is over", error.log_detail)
+        self.fault = error.log_detail
+        self.is_detached = isinstance(error, database.Detached)
 
     def _landed(self, _result: None, error: StateError | None) -> None:
         waited, self._flying = self._flying, []
         if error is None:
-            self.fault = ""
+            self.fault, self.is_detached = "", False
             self._make_live(self._ledger.commit())
         else:
-            if self.fault != error.log_detail:
-                _log.error("%s; nothing that flows save is kept until this is over", error.log_detail)
-            self.fault = error.log_detail
+            self._note_fault(error)
             # What came meanwhile may build on what failed.
             waited, self._waiting = waited + self._waiting, []
             self._ledger.roll_back()

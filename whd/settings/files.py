@@ -11,9 +11,10 @@ import stat
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..model.snapshot import Fault
+from ..model.snapshot import Fault, Setting
 from .parse import Faults, parse_flow, parse_module, parse_options, parse_setting, parse_users
-from .tree import FileKind, TreeEntry, displayed
+from .rights import Rights, way_to_read
+from .tree import WEBHOOK_PREFIX, FileKind, TreeEntry, displayed
 from .webhooks import WEBHOOK_FIELDS, WebhookSource, read_webhook
 
 MAX_FILE_BYTES: Final = 4_194_304
@@ -38,18 +39,19 @@ class Unreadable(Exception):
 class Reading:
     """A file's bytes on their way to a value. `parse` fills in `value` and `faults`; it may run in any thread.
 
-    `is_torn`: the file changed between the look at it and the end of reading, so the bytes mean nothing.
+    `rights`: what is wrong with who may read the file; `is_torn`: it changed between the look at it and the end of
+    reading, so the bytes mean nothing.
     """
 
-    __slots__ = ("data", "entry", "faults", "is_torn", "mode", "signature", "value")
+    __slots__ = ("data", "entry", "faults", "is_torn", "rights", "signature", "value")
 
     def __init__(
-        self, entry: TreeEntry, data: bytes, signature: Signature, mode: int, *, is_torn: bool = False
+        self, entry: TreeEntry, data: bytes, signature: Signature, rights: Rights, *, is_torn: bool = False
     ) -> None:
         self.entry = entry
         self.data = data
         self.signature = signature
-        self.mode = mode
+        self.rights = rights
         self.is_torn = is_torn
         self.value: Any = None
         self.faults: Faults = ()
@@ -67,12 +69,26 @@ class Reading:
         entry, path = self.entry, self.entry.path
         self.value, self.faults = _PARSERS[entry.kind](self.data, path, entry, self.modified_ms, salvage)
         self.data = b""
+        if warning := entry.warning or _webhook_in_disguise(self.value):
+            self.faults = (*self.faults, warning)
         source = self.value
-        if isinstance(source, WebhookSource) and self.mode & stat.S_IROTH:
+        if isinstance(source, WebhookSource) and self.rights.way_to_close:
             for field, line in source.secrets:
                 what = f"the file holds a {WEBHOOK_FIELDS[field].noun}, and every user of this machine can read it"
-                warning = Fault(path, line, field, what, f"chmod o-r {path}", is_warning=True)
+                warning = Fault(path, line, field, what, self.rights.way_to_close, is_warning=True)
                 self.faults = (*self.faults, warning)
+        if self.rights.fault is not None:
+            self.faults = (*self.faults, self.rights.fault)
+
+
+def _webhook_in_disguise(setting: Any) -> Fault | None:
+    """A warning for a setting that has all that makes a webhook but the name."""
+    if not isinstance(setting, Setting) or type(setting.value) is not dict:
+        return None
+    if not {"flow_name", "user_name"} <= setting.value.keys():
+        return None
+    what = "has the fields of a webhook, but is an ordinary setting by its name"
+    return Fault(displayed(setting.path), 0, "", what, f"{WEBHOOK_PREFIX}<name>.yaml", is_warning=True)
 
 
 _PARSERS: dict[FileKind, Callable[[bytes, str, TreeEntry, int, bool], tuple[Any, Faults]]] = {
@@ -111,7 +127,7 @@ def examine(path: str) -> tuple[os.stat_result, bool]:
     return status, is_link
 
 
-def read(entry: TreeEntry, status: os.stat_result) -> Reading:
+def read(entry: TreeEntry, status: os.stat_result, rights: Rights) -> Reading:
     """Reads the file that was examined. Raises Unreadable."""
     path = entry.path
     if status.st_size > MAX_FILE_BYTES:
@@ -131,7 +147,7 @@ def read(entry: TreeEntry, status: os.stat_result) -> Reading:
         raise Unreadable(path, "changed while it was read", "a plain file", is_passing=True)
     signature = signature_of(before)
     is_torn = not signature_of(status) == signature == signature_of(after)
-    return Reading(entry, data, signature, before.st_mode, is_torn=is_torn)
+    return Reading(entry, data, (*signature, *rights.signature), rights, is_torn=is_torn)
 
 
 def is_passing(error: OSError) -> bool:
@@ -163,5 +179,5 @@ def signature_of(status: os.stat_result) -> Signature:
 
 def _unreadable(path: str, error: OSError, is_link: bool) -> Unreadable:
     what = f"cannot be read: {error.strerror}"
-    expected = "a file that whd's user may read" if error.errno == errno.EACCES else ""
+    expected = way_to_read(path) if error.errno == errno.EACCES else ""
     return Unreadable(path, what, expected, is_link=is_link, is_passing=is_passing(error))

@@ -19,10 +19,12 @@ from ..errors import ConfigError
 from ..model.library import Library, Module
 from ..model.options import Options
 from ..model.snapshot import Client, Fault, Flow, SavedSetting, Snapshot, Source
+from ..ownership import Account
 from .clients import ClientTable
 from .files import Reading, Unreadable, examine, is_passing, read, signature_of
 from .overlay import Overlay, SavedChange, in_order
 from .parse import Faults
+from .rights import RightsReview, way_to_read
 from .tree import FileKind, Folder, FolderKind, TreeEntry, displayed, tree_entry
 from .watch import Changes, NotWatching, Watch
 
@@ -76,13 +78,22 @@ class Index:
     """The table of files. `update` brings it up to the disk, `snapshot` gives what is valid now.
 
     With `vets_flows` a changed flow or module waits among `candidates()` until `flow_fault` is called for it. `saved`:
-    what flows saved; `save` takes changes of it. Raises ConfigError for two roots that are one.
+    what flows saved; `save` takes changes of it. `daemon`: who must be able to read all, where that is not this
+    process. Raises ConfigError for two roots that are one.
     """
 
     def __init__(
-        self, config_dir: str, flows_dir: str, *, vets_flows: bool = False, saved: Iterable[SavedSetting] = ()
+        self,
+        config_dir: str,
+        flows_dir: str,
+        *,
+        vets_flows: bool = False,
+        saved: Iterable[SavedSetting] = (),
+        daemon: Account | None = None,
     ) -> None:
         _check_roots(config_dir, flows_dir)
+        self._daemon = daemon
+        self._review = RightsReview(daemon)
         self.config_dir = config_dir
         self.flows_dir = flows_dir
         self._summary = Summary()
@@ -90,6 +101,8 @@ class Index:
         self._table: dict[str, _FileState] = {}
         self._folders: dict[str, _Listed] = {}
         self._folder_faults: dict[str, Fault] = {}
+        # Of folders that are read here, and could not be by who is to.
+        self._rights_faults: dict[str, Fault] = {}
         self._faulty: dict[str, Faults] = {}
         self._import_faulty: dict[str, _FileState] = {}
         self._clients: dict[str, ClientTable] = {}
@@ -148,6 +161,7 @@ class Index:
         Yields None where nothing is to be parsed but a pause is possible: no step takes longer than some milliseconds.
         """
         watch = watch or NotWatching()
+        self._review = RightsReview(self._daemon)
         found: dict[str, TreeEntry] = {}
         if changes.everything:
             for kind, root in zip((FolderKind.CONFIG, FolderKind.FLOWS), self.roots, strict=True):
@@ -177,11 +191,14 @@ class Index:
             return
         except OSError as error:
             # Not allowed, or out of descriptors: what was there keeps its last good version.
-            self._folder_fault(folder.path, f"cannot be read: {error.strerror}")
+            self._folder_fault(folder.path, f"cannot be read: {error.strerror}", way_to_read(folder.path))
             if is_passing(error):
                 watch.look_again(folder.path)
             return
         self._folder_faults.pop(folder.path, None)
+        self._rights_faults.pop(folder.path, None)
+        if fault := self._review.of_folder(folder.path, is_root=folder.path in self.roots):
+            self._rights_faults[folder.path] = fault
         if folder.client_name:
             self._client(folder.client_name)
         files: set[str] = set()
@@ -235,24 +252,24 @@ class Index:
             return
         try:
             status, is_link = examine(path)
-            watch.cover_file(path, is_link=is_link)
-            if is_link:
+            if watch.cover_file(path, status, is_link=is_link):
                 status, _ = examine(path)
         except FileNotFoundError:
             self._forget_file(path, watch)
             return
         except Unreadable as error:
-            watch.cover_file(path, is_link=error.is_link)
+            watch.cover_file(path, None, is_link=error.is_link)
             self._break(entry, error.fault)
             return
-        signature = signature_of(status)
+        rights = self._review.of_file(entry, status)
+        signature = (*signature_of(status), *rights.signature)
         if state is not None and state.signature == signature and not reread:
             return
         if not watch.may_read(path, status):
             self._summary.left_out.add(path)
             return
         try:
-            reading = read(entry, status)
+            reading = read(entry, status, rights)
         except Unreadable as error:
             if error.is_passing:
                 watch.look_again(path)
@@ -379,6 +396,7 @@ class Index:
         for below in list(listed.folders):
             self._drop_folder(below, watch)
         listed.files, listed.folders = set(), set()
+        self._rights_faults.pop(path, None)
         if path in self.roots:
             what = "is not a folder" if os.path.exists(path) else "there is no such folder"
             self._folder_fault(path, what)
@@ -387,8 +405,8 @@ class Index:
             self._folder_faults.pop(path, None)
             watch.forget(path)
 
-    def _folder_fault(self, path: str, what: str) -> None:
-        self._folder_faults[path] = Fault(displayed(path), 0, "", what, "a folder that whd may read")
+    def _folder_fault(self, path: str, what: str, expected: str = "a folder that whd may read") -> None:
+        self._folder_faults[path] = Fault(displayed(path), 0, "", what, expected)
 
     def _is_gone(self, client_name: str) -> bool:
         return not any(
@@ -500,7 +518,7 @@ class Index:
                 pass
 
     def _all_faults(self) -> Faults:
-        faults = [*self._folder_faults.values(), *self._restart_faults]
+        faults = [*self._folder_faults.values(), *self._rights_faults.values(), *self._restart_faults]
         for some in (*self._faulty.values(), *(table.faults for table in self._clients.values())):
             faults += some
         faults += self._import_faults()

@@ -79,15 +79,28 @@ def read_events(fd: int) -> Iterator[InotifyEvent]:
             yield InotifyEvent(wd, mask, os.fsdecode(name))
 
 
-# statfs(2), f_type: file systems that others change behind this kernel's back, without an event here.
+# statfs(2), f_type: file systems that others change behind this kernel's back, without an event here: other machines,
+# the host of a virtual machine, or who writes into the layers of an overlay.
 _SILENT: Final = {
     0x6969: "NFS",
     0xFF534D42: "CIFS",
     0xFE534D42: "SMB2",
+    0x517B: "SMB",
     0x01021997: "9p",
     0x00C36400: "Ceph",
     0x5346414F: "AFS",
+    0x6B414653: "AFS",
+    0x73757245: "Coda",
+    0x0BD00BD0: "Lustre",
+    0x47504653: "GPFS",
+    0x01161970: "GFS2",
+    0x7461636F: "OCFS2",
     0x65735546: "FUSE",
+    0x786F4256: "a VirtualBox share",
+    0xBACBACBC: "a VMware share",
+    0x7C7C6673: "a Parallels share",
+    0x794C7630: "overlay",
+    0x61756673: "aufs",
 }
 
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ..model.library import NO_LIBRARY, Library
 from ..model.snapshot import Fault, Flow, SavedSetting, Setting, Snapshot, Source
-from . import inotify
 from .files import Reading
 from .index import Index
 from .overlay import SavedChange
+from .tree import displayed
 from .watch import Changes, Watcher
-from .watch_inotify import InotifyWatcher
+from .watch_each import EachWatcher
 from .watch_polling import INTERVAL_S, PollingWatcher
 
 DEBOUNCE_S: Final = 0.03
@@ -29,6 +29,8 @@ START_PATIENCE_S: Final = 1.0
 VET_PATIENCE_S: Final = 0.3
 VET_TIMEOUT_S: Final = 10.0
 MAX_LOGGED_FAULTS: Final = 1_000
+# Of the paths that are polled, in one line of the log.
+MAX_NAMED: Final = 10
 
 VetFlows = Callable[[Sequence[Source]], Awaitable[Sequence[Fault | None]]]
 OnSwap = Callable[[Snapshot, Snapshot], None]
@@ -59,6 +61,7 @@ class Reloader:
         self._wake = asyncio.Event()
         self._last_change = 0.0
         self._known_faults: frozenset[Fault] = frozenset()
+        self._told_polled: dict[str, str] = {}
 
     async def start(self) -> Snapshot:
         """Reads everything and begins to watch. Raises ConfigError without config/ or with a broken whd.yaml."""
@@ -73,6 +76,7 @@ class Reloader:
                     await asyncio.sleep(DEBOUNCE_S)
                     await self._update(watcher.take())
                 self._index.check_usable()
+                log.info("%d folders are watched with inotify", self.watched_count)
                 self._swap("settings read")
                 self._index.fix_options()
         except BaseException:
@@ -132,14 +136,21 @@ class Reloader:
             self._watcher.close()
             self._watcher = None
 
+    @property
+    def watched_count(self) -> int:
+        """How many folders inotify alone tells of."""
+        return 0 if self._watcher is None else self._watcher.watched_count
+
+    @property
+    def polled(self) -> Mapping[str, str]:
+        """The folders and files that are looked at again and again, each with the reason."""
+        return {} if self._watcher is None else self._watcher.polled
+
     def _open_watcher(self) -> Watcher:
         loop = asyncio.get_running_loop()
-        silent = next(filter(None, map(inotify.silent_file_system, self._index.roots)), "")
-        if not self._polls and silent:
-            self._log_polling(f"{silent} does not report all changes")
         if not self._polls:
             try:
-                self._watcher = InotifyWatcher(loop, self._changed, roots=self._index.roots)
+                self._watcher = EachWatcher(loop, self._changed, roots=self._index.roots)
                 return self._watcher
             except OSError as error:
                 self._log_polling(error.strerror or "no inotify")
@@ -149,6 +160,22 @@ class Reloader:
     def _log_polling(self, why: str) -> None:
         log.warning("cannot watch files with inotify (%s): looking at them every %.0f ms", why, INTERVAL_S * 1000)
         self._polls = True
+
+    def _tell_polled(self) -> None:
+        """Says once of each path that it is polled; where all are, that was said already."""
+        if self._polls:
+            return
+        fresh = {path: why for path, why in self.polled.items() if self._told_polled.get(path) != why}
+        self._told_polled = dict(self.polled)
+        if fresh:
+            named = ", ".join(f"{displayed(path)} ({why})" for path, why in sorted(fresh.items())[:MAX_NAMED])
+            more = f" and {len(fresh) - MAX_NAMED} more" if len(fresh) > MAX_NAMED else ""
+            log.info(
+                "inotify does not tell of all changes there, so these are looked at every %.0f ms: %s%s",
+                INTERVAL_S * 1000,
+                named,
+                more,
+            )
 
     def _changed(self) -> None:
         self._last_change = asyncio.get_running_loop().time()
@@ -188,6 +215,7 @@ class Reloader:
             self._watcher.close()
             self._open_watcher()
             await self._drive(self._index.update(Changes(everything=True), self._watcher))
+        self._tell_polled()
 
     async def _drive(self, steps: Iterator[Reading | None]) -> None:
         """Runs an update in slices: requests come in between."""

@@ -27,14 +27,23 @@ LIB_FOLDER: Final = "lib"
 _name = re.compile(NAME_PATTERN)
 _IGNORED_ENDINGS = ("~", ".swp", ".tmp")
 _ALMOST_YAML = (".yml", ".yaml", ".json")
+# What people and packages append to a file that is to rest.
+_PUT_ASIDE = (
+    ".bak", ".old", ".orig", ".off", ".disabled", ".dpkg-old", ".dpkg-dist", ".dpkg-new", ".rpmsave", ".rpmnew", ".md",
+)  # fmt: skip
+_SEPARATORS = re.compile(r"[._ -]")
+_PREFIX_LETTERS = WEBHOOK_PREFIX.replace(".", "")
+_A_CLIENT = f"a name that matches {NAME_PATTERN}, or one that starts with a dot for a folder that is to rest"
+_SETTINGS_LIE = "settings directly in config/<client>/settings/"
 
 
 class FolderKind(enum.Enum):
-    """The six folders that are read; none has others of its own kind below it."""
+    """The folders that are read, each at one depth; BELOW_SETTINGS to name the settings that do not belong there."""
 
     CONFIG = "config"
     CLIENT = "config/<client>"
     SETTINGS = "config/<client>/settings"
+    BELOW_SETTINGS = "config/<client>/settings/<any>"
     FLOWS = "flows"
     CLIENT_FLOWS = "flows/<client>"
     LIB = "flows/<client>/lib"
@@ -63,13 +72,17 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """A file that is read. `name`: of the webhook, setting, flow or module; `fault`: what is wrong with the name."""
+    """A file that is read. `name`: of the webhook, setting, flow or module; `fault`: what is wrong with the name.
+
+    `warning`: what is odd about the name of a file that is read all the same.
+    """
 
     kind: FileKind
     path: str
     client_name: str = ""
     name: str = ""
     fault: Fault | None = None
+    warning: Fault | None = None
 
 
 def is_ignored(name: str) -> bool:
@@ -101,7 +114,8 @@ def _in_config(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry |
 def _client_folder(kind: FolderKind, path: str, name: str) -> TreeEntry | Folder:
     if _name.fullmatch(name):
         return Folder(kind, path, name)
-    return _stray(path, "is no client's name", f"a name that matches {NAME_PATTERN}")
+    # A volume's lost+found, drafts, notes: no reason to call the whole daemon degraded.
+    return _stray(path, "is no client's name: nothing in this folder is read", _A_CLIENT, is_warning=True)
 
 
 def _in_client(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
@@ -115,22 +129,64 @@ def _in_client(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry |
     if is_folder:
         meant = closest(name, (SETTINGS_FOLDER,))
         return _stray(path, "this folder is not read", suggestion=meant, is_warning=True)
-    return _unread(path, name, is_folder, USERS_FILE)
+    meant = USERS_FILE if closest(name, (USERS_FILE,)) else f"{SETTINGS_FOLDER}/{_yaml_name(name)}"
+    return _unread(path, name, is_folder, meant)
 
 
 def _in_settings(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
     path = posixpath.join(folder.path, name)
     stem, ending = posixpath.splitext(name)
+    if is_folder and ending != ".yaml":
+        return Folder(FolderKind.BELOW_SETTINGS, path, folder.client_name)
     if ending != ".yaml":
-        return None if is_folder else _unread(path, name, is_folder, f"{stem}.yaml")
+        looks_meant = name.startswith(WEBHOOK_PREFIX) and not name.lower().endswith(_PUT_ASIDE)
+        return _unread(path, name, is_folder, _yaml_name(name), looks_meant=looks_meant)
     if not _is_text(stem):
         return _stray(path, "the file's name is not printable text in UTF-8", "a setting's name and .yaml")
     if not stem.startswith(WEBHOOK_PREFIX):
-        return TreeEntry(FileKind.SETTING, path, folder.client_name, stem)
+        return TreeEntry(FileKind.SETTING, path, folder.client_name, stem, warning=_almost_a_webhook(path, stem))
     webhook_name = stem.removeprefix(WEBHOOK_PREFIX)
     if _name.fullmatch(webhook_name):
         return TreeEntry(FileKind.WEBHOOK, path, folder.client_name, webhook_name)
     return _stray(path, "is no webhook's name", f"{WEBHOOK_PREFIX}<name>.yaml, the name matching {NAME_PATTERN}")
+
+
+def _in_folder_of_settings(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
+    path = posixpath.join(folder.path, name)
+    if is_folder:
+        return _stray(path, "this folder is not read", _SETTINGS_LIE, is_warning=True)
+    if not name.lower().endswith(_ALMOST_YAML):
+        return None
+    meant = posixpath.join(posixpath.dirname(folder.path), _yaml_name(name))
+    return _stray(path, "nothing reads this file", _SETTINGS_LIE, displayed(meant), is_warning=True)
+
+
+def meant_webhook(stem: str) -> str:
+    """The setting's name that a name much like a webhook's was meant to be, "" for any other."""
+    parts = _SEPARATORS.split(stem)
+    # client.webhooks.x and Client_webhook_x have it in the first two, client.web-hook.x in the first three.
+    for count in (2, 3):
+        start = sum(map(len, parts[:count])) + count
+        name = stem[start:]
+        if len(parts) > count and name and closest("".join(parts[:count]), (_PREFIX_LETTERS,), cutoff=0.9):
+            return WEBHOOK_PREFIX + name
+    return ""
+
+
+def _almost_a_webhook(path: str, stem: str) -> Fault | None:
+    meant = meant_webhook(stem)
+    if not meant:
+        return None
+    what = "is an ordinary setting by its name, and no webhook"
+    return Fault(displayed(path), 0, "", what, f"{WEBHOOK_PREFIX}<name>.yaml", f"{meant}.yaml", is_warning=True)
+
+
+def _yaml_name(name: str) -> str:
+    """What a setting's file was probably meant to be called."""
+    stem, ending = posixpath.splitext(name)
+    if ending.lower() not in _ALMOST_YAML:
+        stem = name
+    return f"{meant_webhook(stem) or stem}.yaml"
 
 
 def _in_flows(folder: Folder, name: str, is_folder: bool | None) -> TreeEntry | Folder | None:
@@ -148,6 +204,8 @@ def _in_client_flows(folder: Folder, name: str, is_folder: bool | None) -> TreeE
         return Folder(FolderKind.LIB, path, folder.client_name)
     if name == LIB_FOLDER and is_folder is None:
         return _stray(path, "is a link that leads nowhere", "a folder with the client's helper modules behind it")
+    if is_folder and name != "__pycache__" and not name.endswith(".py"):
+        return _stray(path, "this folder is not read", f"flows directly in {displayed(folder.path)}/", is_warning=True)
     if not name.endswith(".py"):
         return None
     if not _is_text(name):
@@ -188,17 +246,18 @@ _ENTRY_IN = {
     FolderKind.CONFIG: _in_config,
     FolderKind.CLIENT: _in_client,
     FolderKind.SETTINGS: _in_settings,
+    FolderKind.BELOW_SETTINGS: _in_folder_of_settings,
     FolderKind.FLOWS: _in_flows,
     FolderKind.CLIENT_FLOWS: _in_client_flows,
     FolderKind.LIB: _in_lib,
 }
 
 
-def _unread(path: str, name: str, is_folder: bool | None, meant: str) -> TreeEntry | None:
+def _unread(path: str, name: str, is_folder: bool | None, meant: str, *, looks_meant: bool = False) -> TreeEntry | None:
     """A fault for an entry that nobody reads if it seems meant to be read; None for others, a README for one."""
     if is_folder is None:
-        return _stray(path, "is a link that leads nowhere", "a file or folder behind it")
-    if name.lower().endswith(_ALMOST_YAML):
+        return _stray(path, "is a link that leads nowhere that whd may look", "a file or folder behind it")
+    if looks_meant or name.lower().endswith(_ALMOST_YAML):
         return _stray(path, "nothing reads this file", suggestion=meant, is_warning=True)
     return None
 

@@ -1,8 +1,8 @@
 """Noticing that a file changed: what the index and the reloader need of a watcher, and what both watchers share.
 
-inotify is used where the kernel gives it, polling where it is missing or exhausted. Both say which paths to look at
-again, and whether a file may be read now: not while somebody still writes it. Paths are those of the tree, as the index
-spells them, also where a link leads elsewhere.
+inotify is used where the kernel gives it, polling where it is missing or exhausted, and both where inotify does not see
+all (watch_each.py). They say which paths to look at again, and whether a file may be read now: not while somebody still
+writes it. Paths are those of the tree, as the index spells them, also where a link leads elsewhere.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -36,8 +36,11 @@ class Watch(Protocol):
     def cover_folder(self, path: str) -> None:
         """Called before a folder is listed: from here on its changes are noticed. It may be missing."""
 
-    def cover_file(self, path: str, *, is_link: bool) -> None:
-        """Called before a file is looked at: where it is a link, changes behind it are noticed from here on."""
+    def cover_file(self, path: str, status: os.stat_result | None, *, is_link: bool) -> bool:
+        """Called when a file was looked at, `status` None where that failed: from here on its changes are noticed.
+
+        Gives whether they were not before: then it has to be looked at once more.
+        """
 
     def forget(self, path: str) -> None:
         """Called when a folder or file is gone."""
@@ -53,9 +56,19 @@ class Watch(Protocol):
 
 
 class Watcher(Watch, Protocol):
-    """What the reloader owns. `failure`: why this way of watching no longer works, "" while it does."""
+    """What the reloader owns."""
 
-    failure: str
+    @property
+    def failure(self) -> str:
+        """Why this way of watching no longer works, "" while it does."""
+
+    @property
+    def polled(self) -> Mapping[str, str]:
+        """The folders and files that are looked at again and again, each with the reason."""
+
+    @property
+    def watched_count(self) -> int:
+        """How many folders the kernel tells of."""
 
     @property
     def has_unsettled(self) -> bool:
@@ -74,8 +87,8 @@ class NotWatching(Watch):
     def cover_folder(self, path: str) -> None:
         pass
 
-    def cover_file(self, path: str, *, is_link: bool) -> None:
-        pass
+    def cover_file(self, path: str, status: os.stat_result | None, *, is_link: bool) -> bool:
+        return False
 
     def forget(self, path: str) -> None:
         pass

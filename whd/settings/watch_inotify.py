@@ -16,7 +16,7 @@ from typing import Final
 from . import inotify
 from .links import Entry, follow
 from .tree import is_ignored
-from .watch import Changes, DirtyPaths, Watcher, is_recent
+from .watch import Changes, DirtyPaths, Watch, is_recent
 
 # For a folder whose files are read, and for one that only holds a link or a root.
 _FULL: Final = (
@@ -24,8 +24,8 @@ _FULL: Final = (
     | inotify.DELETE | inotify.DELETE_SELF | inotify.MOVE_SELF | inotify.ONLYDIR | inotify.MASK_ADD
 )  # fmt: skip
 _NAMES: Final = (
-    inotify.CREATE | inotify.MOVED_FROM | inotify.MOVED_TO | inotify.DELETE | inotify.DELETE_SELF | inotify.MOVE_SELF
-    | inotify.ONLYDIR | inotify.MASK_ADD
+    inotify.CREATE | inotify.ATTRIB | inotify.MOVED_FROM | inotify.MOVED_TO | inotify.DELETE | inotify.DELETE_SELF
+    | inotify.MOVE_SELF | inotify.ONLYDIR | inotify.MASK_ADD
 )  # fmt: skip
 
 # inotify_add_watch(2): ENOSPC is the limit of watches; ENOMEM is the kernel's.
@@ -47,8 +47,11 @@ class _Watched:
         self.settled: set[str] = set()
 
 
-class InotifyWatcher(Watcher):
-    """A Watcher over one inotify descriptor. Raises OSError if the kernel gives none."""
+class InotifyWatcher(Watch):
+    """A Watch over one inotify descriptor. Raises OSError if the kernel gives none.
+
+    `failure`: why it sees no longer what it should, "" while it does.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[], None], *, roots: Iterable[str]) -> None:
         self.failure = ""
@@ -64,6 +67,7 @@ class InotifyWatcher(Watcher):
 
     @property
     def has_unsettled(self) -> bool:
+        """Whether a file has not stood still for long enough yet."""
         return self._dirty.has_later
 
     def take(self) -> Changes:
@@ -72,6 +76,7 @@ class InotifyWatcher(Watcher):
         return self._dirty.take()
 
     def close(self) -> None:
+        """Ends it. Harmless twice."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
@@ -94,12 +99,17 @@ class InotifyWatcher(Watcher):
         elif path in self._chains:
             self._unhang(path)
 
-    def cover_file(self, path: str, *, is_link: bool) -> None:
+    def watches(self, path: str) -> bool:
+        """Whether changes in the folder are reported."""
+        return path in self._folder_wds
+
+    def cover_file(self, path: str, status: os.stat_result | None, *, is_link: bool) -> bool:
         """Watches each step of a link; drops those of a file that was one."""
         if is_link:
             self._hang(path, is_file=True)
         elif path in self._chains:
             self._unhang(path)
+        return is_link
 
     def forget(self, path: str) -> None:
         if path in self._chains:

@@ -42,16 +42,25 @@ class _Look:
 
 
 class PollingWatcher(Watcher):
-    """A Watcher that looks every INTERVAL_S."""
+    """A Watcher that looks every INTERVAL_S, and rests while it covers nothing."""
+
+    failure = ""
+    watched_count = 0
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[], None], *, roots: Iterable[str]) -> None:
-        self.failure = ""
         self._dirty = DirtyPaths(loop, on_change)
         self._folders: dict[str, _Look] = {}
+        # Files of folders that are not looked at.
+        self._singles: dict[str, _Signature] = {}
+        self._has_work = asyncio.Event()
         self._moving: dict[str, tuple[_Signature, float]] = {}
         for root in roots:
             self.cover_folder(root)
         self._task = loop.create_task(self._run(), name="whd settings polling")
+
+    @property
+    def polled(self) -> dict[str, str]:
+        return dict.fromkeys((*self._folders, *self._singles), "inotify is not to be had")
 
     @property
     def has_unsettled(self) -> bool:
@@ -68,16 +77,25 @@ class PollingWatcher(Watcher):
         """From here on differences to what stands in the folder now are reported."""
         if path not in self._folders:
             self._folders[path] = _look_at(path)
+            self._has_work.set()
 
-    def cover_file(self, path: str, *, is_link: bool) -> None:
+    def cover_file(self, path: str, status: os.stat_result | None, *, is_link: bool) -> bool:
         """From here on differences to what the path leads to now are reported."""
         folder, name = os.path.split(path)
         look = self._folders.get(folder)
         if is_link and look is not None and look.entries is not None:
             look.entries[name] = _followed(path)
+        return is_link
+
+    def cover_single(self, path: str) -> None:
+        """`cover_folder` for one file alone, and for what it leads to."""
+        if path not in self._singles:
+            self._singles[path] = _followed(path)
+            self._has_work.set()
 
     def forget(self, path: str) -> None:
         self._folders.pop(path, None)
+        self._singles.pop(path, None)
         self._moving.pop(path, None)
 
     def may_read(self, path: str, status: os.stat_result) -> bool:
@@ -100,6 +118,9 @@ class PollingWatcher(Watcher):
         loop = asyncio.get_running_loop()
         pause = INTERVAL_S
         while True:
+            if not self._folders and not self._singles:
+                self._has_work.clear()
+                await self._has_work.wait()
             next_round = loop.time() + pause
             while (left := next_round - loop.time()) > 0:
                 await asyncio.sleep(min(left, _TICK_S))
@@ -122,7 +143,16 @@ class PollingWatcher(Watcher):
                 taken += elapsed
                 await asyncio.sleep(0)
                 slice_start = loop.time()
+        for path, signature in list(self._singles.items()):
+            self._look_at_single(path, signature)
         return taken + loop.time() - slice_start
+
+    def _look_at_single(self, path: str, before: _Signature) -> None:
+        signature = _followed(path)
+        if signature != before and path in self._singles:
+            self._singles[path] = signature
+            if not self._is_moving_file(path, signature):
+                self._dirty.add(path)
 
     def _look_at_moving(self) -> None:
         rested = []

@@ -7,8 +7,9 @@ for what a file holds, and no fault repeats a key. Nothing here does I/O.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from dataclasses import field as dataclass_field
 from functools import lru_cache
@@ -20,7 +21,7 @@ from ..model.caller_check import CallerCheck
 from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
 from ..model.snapshot import Webhook
 from ..wire.suggest import closest
-from .document import LIST, NULL, TEXT, Node, load, node_of
+from .document import LIST, MAP, NULL, TEXT, Node, load, node_of
 from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
 from .parse import ISOLATIONS, Faults, read_option
 from .tree import WEBHOOK_PREFIX
@@ -32,6 +33,9 @@ METHODS: Final = ("GET", "POST")
 PARSED_FIRST_BYTES: Final = 1_048_576
 # Stands where an operator would read a secret.
 MASK: Final = "********"
+# The keys of the documentation and of the checkout's examples, which everybody knows, so that no file need hide them:
+# git keeps no mode but the x bit, and who checks whd out is not to be warned of its examples.
+DOCUMENTED_KEYS: Final = frozenset({b"my-secret-api-key", b"change-this-api-key"})
 
 # Gives a field's value, or None with a fault (see fields.py); takes the node, its line, the field's name, the faults.
 ReadField = Callable[[Node, int, str, FieldFaults], Any]
@@ -96,6 +100,8 @@ def _rows_that_tighten() -> list[WebhookField]:
     ]
 
 
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\{\{.*\}\}", re.DOTALL)
+
 WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
     row.name: row
     for row in (
@@ -108,6 +114,17 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         *_rows_that_tighten(),
     )
 }
+
+
+def _placeholder_lines(node: Node) -> Iterator[int]:
+    """Where a secret, or a part of one, looks like what a template or a shell would have replaced."""
+    if node.kind == TEXT:
+        if _PLACEHOLDER.search(node.text):
+            yield node.line
+    elif node.kind in (LIST, MAP):
+        parts = node.items if node.kind == LIST else [value for _line, value in node.items.values()]
+        for part in parts:
+            yield from _placeholder_lines(part)
 
 
 def masked(name: str, value: Any) -> Any:
@@ -129,6 +146,10 @@ def _mask(secret: Any, shown_members: frozenset[str]) -> Any:
         # What has another name may be a secret that slipped to the left.
         return {name: item if name in shown_members else _mask(item, frozenset()) for name, item in secret.items()}
     return MASK
+
+
+def _is_documented(secret: Any) -> bool:
+    return type(secret) is tuple and DOCUMENTED_KEYS.issuperset(secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +221,13 @@ def _source_of(
         given[field] = row.read(value, line, field, report)
         if row.tightens and given[field] is not None:
             tighter.append((row.name, given[field], line))
-        if row.is_secret:
+        if row.is_secret and not _is_documented(given[field]):
             secrets.append((row.name, line))
+            for at in _placeholder_lines(value):
+                what = f"the {row.noun} holds ${{…}} or {{{{…}}}}, which nothing fills in: it counts as it stands"
+                report.warning(
+                    at or line, field, what, f"the {row.noun} itself; a deployment fills in templates before"
+                )
     for field, row in WEBHOOK_FIELDS.items():
         if row.is_required and field not in found:
             report.fault(node.line, field, "is missing", f"{field}: NAME")

@@ -10,10 +10,13 @@ import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
+from .. import ownership
 from ..errors import StateError
 
 _BUSY_MS = 5000
+_MAY_BE_CLOSED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ def describe(error: sqlite3.Error, path: Path, what: str) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return damaged(path, what, str(error))
+    closed = ownership.closed_to_us(path.parent, *(path.with_name(path.name + end) for end in ("", "-wal", "-shm")))
+    if closed and code in _MAY_BE_CLOSED:
+        return f"{path}: {what} cannot be used ({error}); {closed}"
     remedy = {
         sqlite3.SQLITE_FULL: "free space on its disk",
         sqlite3.SQLITE_IOERR: "look at its disk: space, quota, health",
@@ -44,6 +50,12 @@ def describe(error: sqlite3.Error, path: Path, what: str) -> str:
         sqlite3.SQLITE_LOCKED: "another program holds it; end that one",
     }.get(code, "see the log")
     return f"{path}: {what} cannot be used ({error}); {remedy}"
+
+
+def unopened(error: OSError, path: Path) -> str:
+    """Why a file could not be made or opened, and the way out, in one line."""
+    closed = ownership.closed_to_us(path.parent, path)
+    return f"{path}: cannot be made or opened: {error.strerror or error}" + (f"; {closed}" if closed else "")
 
 
 def damaged(path: Path, what: str, why: str) -> str:
@@ -60,7 +72,7 @@ def make_private(path: Path) -> None:
     Raises OSError.
     """
     folder = path.parent
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ownership.make_folder(folder)
     owner = folder.stat()
     if owner.st_uid == os.geteuid() and owner.st_mode & 0o077:
         folder.chmod(0o700)
@@ -75,21 +87,30 @@ def make_private(path: Path) -> None:
             path.chmod(0o600)
         return
     try:
-        if os.geteuid() == 0 and owner.st_uid != 0:
-            # `whd run` by root before the daemon's first start must not leave a file that the daemon cannot open.
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        # `whd run` by root before the daemon's first start must not leave a file that the daemon cannot open.
+        ownership.give_to_folders_owner(descriptor, folder)
+    except OSError:
+        path.unlink()
+        raise
     finally:
         os.close(descriptor)
     _sync_folder(folder)
 
 
 def connect(path: Path, *, writes: bool = True) -> sqlite3.Connection:
-    """A connection in autocommit mode that any thread may use, one at a time. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    """A connection in autocommit mode that any thread may use, one at a time. Raises sqlite3.Error.
+
+    One that only reads makes no file where there is none: it would stand in the way of the one that was meant.
+    """
+    # https://www.sqlite.org/uri.html
+    name = str(path) if writes else f"file:{quote(os.fsencode(path))}?mode=rw"
+    connection = sqlite3.connect(name, uri=not writes, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         if not writes:
             connection.execute("PRAGMA query_only=ON")
+            # Opens the -wal and -shm files now: at the first read they may stand somewhere else.
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException:
         connection.close()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -12,6 +13,7 @@ from typing import Any
 
 from ..errors import StateError
 from ..futures import result_of
+from .anchor import Anchor
 
 _log = logging.getLogger(__name__)
 
@@ -26,12 +28,19 @@ _ANSWERS = 64
 
 
 class DatabaseThread:
-    """Owns the connection from `start` to its end, which closes it."""
+    """Owns the connection from `start` to its end, which closes it; with `anchor`, only where it still stands."""
 
     def __init__(
-        self, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop, *, name: str, failed: Failed
+        self,
+        connection: sqlite3.Connection,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        name: str,
+        failed: Failed,
+        anchor: Anchor | None = None,
     ) -> None:
         self._connection = connection
+        self._anchor = anchor
         self._loop = loop
         self._failed = failed
         self._jobs: queue.SimpleQueue[tuple[DatabaseJob, Answer] | None] = queue.SimpleQueue()
@@ -76,9 +85,17 @@ class DatabaseThread:
                     break
             is_open = item is not None
             self._wake(answers)
-        self._connection.close()
+        self._close()
         if self._closed is not None:
             self._wake([(self._closed, None, None)])
+
+    def _close(self) -> None:
+        if self._anchor is None:
+            self._connection.close()
+            return
+        with contextlib.suppress(sqlite3.Error):
+            self._anchor.rescue(self._connection)
+        self._anchor.leave(self._connection)
 
     def _do(self, job: DatabaseJob, answer: Answer) -> tuple[Answer, Any, StateError | None]:
         try:

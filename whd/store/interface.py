@@ -86,6 +86,10 @@ class ExecutionStore(ExecutionReader, Protocol):
         """Why nothing can be written now, "" if all is well. It names the file: for the operator, not for callers."""
 
     @property
+    def is_detached(self) -> bool:
+        """Whether `fault` says that the next start would not find what is written now: only a restart helps."""
+
+    @property
     def is_full(self) -> bool:
         """Whether so much waits to be written that new calls should be refused."""
 

@@ -18,6 +18,7 @@ class MemoryStore(ExecutionStore):
     """
 
     fault = ""
+    is_detached = False
     is_full = False
     is_behind = False
 

@@ -47,15 +47,12 @@ class Retention:
     @property
     def file_bytes(self) -> int:
         """The store on disk, the WAL included."""
-        return self._path.stat().st_size + self.wal_bytes
+        return _size_bytes(self._path) + self.wal_bytes
 
     @property
     def wal_bytes(self) -> int:
         """The WAL file, whether what it holds was copied already or not."""
-        try:
-            return self._wal.stat().st_size
-        except FileNotFoundError:
-            return 0
+        return _size_bytes(self._wal)
 
     def truncate_wal(self) -> None:
         """Makes the WAL an empty file, if no reader uses it just now."""
@@ -182,6 +179,13 @@ def now_ms() -> int:
 
 def _target(max_store_bytes: int) -> int:
     return max_store_bytes - 2 * wal_limit_bytes(max_store_bytes)
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # deleted or moved away under the daemon, which the writer says
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

@@ -126,7 +126,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise StateError(describe(error, path)) from error
     except OSError as error:
-        raise StateError(f"{path}: cannot be made or opened: {error.strerror or error}") from error
+        raise StateError(sqlite_file.unopened(error, path)) from error
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -68,6 +68,10 @@ class SqliteStore(ExecutionStore):
         return self._writer.fault if self._writer else ""
 
     @property
+    def is_detached(self) -> bool:
+        return self._writer is not None and self._writer.is_detached
+
+    @property
     def is_full(self) -> bool:
         """Whether 128 MiB wait to be written: the disk does not keep up, or not at all."""
         return self._intake.waiting_bytes > FULL_BYTES

@@ -20,13 +20,14 @@ from typing import Any
 
 from ..errors import StateError
 from ..model.options import Options
+from ..sqlite.anchor import LOOK_S, Anchor
 from ..sqlite.transaction import transaction
 from . import schema
 from .encoding import clean, encode
 from .intake import Batch, Intake
 from .interface import Done, answer_all
 from .retention import SLICE_ROWS, Retention, now_ms, wal_limit_bytes
-from .rows import Row, origin_of
+from .rows import Row, origin_of, to_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ SWEEP_TURN_S = 0.02
 SWEEP_EVERY_S = 5.0
 SWEEP_LEAST_S = 1.0
 RETRY_S = 0.5
+# How often the log says that records go where no start will find them.
+REMIND_S = 60.0
 # How long `close` keeps trying against a disk that refuses.
 CLOSE_S = 5.0
 
@@ -76,6 +79,11 @@ class Writer:
         self._intake = intake
         self._loop = loop
         self._options = options
+        self._anchor = Anchor(path)
+        self._next_look = 0.0
+        self._next_reminder = 0.0
+        # Records that were written while the file did not stand where it was opened.
+        self._astray = 0
         self._retention = Retention(connection, path)
         self._sweep: Iterator[None] | None = None
         self._next_sweep = time.monotonic()
@@ -89,6 +97,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="whd-store-writer", daemon=True)
         self._closed: Done | None = None
         self.fault = ""
+        self.is_detached = False
         self.written = 0
         self.commits = 0
         self.lost = 0
@@ -130,19 +139,77 @@ class Writer:
 
     def _turn(self) -> None:
         batch = self._intake.take()
+        if batch.waiters or time.monotonic() >= self._next_look:
+            self._look()
+        if self.is_detached and batch.waiters:
+            self._refuse_waiters(batch)
         count = len(batch.rows)
         if batch:
             self._write(batch)
-        elif self.fault:
+        elif self.fault and not self.is_detached:
             self._probe()
         self._upkeep(count)
 
     def _pauses(self) -> tuple[float, float]:
+        if self.is_detached:
+            return LOOK_S, GATHER_S
         if self.fault:
             return RETRY_S, RETRY_S
         if self._sweep is not None:
             return SWEEP_PAUSE_S, SWEEP_PAUSE_S
-        return max(0.0, self._next_sweep - time.monotonic()), GATHER_S
+        return max(0.0, min(self._next_sweep, self._next_look) - time.monotonic()), GATHER_S
+
+    # ---- where the file is -------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Looks whether the next start would open what is written here, and says so when that changes."""
+        self._next_look = time.monotonic() + LOOK_S
+        what = self._anchor.fault()
+        if not what:
+            if self.is_detached:
+                self.is_detached = False
+                self._recover()
+            return
+        if what != self.fault:
+            _log.error("%s. Async calls are refused; sync calls go on, and their records are lost then", what)
+        self.fault = what
+        if not self.is_detached:
+            self.is_detached = True
+            self._next_reminder = time.monotonic() + REMIND_S
+            self._rescue()
+        if self._astray and time.monotonic() > self._next_reminder:
+            self._next_reminder = time.monotonic() + REMIND_S
+            _log.error("%s. %d records so far are lost then", what, self._astray)
+
+    def _rescue(self) -> None:
+        """What only a WAL without a name holds was said to be on disk."""
+        try:
+            if self._anchor.rescue(self._connection):
+                self._astray = 0
+        except sqlite3.Error as error:
+            _log.warning("what was in the WAL of %s could not be saved: %s", self._path, error)
+
+    def _refuse_waiters(self, batch: Batch) -> None:
+        waiters = batch.waiters
+        self._intake.hold(batch)
+        self._answer([(done, self._refusal()) for _, done in waiters])
+
+    def _take_back(self, batch: Batch) -> None:
+        """After a commit to a file that had gone meanwhile: who waits is refused, so nothing may run that record."""
+        try:
+            with transaction(self._connection):
+                for row, _ in batch.waiters:
+                    if row is not None:
+                        self._connection.execute("DELETE FROM execution WHERE id = ?", (to_bytes(row.id),))
+        except sqlite3.Error as error:
+            _log.warning("%s: records that nobody was promised could not be taken back: %s", self._path, error)
+        self._answer([(done, self._refusal()) for _, done in batch.waiters])
+
+    def _refusal(self) -> StateError:
+        # The path and SQLite's words are the operator's; a caller only learns that it was not kept.
+        return StateError("the execution store cannot write", log_detail=self.fault)
+
+    # ---- a commit ----------------------------------------------------------------------------------------------------
 
     def _write(self, batch: Batch) -> None:
         started = time.monotonic()
@@ -164,6 +231,14 @@ class Writer:
         self.written += len(batch.rows) - len(refused)
         self._wal_bytes += _COMMIT_PAGES * self._retention.page_bytes + 2 * batch.size_bytes
         self._intake.written()
+        if batch.waiters:
+            # Behind the fsync: what is promised now must be in the file that the next start opens.
+            self._look()
+        if self.is_detached:
+            self._astray += len(batch.rows)
+            if batch.waiters:
+                self._take_back(batch)
+            return
         self._recover()
         if batch.waiters:
             self._answer([(done, refused.get(row.id) if row else None) for row, done in batch.waiters])
@@ -280,9 +355,7 @@ class Writer:
         waiters = batch.waiters
         self._intake.hold(batch)
         self._report(schema.describe(error, self._path))
-        # The path and SQLite's words are the operator's; a caller only learns that it was not kept.
-        refusal = StateError("the execution store cannot write", log_detail=self.fault)
-        self._answer([(done, refusal) for _, done in waiters])
+        self._answer([(done, self._refusal()) for _, done in waiters])
 
     def _report(self, fault: str) -> None:
         if fault != self.fault:
@@ -308,7 +381,7 @@ class Writer:
         """Retention and checkpoint: after the callers were answered, never between them and their commit."""
         try:
             options = self._options()
-            if not self.fault:
+            if not self.fault or self.is_detached:
                 self._sweep_some(options, 1 + 2 * rows_written // SLICE_ROWS)
             limit = wal_limit_bytes(options.max_store_bytes)
             if self._wal_bytes > limit:
@@ -376,20 +449,25 @@ class Writer:
             _log.debug("%d callers had left before their records were written", len(results))
 
     def _finish(self) -> None:
-        waiting = self._intake.waiting
+        self._look()
+        unwritten = self._intake.waiting
         error: StateError | None = None
-        if waiting:
-            self.lost += waiting
-            error = StateError(f"{waiting} executions could not be written before the end: {self.fault}")
+        if self.is_detached:
+            self._rescue()
+        if missing := unwritten + self._astray * self.is_detached:
+            self.lost += missing
+            error = StateError(
+                f"{missing} executions could not be written where the next start finds them: {self.fault}"
+            )
             _log.error("%s", error)
         try:
-            if not error:
+            if not unwritten and not self.is_detached:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as checkpoint_error:
             # What is in the WAL is as safe there; the next start reads it.
             _log.warning("the WAL of %s stays as it is: %s", self._path, checkpoint_error)
         finally:
-            self._connection.close()
+            self._anchor.leave(self._connection)
         if self._closed is not None:
             self._answer([(self._closed, error)])
 

@@ -124,7 +124,7 @@ ESCAPES: list[tuple[str, str, str]] = [
     # ---- classes of classes -----------------------------------------------------------------------------------------
     ("type of type", "got = type(type('a'))", "type() of a class"),
     ("type with three arguments", "got = type('X', (), {'__del__': 1})", "positional argument"),
-    ("type as a base", "class M(type): pass\ngot = M", "code"),
+    ("type as a base", "class M(type): pass\ngot = M", "its bases are classes"),
     ("a metaclass", "class C(metaclass=print): pass\ngot = C", "cannot choose its metaclass"),
     ("the metaclass of an enum", "import enum\ngot = type(enum.Enum)", "type() of a class"),
     (
@@ -134,8 +134,8 @@ ESCAPES: list[tuple[str, str, str]] = [
     ),
     ("an enum of pairs", "import enum\ngot = enum.Enum('E', [('__del__', print)])", "starts with an underscore"),
     ("a function's type", "got = type(lambda: 0)", "type() of a function"),
-    ("an instance as a base", "class C(this): pass\ngot = C", "a flow cannot make one"),
-    ("a module as a base", "import json\nclass C(json): pass\ngot = C", "cannot be made by flows"),
+    ("an instance as a base", "class C(this): pass\ngot = C", "its bases are classes"),
+    ("a module as a base", "import json\nclass C(json): pass\ngot = C", "its bases are classes"),
     (
         "the API's classes as bases",
         "import flow_api\nclass C(flow_api.Execution): pass\ngot = C",
@@ -154,7 +154,6 @@ ESCAPES: list[tuple[str, str, str]] = [
     ("a guard by keyword", "def f(**_getattr_): pass\ngot = 1", "`_getattr_` starts with"),
     ("super with another meaning", "super = lambda: this\ngot = super().__init__()", "`super` cannot be given"),
     ("except* (CVE-2025-22153)", "try:\n    pass\nexcept* ValueError:\n    got = 1", "`except*` is not available"),
-    ("exception groups", "got = ExceptionGroup", "not defined"),
     # ---- imports ----------------------------------------------------------------------------------------------------
     ("sys", "import sys\ngot = sys", "flows have no module 'sys'"),
     ("builtins", "import builtins\ngot = builtins", "flows have no module 'builtins'"),
@@ -252,9 +251,9 @@ ESCAPES: list[tuple[str, str, str]] = [
     (
         "the zones' cache",
         "import zoneinfo\ngot = type(zoneinfo.ZoneInfo('UTC')).clear_cache()",
-        "the method 'clear_cache'",
+        "type() of a ZoneInfo",
     ),
-    ("a zone from a file", "import zoneinfo\ngot = type(zoneinfo.ZoneInfo('UTC')).from_file", "the method 'from_file'"),
+    ("a zone from a file", "import zoneinfo\ngot = type(zoneinfo.ZoneInfo('UTC')).from_file", "type() of a ZoneInfo"),
     (
         "a base's __init__ for somebody else, in a class method",
         """

@@ -1,10 +1,10 @@
 """Runs a command as another user, also where only root may reach this interpreter and this checkout.
 
 Started by root as `python -I -B as_user.py <project> <uid> <command>…`, and becomes the command: same process, same
-descriptors, no variables. CI's checkout often lies in a folder of mode 0700, and pyenv's interpreters below /root. So
-this process gets a mount namespace of its own, in which each closed folder on the way is covered by an empty one that
-everybody may enter, and what is needed is bound to its old place in it. The host sees nothing of that, and it goes
-away with the last process that lives there.
+descriptors, no variables but NOTIFY_SOCKET. CI's checkout often lies in a folder of mode 0700, and pyenv's interpreters
+below /root. So this process gets a mount namespace of its own, in which each closed folder on the way is covered by an
+empty one that everybody may enter, and what is needed is bound to its old place in it. The host sees nothing of that,
+and it goes away with the last process that lives there.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def main() -> None:
     open_the_way(list(dict.fromkeys(needed())))
     become(int(sys.argv[2]))
     os.chdir("/")
-    os.execve(sys.argv[3], sys.argv[3:], {})
+    kept = {name: value for name, value in os.environ.items() if name == "NOTIFY_SOCKET"}
+    os.execve(sys.argv[3], sys.argv[3:], kept)
 
 
 if __name__ == "__main__":

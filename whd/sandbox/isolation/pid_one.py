@@ -33,7 +33,6 @@ def _wait_for(child: int, wall: Wall) -> NoReturn:
     """Exits as the child does; killed by signal n, with the shell's 128 + n."""
     status = 128 + signal.SIGKILL
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         descriptors.close_all()
         parent_death.engage(wall)
         if not wall.skips("seccomp"):

@@ -7,12 +7,13 @@ where it is built (flow_builtins.py).
 from __future__ import annotations
 import __future__
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 from ..names import CAREFUL_NAMES, is_plain_name
 from .classes import class_facades
+from .contexts import context_facades
 from .facade import Facade, make_facade, public_names
 from .library import mend_library
 from .methods import hold_methods
@@ -26,18 +27,31 @@ from .times import warm_up as _warm_up_times
 mend_library()
 FACADES: dict[str, Facade] = {
     **class_facades(),
+    **context_facades(),
     **number_facades(),
     **text_facades(),
     **time_facades(),
     "__future__": make_facade("__future__", dict.fromkeys(__future__.all_feature_names)),
 }
 RUN_FACADES: dict[str, Callable[[Any], Facade]] = {"random": make_random, "time": make_time}
-hold_methods(
-    offered
-    for facade in (*FACADES.values(), *(make(None) for make in RUN_FACADES.values()))
-    for offered in vars(facade).values()
-    if isinstance(offered, type)
-)
+
+
+def _classes() -> Iterator[type]:
+    for facade in (*FACADES.values(), *(make(None) for make in RUN_FACADES.values())):
+        for offered in vars(facade).values():
+            if isinstance(offered, type):
+                yield offered
+
+
+hold_methods(_classes())
+
+
+@cache
+def offered_classes() -> frozenset[type]:
+    """The classes that a flow can import or finds among the builtins."""
+    return frozenset((*_classes(), *_COMMON_TYPES, *_NAMELESS_TYPES))
+
+
 # Parents of importable modules, with nothing in them but these, and second names of what others hold.
 _UNLISTED = frozenset({"os", "urllib", "xml", "xml.sax", "__future__", "flow_api.exceptions"})
 
@@ -66,7 +80,12 @@ def packages() -> frozenset[str]:
 # Builtin types whose attributes a flow meets all the time.
 _COMMON_TYPES = (
     str, bytes, bytearray, int, float, complex, bool, list, tuple, dict, set, frozenset, range, slice,
-    BaseException, OSError, UnicodeError, StopIteration, property,
+    BaseException, BaseExceptionGroup, OSError, UnicodeError, StopIteration, property,
+)  # fmt: skip
+# Builtin types that flows meet, and can call, but have no use for their names.
+_NAMELESS_TYPES = (
+    object, type(None), type(...), type(NotImplemented), classmethod, staticmethod, enumerate, filter, map, reversed,
+    zip,
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from ..names import CAREFUL_NAMES, FLOW_MODULE, INTERNAL_NAMES
+from ..running import running_flow
 from .facade import Facade, make_facade, pick
 
 
@@ -79,6 +80,9 @@ def _functional_enum(kind: Any, name: Any, names: Any, *, start: int = 1) -> Any
         else:
             member, value = item
             members.append((_own_name(member), value))
+    if kind._member_type_ is not object:
+        # What passes for a text or a number may stay in a cache of the library (class_building.py).
+        running_flow().wants_fresh = True
     return enum.EnumMeta.__call__(kind, _own_name(name), members, module=FLOW_MODULE, start=start)
 
 
@@ -104,9 +108,24 @@ def dataclass(kind: Any = None, /, **options: Any) -> Any:
     def decorate(own: Any) -> Any:
         checked = _own_class(own, "@dataclass")
         _check_field_names(checked)
+        _own_fields(checked)
         return dataclasses.dataclass(checked, **options)
 
     return decorate if kind is None else decorate(kind)
+
+
+def _own_fields(own: Any) -> None:
+    """Gives the class fields of its own: dataclasses writes a field's name to it, so the next class that used the same
+    field() would rename what the first one reads and writes.
+    """
+    for name in type.__getattribute__(own, "__dict__").get("__annotations__", {}):
+        given = getattr(own, name, None)
+        if type(given) is dataclasses.Field:
+            options = {option: getattr(given, option) for option in _FIELD_OPTIONS}
+            setattr(own, name, dataclasses.field(**options))
+
+
+_FIELD_OPTIONS = ("default", "default_factory", "init", "repr", "hash", "compare", "metadata", "kw_only")
 
 
 def _check_field_names(own: Any) -> None:
@@ -201,7 +220,7 @@ def _collections() -> tuple[Facade, Facade]:
         pick(
             collections.abc,
             "Callable Collection Container Generator Hashable ItemsView Iterable Iterator KeysView Mapping MappingView "
-            "MutableMapping MutableSequence MutableSet Reversible Sequence Set Sized ValuesView ByteString Buffer",
+            "MutableMapping MutableSequence MutableSet Reversible Sequence Set Sized ValuesView ByteString",
         ),
     )
     names = pick(collections, "OrderedDict defaultdict Counter deque ChainMap UserDict UserList")

@@ -14,14 +14,14 @@ import random
 import secrets
 import statistics
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from . import copying
 from .facade import Facade, make_facade, pick
 
 _NAMES: dict[str, tuple[Any, str]] = {
     "bisect": (bisect, "bisect bisect_left bisect_right insort insort_left insort_right"),
-    "copy": (copy, "copy replace error Error"),
     # Without the contexts that all executions share (DefaultContext and its kin).
     "decimal": (
         decimal,
@@ -34,15 +34,15 @@ _NAMES: dict[str, tuple[Any, str]] = {
     "heapq": (heapq, "heapify heappop heappush heappushpop heapreplace merge nlargest nsmallest"),
     "itertools": (
         itertools,
-        "accumulate batched chain combinations combinations_with_replacement compress count cycle dropwhile "
+        "accumulate chain combinations combinations_with_replacement compress count cycle dropwhile "
         "filterfalse groupby islice pairwise permutations product repeat starmap takewhile tee zip_longest",
     ),
     "math": (
         math,
         "acos acosh asin asinh atan atan2 atanh cbrt ceil comb copysign cos cosh degrees dist e erf erfc exp "
-        "exp2 expm1 fabs factorial floor fma fmod frexp fsum gamma gcd hypot inf isclose isfinite isinf isnan "
+        "exp2 expm1 fabs factorial floor fmod frexp fsum gamma gcd hypot inf isclose isfinite isinf isnan "
         "isqrt lcm ldexp lgamma log log10 log1p log2 modf nan nextafter perm pi pow prod radians remainder "
-        "sin sinh sqrt sumprod tan tanh tau trunc ulp",
+        "sin sinh sqrt tan tanh tau trunc ulp",
     ),
     # Without attrgetter and methodcaller, which reach attributes by name.
     "operator": (
@@ -64,12 +64,12 @@ _NAMES: dict[str, tuple[Any, str]] = {
     "uuid": (
         uuid,
         "NAMESPACE_DNS NAMESPACE_OID NAMESPACE_URL NAMESPACE_X500 RESERVED_FUTURE RESERVED_MICROSOFT RESERVED_NCS "
-        "RFC_4122 SafeUUID UUID uuid3 uuid4 uuid5 uuid7 uuid8",
+        "RFC_4122 SafeUUID UUID uuid3 uuid4 uuid5",
     ),
 }
 
 _RANDOM = (
-    "betavariate binomialvariate choice choices expovariate gammavariate gauss getrandbits getstate lognormvariate "
+    "betavariate choice choices expovariate gammavariate gauss getrandbits getstate lognormvariate "
     "normalvariate paretovariate randbytes randint random randrange sample seed setstate shuffle triangular uniform "
     "vonmisesvariate weibullvariate"
 )
@@ -100,17 +100,26 @@ def reset_decimal() -> None:
     )
 
 
-def deepcopy(x: Any, memo: None = None) -> Any:
-    """copy.deepcopy, without a memo of one's own: it would be handed what the library keeps between all calls."""
-    if memo is not None:
-        raise TypeError("deepcopy's memo is for __deepcopy__, which classes of flows do not have") from None
-    return copy.deepcopy(x)
+def batched(iterable: Iterable[Any], n: int, *, strict: bool = False) -> Iterator[tuple[Any, ...]]:
+    """itertools.batched, which Python has since 3.12, and `strict` since 3.13."""
+    if n < 1:
+        raise ValueError("n must be at least one")
+    items = iter(iterable)
+    return _batches(items, n, strict)
+
+
+def _batches(items: Iterator[Any], size: int, strict: bool) -> Iterator[tuple[Any, ...]]:
+    while batch := tuple(itertools.islice(items, size)):
+        if strict and len(batch) < size:
+            raise ValueError("batched(): incomplete batch")
+        yield batch
 
 
 def number_facades() -> dict[str, Facade]:
     """The facades of this module, by the name that a flow imports."""
     facades = {name: make_facade(name, pick(module, names)) for name, (module, names) in _NAMES.items()}
-    facades["copy"] = make_facade("copy", {**pick(copy, _NAMES["copy"][1]), "deepcopy": deepcopy})
+    facades["itertools"] = make_facade("itertools", {**pick(itertools, _NAMES["itertools"][1]), "batched": batched})
+    facades["copy"] = make_facade("copy", {**pick(copy, "error Error"), **pick(copying, "copy deepcopy replace")})
     return facades
 
 
@@ -126,4 +135,5 @@ def warm_up() -> list[Callable[[], object]]:
         lambda: fractions.Fraction("1/3"),
         lambda: uuid.uuid4(),
         lambda: secrets.token_hex(4),
+        reset_decimal,
     ]

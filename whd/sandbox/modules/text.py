@@ -55,8 +55,8 @@ _NAMES: dict[str, tuple[Any, str]] = {
     "base64": (
         base64,
         "b64encode b64decode standard_b64encode standard_b64decode urlsafe_b64encode urlsafe_b64decode b32encode "
-        "b32decode b32hexencode b32hexdecode b16encode b16decode a85encode a85decode b85encode b85decode z85encode "
-        "z85decode encodebytes decodebytes",
+        "b32decode b32hexencode b32hexdecode b16encode b16decode a85encode a85decode b85encode b85decode "
+        "encodebytes decodebytes",
     ),
     "binascii": (
         binascii,
@@ -66,7 +66,7 @@ _NAMES: dict[str, tuple[Any, str]] = {
     "csv": (
         csv,
         "reader writer DictReader DictWriter Dialect Sniffer Error excel excel_tab unix_dialect QUOTE_ALL "
-        "QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC QUOTE_NOTNULL QUOTE_STRINGS",
+        "QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC",
     ),
     # Without HtmlDiff, which counts its instances in the class.
     "difflib": (
@@ -86,7 +86,7 @@ _NAMES: dict[str, tuple[Any, str]] = {
     "json": (json, "dump dumps load loads JSONDecodeError JSONDecoder JSONEncoder"),
     "re": (
         re,
-        "compile escape findall finditer fullmatch match search split sub subn error PatternError Pattern Match "
+        "compile escape findall finditer fullmatch match search split sub subn error Pattern Match "
         "RegexFlag A ASCII DOTALL I IGNORECASE L LOCALE M MULTILINE NOFLAG S U UNICODE VERBOSE X",
     ),
     "string": (
@@ -113,7 +113,7 @@ _NAMES: dict[str, tuple[Any, str]] = {
     "os.path": (
         os.path,
         "altsep basename commonpath commonprefix curdir dirname extsep isabs join normcase normpath pardir pathsep sep "
-        "split splitdrive splitext splitroot",
+        "split splitdrive splitext",
     ),
 }
 
@@ -166,6 +166,7 @@ _freeze_shared()
 def text_facades() -> dict[str, Facade]:
     """The facades of this module, by the name that a flow imports."""
     facades = {name: make_facade(name, pick(module, names)) for name, (module, names) in _NAMES.items()}
+    facades["re"] = make_facade("re", {**pick(re, _NAMES["re"][1]), "PatternError": re.error})  # its name since 3.13
     facades["hashlib"] = _hashlib()
     facades["zlib"] = _zlib()
     path = facades["os.path"]

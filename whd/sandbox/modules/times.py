@@ -22,7 +22,7 @@ _TIME = (
     "process_time process_time_ns strftime strptime struct_time time time_ns timezone tzname"
 )
 _CALENDAR = (
-    "Calendar FRIDAY Day HTMLCalendar IllegalMonthError IllegalWeekdayError MONDAY Month SATURDAY SUNDAY THURSDAY "
+    "Calendar FRIDAY HTMLCalendar IllegalMonthError IllegalWeekdayError MONDAY SATURDAY SUNDAY THURSDAY "
     "TUESDAY TextCalendar WEDNESDAY calendar day_abbr day_name firstweekday isleap leapdays month month_abbr "
     "month_name monthcalendar monthrange timegm weekday weekheader"
 )
