@@ -47,7 +47,7 @@ def test_every_error_code_is_documented() -> None:
     assert codes(errors.HttpError) <= documented
 
 
-COMMANDS = ["serve", "check", "run", "webhooks", "executions", "settings", "status", "doctor", "units"]
+COMMANDS = ["serve", "check", "run", "webhooks", "executions", "settings", "send", "status", "doctor", "units"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

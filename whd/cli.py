@@ -148,6 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
     help_text = "also print, for each webhook, what its user may do (with --json: an object of faults and webhooks)"
     checking.add_argument("-v", "--verbose", action="store_true", help=help_text)
     _add(subparsers, "webhooks", "config.webhooks", "the endpoints: URL, flow, user, whether a key is needed")
+    _add_send(subparsers)
     _add(subparsers, "status", "status.status", "what the running daemon does, and what is wrong")
     _add(subparsers, "doctor", "host.doctor", "which isolation layers work on this host, and why not")
     _add(subparsers, "units", "host.units", "print the systemd units, which take /etc/whd and /var/lib/whd")
@@ -216,6 +217,31 @@ def _add_run(subparsers: argparse._SubParsersAction[_Parser]) -> None:
         """looks for what was sent in `json`: --input '{"json": {"name": "Ada"}}'\n"""
         "default: what a POST without a body gives it",
     )
+
+
+def _add_send(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    parser = _add(subparsers, "send", "send.send", "send a delivery as its sender would, signed, to the running daemon")
+    parser.add_argument("client", metavar="CLIENT")
+    parser.add_argument("webhook", metavar="WEBHOOK")
+    parser.add_argument("--as", dest="sender", type=_sender, metavar="NAME", help="who sends; default: as verify says")
+    parser.add_argument("--event", metavar="NAME", help="one of that sender's; default: the most common")
+    parser.add_argument("--body", metavar="TEXT|@FILE|@-", help="instead of the sample's: text, @ and a file, or stdin")
+    parser.add_argument("--url", metavar="URL", help="instead of the running daemon's")
+    secret = "a file with the secret, - for stdin; default: that of the webhook's setting"
+    parser.add_argument("--secret-file", metavar="FILE|-", help=secret)
+    parser.add_argument("--print", choices=["curl"], help="print a line for a shell instead of sending")
+    parser.add_argument("--yes", action="store_true", help="send without a question; it runs the real flow")
+
+
+def _sender(name: str) -> str:
+    from .senders.presets import PRESETS  # needed for this command alone
+    from .wire.suggest import closest
+
+    if name not in PRESETS:
+        meant = closest(name, PRESETS)
+        hint = f" - did you mean {meant}?" if meant else ""
+        raise argparse.ArgumentTypeError(f"there is no sender {name!r}; there are {', '.join(sorted(PRESETS))}{hint}")
+    return name
 
 
 def _limit(text: str) -> int:

@@ -83,7 +83,11 @@ def test_nothing_is_wrong_with_a_fresh_checkout(checkout: Project, served: Runni
 
 def test_every_key_of_the_examples_is_known_as_no_secret() -> None:
     texts = [path.read_text() for path in (ROOT / "config").rglob("*.yaml")]
-    keys = {key.encode() for text in [*texts, README] for key in re.findall(r"^key: (\S+)", text, re.MULTILINE)}
+    keys = {
+        key.encode()
+        for text in [*texts, README]
+        for key in re.findall(r"(?:^key|secret): ([\w-]+)", text, re.MULTILINE)
+    }
     assert keys == DOCUMENTED_KEYS
 
 

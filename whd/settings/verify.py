@@ -64,6 +64,11 @@ class Verify:
     proofs: tuple[Proof, ...]
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """All of them, as written."""
+        return tuple(secret for proof in self.proofs for secret in proof.secrets)
+
+    @property
     def parses_first(self) -> bool:
         """Whether one of them reads members of the body before the signature is known to hold."""
         return any(proof.scheme == "msgraph" or (proof.preset and proof.preset.parses_first) for proof in self.proofs)

@@ -35,7 +35,7 @@ PARSED_FIRST_BYTES: Final = 1_048_576
 MASK: Final = "********"
 # The keys of the documentation and of the checkout's examples, which everybody knows, so that no file need hide them:
 # git keeps no mode but the x bit, and who checks whd out is not to be warned of its examples.
-DOCUMENTED_KEYS: Final = frozenset({b"my-secret-api-key", b"change-this-api-key"})
+DOCUMENTED_KEYS: Final = frozenset({b"my-secret-api-key", b"change-this-webhook-secret"})
 
 # Gives a field's value, or None with a fault (see fields.py); takes the node, its line, the field's name, the faults.
 ReadField = Callable[[Node, int, str, FieldFaults], Any]
@@ -149,7 +149,8 @@ def _mask(secret: Any, shown_members: frozenset[str]) -> Any:
 
 
 def _is_documented(secret: Any) -> bool:
-    return type(secret) is tuple and DOCUMENTED_KEYS.issuperset(secret)
+    keys = tuple(text.encode() for text in secret.secrets) if isinstance(secret, Verify) else secret
+    return type(keys) is tuple and DOCUMENTED_KEYS.issuperset(keys)
 
 
 @dataclass(frozen=True, slots=True)
