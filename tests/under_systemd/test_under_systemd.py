@@ -105,7 +105,7 @@ def test_the_units_are_all_there(seen: Any) -> None:
 
 def test_a_call_starts_the_service_through_its_socket_and_outlives_a_reload_and_a_kill(seen: Any) -> None:
     calls = [seen[name] for name in ("activated", "reloaded", "killed")]
-    assert calls == [f"200 {{'received': {{'n': {number}}}}}" for number in (1, 2, 3)]
+    assert calls == [f"200 {{'method': 'POST', 'received': {{'n': {number}}}}}" for number in (1, 2, 3)]
 
 
 def test_every_layer_that_this_host_has_engages_under_the_directives(seen: Any) -> None:
