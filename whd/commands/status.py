@@ -26,6 +26,7 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
         f"executions: {executions['running']} running on {executions['places']} places, "
         f"{executions['waiting']} waiting, {executions['started']} started",
         f"refused: {document['refused_calls']} requests of flows, by permission",
+        f"calls: {document['calls']['filtered']} filtered (only)",
         f"workers: {workers['total']} ({workers['idle']} idle, {workers['spare']} spare), {workers['forked']} forked",
         f"store: {document['store']['written']} written, {document['store']['waiting']} waiting, "
         f"{document['store']['file_bytes'] / 1_048_576:.1f} MiB",

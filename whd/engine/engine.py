@@ -20,6 +20,7 @@ from ..budget import BufferBudget
 from ..executions.lookup import Lookup
 from ..executions.reruns import Reruns
 from ..executions.runner import Runner
+from ..handlers.counts import CallCounts
 from ..model.options import Options
 from ..model.snapshot import Snapshot
 from ..pool.pool import Pool
@@ -28,7 +29,7 @@ from ..rest import RestClient
 from ..saved import SavedRecords
 from ..settings.reload import Reloader
 from ..store.interface import ExecutionStore
-from .report import ExecutionsReport, Report, WorkersReport, fault_texts, settings_report
+from .report import CallsReport, ExecutionsReport, Report, WorkersReport, fault_texts, settings_report
 from .shared import Shared, open_local
 from .state import Paths, StateLock
 from .vetting import VettedSettings
@@ -50,6 +51,7 @@ class Engine:
     lookup: Lookup
     reruns: Reruns
     rest: RestClient
+    call_counts: CallCounts
 
     @classmethod
     @asynccontextmanager
@@ -132,6 +134,7 @@ class Engine:
             ),
             store=self.store.counters(),
             refused_calls=self.broker.refused_total,
+            calls=CallsReport(filtered=self.call_counts.filtered),
             buffered_bytes=self.budget.used_bytes,
             faults=fault_texts(snapshot),
             layers=tuple(pool.processes.layers),
@@ -163,7 +166,7 @@ def _wire(paths: Paths, reloader: Reloader, shared: Shared, quota: PoolQuota) ->
     executions = ExecutionCalls(broker, runner, lookup, pool.payload_parser, budget)
     broker.add(executions.table)
     broker.add(RestCalls(broker, executions, runner, rest, pool.payload_parser).table)
-    return Engine(loop, paths, reloader, shared, pool, broker, runner, lookup, reruns, rest)
+    return Engine(loop, paths, reloader, shared, pool, broker, runner, lookup, reruns, rest, CallCounts())
 
 
 @asynccontextmanager

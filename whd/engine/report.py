@@ -56,6 +56,13 @@ class WorkersReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CallsReport:
+    """Calls of webhooks that started no execution of their own, since the start; handlers.counts.CallCounts."""
+
+    filtered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One process's, or several processes' together. Everything is zero until it is said.
 
@@ -68,6 +75,7 @@ class Report:
     workers: WorkersReport = field(default_factory=WorkersReport)
     store: StoreCounters = field(default_factory=StoreCounters)
     refused_calls: int = 0
+    calls: CallsReport = field(default_factory=CallsReport)
     buffered_bytes: int = 0
     faults: tuple[str, ...] | None = None
     layers: tuple[Mapping[str, Any], ...] | None = None

@@ -61,6 +61,7 @@ def status_document(
             "taken_back": workers.revoked,
         },
         "refused_calls": report.refused_calls,
+        "calls": {"filtered": report.calls.filtered},
         "buffered_bytes": report.buffered_bytes,
         "store": {
             "written": store.written,

@@ -177,7 +177,8 @@ class WebhookGuard(Guard):
             elif is_proved:
                 self._run(call, result)
             else:
-                self._run(call, Parsed(b"%b,%b" % (input_start(plan), result.members_json), is_whole=True))
+                members_json = b"%b,%b" % (input_start(plan), result.members_json)
+                self._run(call, Parsed(members_json, is_whole=True, picked=result.picked))
 
         def run(result: Parsed | HttpError) -> None:
             if isinstance(result, HttpError):

@@ -17,7 +17,15 @@ from ..pool.compiler import Code, refusal_faults
 from ..pool.job import FlowResponse
 from ..wire.payload import Parsed
 from .call import Call, CallPlan, input_json
-from .context import JSON_HEADERS, HandlerContext, accepted_response, problem_response, record_response
+from .context import (
+    JSON_HEADERS,
+    HandlerContext,
+    accepted_response,
+    log,
+    problem_response,
+    record_response,
+    success_response,
+)
 
 _STATUS_OF_END = {Status.ENDED_SUCCESS: 200, Status.ENDED_ERROR: 500, Status.ENDED_CANCELLED: 500}
 _OUT_OF_TIME = (Cause.TIMEOUT, Cause.CPU)
@@ -32,6 +40,7 @@ class WebhookHandler:
         self._reloader = context.reloader
         self._runner = context.runner
         self._compiler = context.pool.compiler
+        self._counts = context.counts
 
     def run(self, call: Call[CallPlan], parsed: Parsed, code: Code | None = None) -> None:
         """Starts the webhook's flow. Raises HttpError.
@@ -40,6 +49,8 @@ class WebhookHandler:
         """
         plan = call.plan
         webhook = plan.webhook
+        if webhook.has_rules and code is None and self._is_filtered(call, parsed):
+            return
         if plan.resolved is None:
             names = webhook.client_name, webhook.flow_name, webhook.user_name
             plan.resolved = self._runner.resolve(plan.snapshot, *names)
@@ -81,6 +92,21 @@ class WebhookHandler:
             respond(end_response(active))
 
         runner.start(active, ended, partial(self._stop_waiting, ended, call))
+
+    def _is_filtered(self, call: Call[CallPlan], parsed: Parsed) -> bool:
+        """Whether `only` leaves the call out; then it is answered."""
+        plan = call.plan
+        webhook = plan.webhook
+        if webhook.only is None:
+            return False
+        mismatch = webhook.only.mismatch(plan.head.headers, plan.query.fields, parsed.picked)
+        if not mismatch:
+            return False
+        if plan.head.method != "HEAD":
+            self._counts.filtered += 1
+            log.info("%s/%s: filtered: %s", webhook.client_name, webhook.name, mismatch)
+        call.respond(success_response(webhook))
+        return True
 
     def _stop_waiting(
         self, waiter: Callable[[ActiveExecution], None], call: Call[CallPlan], active: ActiveExecution

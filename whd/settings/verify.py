@@ -30,6 +30,8 @@ from .fields import FieldFaults, known_fields, read_bool, read_choice, read_choi
 SHORTEST_SECRET: Final = 16
 MOST_SCHEMES: Final = 4
 MOST_TOLERANCE_S: Final = 86_400
+# What a call gets that was taken and runs nothing, where no sender's row says otherwise.
+NO_CONTENT: Final = 204
 # What a list of signatures may be separated by: never a character of a signature.
 _SEPARATORS: Final = (",", ";", " ")
 _UNITS: Final = ("s", "ms", "rfc3339")
@@ -67,6 +69,12 @@ class Verify:
     def parses_first(self) -> bool:
         """Whether one of them reads members of the body before the signature is known to hold."""
         return any(proof.scheme == "msgraph" or (proof.preset and proof.preset.parses_first) for proof in self.proofs)
+
+    @property
+    def success_status(self) -> int:
+        """What the sender takes for success."""
+        presets = [proof.preset for proof in self.proofs if proof.preset is not None]
+        return presets[0].success.status if presets else NO_CONTENT
 
     def check(self, now: Now) -> CallerCheck:
         """The check of callers. `now`: seconds since 1970."""

@@ -22,9 +22,10 @@ from ..model.snapshot import Webhook
 from ..wire.suggest import closest
 from .document import LIST, NULL, TEXT, Node, load, node_of
 from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
+from .only import Only, read_only
 from .parse import ISOLATIONS, Faults, read_option
 from .tree import WEBHOOK_PREFIX
-from .verify import SHOWN_MEMBERS, Now, Verify, read_verify
+from .verify import NO_CONTENT, SHOWN_MEMBERS, Now, Verify, read_verify
 
 METHODS: Final = ("GET", "POST")
 # The largest body of a webhook whose sender signs members of it, unless its setting says another: such a body is read
@@ -106,6 +107,7 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         WebhookField("enabled", read_bool, default=True),
         WebhookField("methods", _read_methods, default=METHODS),
         *_rows_that_tighten(),
+        WebhookField("only", read_only),
     )
 }
 
@@ -154,6 +156,7 @@ class WebhookSource:
     value: dict[str, Any]
     path: str
     modified_ms: int = dataclass_field(default=0, compare=False)
+    only: Only | None = None
 
 
 def read_webhook(
@@ -214,6 +217,7 @@ def _source_of(
         raw,
         path,
         modified_ms,
+        given["only"],
     )
     return source, report.result()
 
@@ -255,6 +259,7 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         if "max_body_bytes" not in given and limits.max_body_bytes > PARSED_FIRST_BYTES:
             limits = _narrowed(limits, (("max_body_bytes", PARSED_FIRST_BYTES),))
     caller_check = _caller_check(source, now)
+    rules = [rule for rule in (source.only,) if rule is not None]
     webhook = Webhook(
         source.client_name,
         source.name,
@@ -267,9 +272,16 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         isolation,
         limits,
         source.path,
-        caller_check.pointers,
+        _joined(caller_check.pointers, *(rule.pointers for rule in rules)),
+        source.only,
+        source.verify.success_status if source.verify is not None else NO_CONTENT,
+        bool(rules),
     )
     return webhook, warnings
+
+
+def _joined(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(pointer for group in groups for pointer in group))
 
 
 def _is_looser(field: str, value: Any, bound: Any) -> bool:
