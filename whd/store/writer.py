@@ -22,7 +22,7 @@ from ..errors import StateError
 from ..model.options import Options
 from ..sqlite.transaction import transaction
 from . import schema
-from .encoding import clean, encode
+from .encoding import clean, encode, encode_delivery
 from .intake import Batch, Intake
 from .interface import Done, answer_all
 from .retention import SLICE_ROWS, Retention, now_ms, wal_limit_bytes
@@ -178,6 +178,8 @@ class Writer:
                 count = 0
                 for row in batch.rows.values():
                     values = encode(row, self._origin(row))
+                    if row.delivery:
+                        execute(schema.SAVE_DELIVERY, encode_delivery(row))
                     if row.size_bytes > _LARGE_BYTES:
                         self._save_large(values)
                         continue
@@ -226,6 +228,8 @@ class Writer:
                     try:
                         values = encode(row, self._origin(Row._make(clean(row))))
                         self._connection.execute(schema.save_statement(1), clean(values))
+                        if row.delivery:
+                            self._connection.execute(schema.SAVE_DELIVERY, encode_delivery(row))
                     except sqlite3.OperationalError:
                         raise
                     except _DEFECTS as error:
