@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..broker import Broker
 from ..broker.executions import ExecutionCalls
@@ -134,7 +134,7 @@ class Engine:
             ),
             store=self.store.counters(),
             refused_calls=self.broker.refused_total,
-            calls=CallsReport(filtered=self.call_counts.filtered),
+            calls=CallsReport(**asdict(self.call_counts)),
             buffered_bytes=self.budget.used_bytes,
             faults=fault_texts(snapshot),
             layers=tuple(pool.processes.layers),

@@ -57,9 +57,11 @@ class WorkersReport:
 
 @dataclass(frozen=True, slots=True)
 class CallsReport:
-    """Calls of webhooks that started no execution of their own, since the start; handlers.counts.CallCounts."""
+    """Calls that were left out by `only`, repeats by `dedup`, and ids that came with another body, since the start."""
 
     filtered: int = 0
+    replayed: int = 0
+    reused_ids: int = 0
 
 
 @dataclass(frozen=True, slots=True)

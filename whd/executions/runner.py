@@ -26,6 +26,7 @@ from ..store.interface import ExecutionStore
 from .active import DISOWNED, ActiveExecution
 from .family import Family
 from .queue import Queue
+from .responses import response_to_json
 from .sync_waiters import SyncWaiters
 
 log = logging.getLogger("whd.executions")
@@ -298,6 +299,8 @@ class Runner(JobListener):
             execution.output_json = end.output_json
         execution.name = end.name or execution.name
         active.response = end.response
+        if end.response is not None and execution.delivery:
+            execution.response_json = response_to_json(end.response)
         execution.apply(_EVENTS[end.status], now_ms=now_ms())
         self._ended(active)
 

@@ -20,6 +20,7 @@ from ..model.execution import Execution, to_json
 from ..model.snapshot import Snapshot, Webhook
 from ..pool.pool import Pool
 from ..settings.reload import Reloader
+from ..store.interface import DeliveryTable
 from .counts import CallCounts
 
 log = logging.getLogger("whd.handlers")
@@ -39,6 +40,7 @@ class HandlerContext:
     lookup: Lookup
     pool: Pool
     readiness: Callable[[], tuple[int, dict[str, Any]]]
+    deliveries: DeliveryTable
     counts: CallCounts = field(default_factory=CallCounts)
 
     @property

@@ -1,4 +1,4 @@
-"""What this process has counted of calls that ran no flow of their own; engine/report.py says it."""
+"""What this process has counted of calls by their webhooks' rules; engine/report.py says it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class CallCounts:
-    """Since the start. `filtered`: by `only`. Written by the handlers alone."""
+    """Since the start. `filtered`: by `only`; `replayed`: repeats by `dedup`; `reused_ids`: those with another body.
+
+    Written by the handlers alone. A call with a reused id runs.
+    """
 
     filtered: int = 0
+    replayed: int = 0
+    reused_ids: int = 0

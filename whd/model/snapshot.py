@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .call_rules import CallFilter
+from .call_rules import CallFilter, DeliveryRule
 from .caller_check import CallerCheck
 from .library import NO_LIBRARY, Library, Module, hash_with, script_with
 from .options import Limits, Options
@@ -147,7 +147,8 @@ class Webhook:
     daemon's own. `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's
     own isolation is added where the worker is chosen). `pointers`: what its checks and rules need of a payload. `only`:
     which calls run the flow, None for all. `success_status`: that of a call that was taken and runs nothing.
-    `has_rules`: whether there is any such rule.
+    `dedup`: which deliveries are
+    repeats. `has_rules`: whether there is any such rule.
     """
 
     client_name: str
@@ -165,6 +166,7 @@ class Webhook:
     only: CallFilter | None = None
     success_status: int = 204
     has_rules: bool = False
+    dedup: DeliveryRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
