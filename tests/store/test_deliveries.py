@@ -113,6 +113,39 @@ class TestReserving:
 
         in_store(main)
 
+    def test_one_that_ends_after_its_window_does_not_take_the_place_of_the_next(self, in_store: InStore) -> None:
+        async def main(store: ExecutionStore) -> None:
+            past = DELIVERY._replace(until_ms=1)
+            old, new = of(past), of(created_ms=time.time_ns() // 1_000_000 + 1_000)
+            store.deliveries.begin((await first(store, past)).number, old.id)
+            # Saved while the next one is reserved, and again when that has been recorded.
+            number = (await first(store)).number
+            store.save_nowait(old, SOURCE)
+            store.deliveries.begin(number, new.id)
+            assert (await ask(store)).execution_id == new.id
+            store.save_nowait(new, SOURCE)
+            store.save_nowait(old, SOURCE)
+            await store.flush()
+            assert (await ask(store)).execution_id == new.id
+
+        in_store(main)
+
+    def test_nor_over_a_restart(self, tmp_path: Path) -> None:
+        old, new = of(DELIVERY._replace(until_ms=1)), of(created_ms=time.time_ns() // 1_000_000 + 1_000)
+
+        async def before() -> None:
+            async with opened(tmp_path / "store") as store:
+                store.save_nowait(new, SOURCE)
+                await store.flush()
+                store.save_nowait(old, SOURCE)
+
+        async def after() -> None:
+            async with opened(tmp_path / "store") as store:
+                assert await ask(store) == Repeat(new.id, Status.ENDED_SUCCESS)
+
+        asyncio.run(before())
+        asyncio.run(after())
+
 
 class TestBodies:
     def test_the_same_id_with_another_body_is_a_first_of_its_own(self, in_store: InStore) -> None:

@@ -19,7 +19,7 @@ from ..futures import value_of
 from ..http.messages import Response
 from ..model.delivery import Delivery
 from ..model.execution import Status
-from ..store.interface import Conflict, DeliveryTable, Repeat, Reserved
+from ..store.interface import Conflict, DeliveryTable, Repeat, Reserved, Stored
 from ..wire.payload import Parsed
 from .answers import ended_response
 from .call import Call, CallPlan
@@ -30,6 +30,8 @@ log = logging.getLogger("whd.handlers")
 # While an execution is nowhere to be found, though it has begun: its process hangs or is gone just now.
 ASK_AGAIN_S: Final = 0.1
 TRIES_S: Final = 10.0
+# How often it is looked whether what runs in another process is still there.
+WAIT_PIECE_S: Final = 1.0
 
 
 class Reservation:
@@ -178,13 +180,33 @@ class Repeats:
                     return None
             elif not (plan.is_async and execution.is_async):
                 # An async caller is promised what survives a restart: that of a sync one does from wait_s on.
-                stored = await self._lookup.wait(stored, plan.webhook.limits.wait_s)
-                execution = stored.execution
+                found = await self._wait(stored, plan.webhook.limits.wait_s)
+                if found is None:
+                    return None
+                stored, execution = found, found.execution
         except StateError as error:
             raise Overloaded("the execution of the first delivery cannot be read now", log_detail=str(error)) from None
         if plan.is_async or not execution.status.is_ended:
             return accepted_response(execution)
         return ended_response(execution, stored.script, read_response(execution.response_json))
+
+    async def _wait(self, stored: Stored, wait_s: float) -> Stored | None:
+        """The record when the execution has ended, or as it stands after wait_s or when the daemon stops.
+
+        None: it is gone with its process, before it was ever recorded.
+        """
+        deadline = self._loop.time() + wait_s
+        while (left := deadline - self._loop.time()) > 0:
+            piece_s = min(left, WAIT_PIECE_S)
+            began = self._loop.time()
+            stored = await self._lookup.wait(stored, piece_s)
+            if stored.execution.status.is_ended or self._loop.time() - began < piece_s:
+                break
+            found = await self._lookup.get(stored.execution.id)
+            if found is None:
+                return None
+            stored = found
+        return stored
 
 
 def _response_of_gone(repeat: Repeat, *, runs_after_error: bool) -> Response | None:

@@ -230,7 +230,8 @@ class Deliveries(DeliveryTable):
             self._numbers += 1
             entry = _Entry(delivery, self._numbers, None, row.id, is_orphan=True)
             self._put(entry)
-        elif entry.execution_id not in ("", row.id):
+        elif entry.execution_id != row.id and (entry.execution_id or entry.delivery != delivery):
+            # Of one that was replaced: it failed, or its window ended before it did.
             return
         entry.status = row.status
         # Of one that has not begun: `begin` follows once the record is on disk, or else `release`.

@@ -60,7 +60,9 @@ class MemoryStore(ExecutionStore):
         if row.delivery:
             delivery = read_delivery(row.delivery)
             kept = KeptDelivery(delivery.body, row.id, row.status, delivery.until_ms)
-            self._kept.setdefault(delivery.key, {})[delivery.body] = kept
+            group = self._kept.setdefault(delivery.key, {})
+            if delivery.body not in group or group[delivery.body].execution_id <= row.id:
+                group[delivery.body] = kept
             self.deliveries.saved(row)
 
     def _find(self, key: bytes, found: Found) -> None:

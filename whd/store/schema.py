@@ -76,9 +76,11 @@ CREATE INDEX delivery_by_end ON delivery (until_ms);
 CREATE INDEX delivery_unfinished ON delivery (execution) WHERE status < 2;
 """
 
+# An id sorts by time: one that ends after its window does not take the place of the next one.
 SAVE_DELIVERY = (
     "INSERT INTO delivery (key, body, execution, status, until_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key, body) "
-    "DO UPDATE SET execution=excluded.execution, status=excluded.status, until_ms=excluded.until_ms"
+    "DO UPDATE SET execution=excluded.execution, status=excluded.status, until_ms=excluded.until_ms "
+    "WHERE excluded.execution >= delivery.execution"
 )
 
 # MIGRATIONS[n] leads from version n to n + 1.
