@@ -8,6 +8,9 @@ import pytest
 
 from whd.model.delivery import Delivery
 from whd.model.options import Options
+from whd.senders.locators import parse_locator
+from whd.senders.presets import PRESETS
+from whd.senders.values import pointers_of
 from whd.settings.dedup import Dedup
 from whd.settings.index import Index
 
@@ -76,6 +79,25 @@ class TestId:
         assert rule.pointers == ("/signature/token", "/token")
         given: dict[str, str | None] = {"/signature/token": None, "/token": "t"}
         assert rule.delivery(("acme", "x"), b"", (), {}, given, b"", 0) is not None
+
+
+WITHOUT_ID = {name for name, row in PRESETS.items() if not row.dedup}
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS.keys() - WITHOUT_ID))
+def test_true_takes_the_id_of_each_sender(name: str) -> None:
+    """Found where its row says, whichever of the locators is there."""
+    row = PRESETS[name]
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" if name == "standard-webhooks" else SECRET
+    url = ", url: 'https://example.com/x'" if row.needs_url else ""
+    rule = rule_of(f"verify: {{scheme: {name}, secret: {secret}{url}}}\ndedup: true\n")
+    assert rule.is_signed is row.is_id_signed
+    for text in row.dedup:
+        locator = parse_locator(text)
+        headers = ((locator.field_name, b"id-1"),) if locator.kind == "header" else ()
+        picked: dict[str, str | None] = dict.fromkeys(pointers_of([locator]), "id-1")
+        assert rule.delivery(("acme", "x"), b"", headers, {}, picked, b"", 0) is not None, text
+    assert rule.delivery(("acme", "x"), b"", (), {}, {}, b"", 0) is None
 
 
 class TestBody:
