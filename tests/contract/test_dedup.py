@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.contract.test_webhooks import live, problem
 from tests.running import KEY, Answer, Project, RunningDaemon, running, wait_for
+from whd.store.opening import FILE_NAME
 
 JSON = "application/json"
 BY_ID = {"by": "header:X-Id"}
@@ -217,3 +220,16 @@ def test_a_sync_one_that_a_kill_interrupted_runs_anew(project: Project) -> None:
         answer = send(daemon, path, "a")
         assert (answer.status, replayed(answer)) == (200, False)
         assert send(daemon, path, "a").json["id"] == answer.json["id"]
+
+
+def test_of_a_record_that_is_gone_a_repeat_gets_id_and_status(project: Project) -> None:
+    path = project.endpoint("dedup-gone", SLEEPER, dedup=BY_ID)
+    with running(project) as daemon:
+        first = send(daemon, path, "a").json["id"]
+    with contextlib.closing(sqlite3.connect(project.state / FILE_NAME)) as connection:
+        connection.execute("DELETE FROM execution")
+        connection.commit()
+    with running(project) as daemon:
+        again = send(daemon, path, "a")
+        assert (again.status, replayed(again)) == (200, True)
+        assert again.json == {"id": first, "execution_id": first, "status": "ENDED_SUCCESS"}

@@ -13,9 +13,13 @@ import pytest
 from whd.futures import value_of
 from whd.model.delivery import Delivery, read_delivery
 from whd.model.execution import Execution, Status
-from whd.store.deliveries import Deliveries
+from whd.model.options import Options
+from whd.store import queries, schema
+from whd.store.deliveries import Deliveries, KeptDelivery
 from whd.store.interface import Conflict, ExecutionStore, Repeat, Reserved
 from whd.store.memory import MemoryStore
+from whd.store.retention import Retention
+from whd.store.schema import open_database
 
 from .store_samples import SOURCE, WAIT_S, accepted, make, opened, until
 from .stores import STORES
@@ -273,6 +277,44 @@ class TestOnDisk:
                 assert await ask(store) == Repeat(execution.id, Status.ENDED_SUCCESS)
 
         asyncio.run(main())
+
+    def test_an_id_outlives_its_record_and_leaves_at_the_end_of_its_window(self, tmp_path: Path) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        kept = of(created_ms=now_ms - 700_000, ended_ms=now_ms - 600_000)
+        over = of(DELIVERY._replace(key=OTHER, until_ms=now_ms - 1))
+
+        async def main() -> None:
+            async with opened(tmp_path / "store", lambda: Options(retention_minutes=1.0)) as store:
+                store.save_nowait(kept, SOURCE)
+                store.save_nowait(over, SOURCE)
+
+        asyncio.run(main())
+        connection = open_database(tmp_path / "store")
+        sweep = Retention(connection, tmp_path / "store").sweep(
+            now_ms=now_ms, retention_minutes=1.0, max_store_bytes=2**30
+        )
+        for _slice in sweep:
+            pass
+        assert queries.get_deliveries(connection, KEY) == [
+            KeptDelivery(b"", kept.id, Status.ENDED_SUCCESS, DELIVERY.until_ms)
+        ]
+        assert queries.get_deliveries(connection, OTHER) == []
+        assert connection.execute("SELECT count(*) FROM execution").fetchone() == (1,)
+        connection.close()
+
+    def test_a_file_of_before_gets_its_table(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def save() -> None:
+            async with opened(tmp_path / "store") as store:
+                await store.flush()
+
+        async def use() -> None:
+            async with opened(tmp_path / "store") as store:
+                await first(store)
+
+        monkeypatch.setattr(schema, "VERSION", 1)
+        asyncio.run(save())
+        monkeypatch.undo()
+        asyncio.run(use())
 
 
 class TestHolders:
