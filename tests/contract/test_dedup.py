@@ -8,6 +8,7 @@ import hmac
 import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from tests.contract.test_webhooks import live, problem
@@ -64,6 +65,10 @@ def test_a_repeat_gets_the_same_answer_and_nothing_runs_again(shared_project: Pr
     assert send(daemon, path, "a").json["id"] == first.json["id"]
     assert count(daemon, "replayed") == before + 2
     assert len(executions(daemon, "dedup")) == 2
+
+
+def of_row(row: Any) -> dict[str, str]:
+    return {"id": row["id"], "status": row["status"]}
 
 
 def test_without_an_id_every_delivery_runs(shared_project: Project, daemon: RunningDaemon) -> None:
@@ -198,7 +203,9 @@ def test_a_kill_after_the_202_forgets_nothing(project: Project) -> None:
         first = send(daemon, path + "?async&s=0.5", "a")
         assert first.status == 202
         ended = send(daemon, path, "b").json["id"]
-        wait_for(lambda: daemon.ask("status")["store"]["waiting"] == 0, "the records are on disk")
+        # What is listed as ended is on disk.
+        statuses = partial(executions, daemon, "dedup-kill")
+        wait_for(lambda: {"id": ended, "status": "ENDED_SUCCESS"} in map(of_row, statuses()), "it is on disk")
         daemon.kill()
     with running(project) as daemon:
         again = send(daemon, path, "a")
