@@ -80,6 +80,7 @@ TITLES = {
     413: "Content Too Large",
     414: "URI Too Long",
     415: "Unsupported Media Type",
+    422: "Unprocessable Content",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
@@ -118,6 +119,15 @@ class InvalidSignature(HttpError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers=((b"www-authenticate", b'Signature realm="webhook"'),))
+
+
+class IdempotencyKeyReused(HttpError):
+    """The Idempotency-Key came with another body before."""
+
+    status, code, title = 422, "idempotency_key_reused", TITLES[422]
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used before, with another body")
 
 
 class Forbidden(HttpError):

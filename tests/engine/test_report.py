@@ -116,7 +116,7 @@ class TestStatusDocument:
     def test_every_number_of_a_report_is_in_it_but_for_those_that_are_not_said(self) -> None:
         document = status_document(FULL, FACTS)
         said = [document[name] for name in ("clients", "webhooks", "snapshot", "refused_calls", "buffered_bytes")]
-        for part in ("executions", "workers", "store", "watch"):
+        for part in ("executions", "workers", "calls", "store", "watch"):
             said += document[part].values()
         numbers = numbers_of(FULL)
         assert numbers.keys() >= UNSAID
@@ -129,7 +129,7 @@ class TestStatusDocument:
             list(document)
             == (
                 "version pid uptime_s state addresses processes config flows state_folder clients webhooks snapshot "
-                "watch faults executions workers refused_calls buffered_bytes store saved sandbox"
+                "watch faults executions workers refused_calls calls buffered_bytes store saved sandbox"
             ).split()
         )
         assert list(document["executions"]) == "started live running waiting places".split()

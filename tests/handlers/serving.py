@@ -21,6 +21,7 @@ from whd.model.options import Limits, Options
 from whd.model.snapshot import Client, Fault, Flow, Snapshot, User, Webhook
 from whd.pool.compiler import Code
 from whd.store.interface import Stored
+from whd.store.memory import MemoryStore
 from whd.wire import payload
 
 PATH = "/api/webhook/acme/order"
@@ -208,6 +209,7 @@ class Serving:
             cast(Any, self.runner),
             cast(Any, pool),
             lambda: (200, {}),
+            MemoryStore(cast(Any, None)).deliveries,
         )
         self.app = App(context, handlers)
 

@@ -91,7 +91,7 @@ class TestSaving:
                 for number in range(50):
                     name = str(number % 2)
                     store.save_nowait(make(script_hash=name * 64, flow_name=str(number)), name * 10_000)
-            assert (tmp_path / "store").stat().st_size < 200_000
+            assert (tmp_path / "store").stat().st_size < 300_000
 
         asyncio.run(main())
 

@@ -132,13 +132,13 @@ class TestVersions:
                 assert await store.get(execution.id) == Stored(execution, SOURCE)
 
         asyncio.run(save())
-        monkeypatch.setattr(schema, "VERSION", 3)
+        monkeypatch.setattr(schema, "VERSION", schema.VERSION + 2)
         monkeypatch.setattr(
             schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE one (a)", "ALTER TABLE one ADD COLUMN b")
         )
         asyncio.run(read())
         connection = sqlite3.connect(tmp_path / "store")
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
         assert connection.execute("SELECT a, b FROM one").fetchall() == []
         connection.close()
 
@@ -155,11 +155,11 @@ class TestVersions:
 
     def test_a_migration_that_fails_changes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fill(tmp_path / "store", 1)
-        monkeypatch.setattr(schema, "VERSION", 2)
+        monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
         monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE one (a); SELECT nothing"))
         assert "cannot be used" in fault_at_open(tmp_path / "store")
         connection = sqlite3.connect(tmp_path / "store")
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION - 1,)
         assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'one'").fetchall()
         connection.close()
 

@@ -52,6 +52,13 @@ class KeyCheck(CallerCheck):
             raise InvalidKey
         return True
 
+    def proved_by(self, head: RequestHead, proof: HeadProof, query: Query, parsed: Parsed) -> bytes:
+        given = [value for name, value in head.headers if name == KEY_HEADER]
+        given += query.keys
+        given += [value[7:].strip() for name, value in head.headers if name == b"authorization"]
+        given += [key.encode("utf-8", "surrogatepass") for key in parsed.keys if key is not None]
+        return next((key for text in given for key in self.keys if compare_digest(text, key)), b"")
+
     def check_status(self, head: RequestHead, query: Query) -> None:
         if not self._check(head.headers, query.keys)[1]:
             raise InvalidKey

@@ -73,6 +73,12 @@ class AllOf(CallerCheck):
                 stays_out = is_key if check.takes_key else stays_out
         return stays_out
 
+    def proved_by(self, head: RequestHead, proof: HeadProof, query: Query, parsed: Parsed) -> bytes:
+        found = [
+            check.proved_by(head, each, query, parsed) for check, each in zip(self.checks, proof.evidence, strict=True)
+        ]
+        return b"".join(b"%d:%b" % (len(each), each) for each in found)
+
     def visible(self, head: RequestHead, proof: HeadProof, query: Query) -> tuple[Headers, dict[str, Any]]:
         headers, fields = proof.headers, query.fields
         for check in self.checks:
@@ -157,6 +163,11 @@ class AnyOf(CallerCheck):
             else:
                 return True
         raise _joined(refused)
+
+    def proved_by(self, head: RequestHead, proof: HeadProof, query: Query, parsed: Parsed) -> bytes:
+        held: _Held = proof.evidence
+        check, each = held[0]
+        return check.proved_by(head, each, query, parsed)
 
     def check_status(self, head: RequestHead, query: Query) -> None:
         raise NotFound

@@ -33,7 +33,7 @@ MAX_SHOWN_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class SignedDelivery:
     """One request, complete. `url`: where it goes to; `signed_url`: as the sender knows it."""
 
     method: str
@@ -143,7 +143,7 @@ def _rendered(preset: Preset, given: argparse.Namespace) -> Rendered:
     return Rendered(rendered.method, (("Content-Type", content_type), *rest), body)
 
 
-def _delivery(source: WebhookSource, preset: Preset, secret: bytes, rendered: Rendered, url: str) -> Delivery:
+def _delivery(source: WebhookSource, preset: Preset, secret: bytes, rendered: Rendered, url: str) -> SignedDelivery:
     pairs = preset.keys_of(secret)
     if not pairs:
         raise UsageError(f"the secret is not written as {preset.title} writes it")
@@ -155,7 +155,7 @@ def _delivery(source: WebhookSource, preset: Preset, secret: bytes, rendered: Re
         headers = (*headers, ("X-Webhook-Key", source.keys[0].decode()))
     unsigned = Unsigned(rendered.method, signed_url, headers, rendered.body, time.time(), f"msg_{uuid.uuid4().hex}")
     all_headers, body = proved(scheme, key, unsigned)
-    return Delivery(rendered.method, url, all_headers, body)
+    return SignedDelivery(rendered.method, url, all_headers, body)
 
 
 def _fits(scheme: Scheme, rendered: Rendered) -> bool:
@@ -169,11 +169,11 @@ def _registered(source: WebhookSource) -> str:
     return next((proof.fields["url"] for proof in proofs if "url" in proof.fields), "")
 
 
-def _shown_headers(delivery: Delivery) -> list[tuple[str, str]]:
+def _shown_headers(delivery: SignedDelivery) -> list[tuple[str, str]]:
     return [(name, "$KEY" if name == "X-Webhook-Key" else value) for name, value in delivery.headers]
 
 
-def _curl(delivery: Delivery) -> str:
+def _curl(delivery: SignedDelivery) -> str:
     """The delivery as a line for a shell; the key, if there is one, is the shell's variable KEY."""
     words = ["curl", "-X", delivery.method]
     for name, value in _shown_headers(delivery):
@@ -182,7 +182,7 @@ def _curl(delivery: Delivery) -> str:
     return " ".join(words)
 
 
-def _show_request(delivery: Delivery) -> None:
+def _show_request(delivery: SignedDelivery) -> None:
     say(f"{delivery.method} {delivery.url}")
     for name, value in _shown_headers(delivery):
         say(f"{name}: {value}")
@@ -205,7 +205,7 @@ def _is_confirmed(given: argparse.Namespace) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _exchange(delivery: Delivery, *, as_json: bool) -> int:
+def _exchange(delivery: SignedDelivery, *, as_json: bool) -> int:
     parts = urlsplit(delivery.url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.netloc, timeout=TIMEOUT_S)

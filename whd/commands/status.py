@@ -19,7 +19,7 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
     if given.json:
         print_json(document)
         return OK
-    executions, workers = document["executions"], document["workers"]
+    executions, workers, calls = document["executions"], document["workers"], document["calls"]
     lines = [
         f"whd {document['version']}, pid {document['pid']}, {document['state']} for {document['uptime_s']} s",
         f"listens on {', '.join(document['addresses'])}, {_fronts(document['processes'])}",
@@ -28,6 +28,8 @@ def status(paths: Paths, given: argparse.Namespace) -> int:
         f"executions: {executions['running']} running on {executions['places']} places, "
         f"{executions['waiting']} waiting, {executions['started']} started",
         f"refused: {document['refused_calls']} requests of flows, by permission",
+        f"calls: {calls['filtered']} filtered (only), {calls['replayed']} repeats (dedup), "
+        f"{calls['reused_ids']} ids reused",
         f"workers: {workers['total']} ({workers['idle']} idle, {workers['spare']} spare), {workers['forked']} forked",
         f"store: {document['store']['written']} written, {document['store']['waiting']} waiting, "
         f"{document['store']['file_bytes'] / 1_048_576:.1f} MiB",

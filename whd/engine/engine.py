@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..broker import Broker
 from ..broker.executions import ExecutionCalls
@@ -19,6 +19,7 @@ from ..broker.settings import SettingCalls
 from ..executions.lookup import Lookup
 from ..executions.reruns import Reruns
 from ..executions.runner import Runner
+from ..handlers.counts import CallCounts
 from ..model.budget import BufferBudget
 from ..model.options import Options
 from ..model.snapshot import Snapshot
@@ -28,7 +29,15 @@ from ..rest import RestClient
 from ..saved import SavedRecords
 from ..settings.reload import Reloader
 from ..store.interface import ExecutionStore
-from .report import ExecutionsReport, Report, WorkersReport, fault_texts, settings_report, watch_report
+from .report import (
+    CallsReport,
+    ExecutionsReport,
+    Report,
+    WorkersReport,
+    fault_texts,
+    settings_report,
+    watch_report,
+)
 from .shared import Shared, open_local
 from .state import Paths, StateLock
 from .vetting import VettedSettings
@@ -50,6 +59,7 @@ class Engine:
     lookup: Lookup
     reruns: Reruns
     rest: RestClient
+    call_counts: CallCounts
 
     @classmethod
     @asynccontextmanager
@@ -134,6 +144,7 @@ class Engine:
             store=self.store.counters(),
             saved_fault=self.saved.fault,
             refused_calls=self.broker.refused_total,
+            calls=CallsReport(**asdict(self.call_counts)),
             buffered_bytes=self.budget.used_bytes,
             faults=fault_texts(snapshot),
             layers=tuple(pool.processes.layers),
@@ -165,7 +176,7 @@ def _wire(paths: Paths, reloader: Reloader, shared: Shared, quota: PoolQuota) ->
     executions = ExecutionCalls(broker, runner, lookup, pool.payload_parser, budget)
     broker.add(executions.table)
     broker.add(RestCalls(broker, executions, runner, rest, pool.payload_parser).table)
-    return Engine(loop, paths, reloader, shared, pool, broker, runner, lookup, reruns, rest)
+    return Engine(loop, paths, reloader, shared, pool, broker, runner, lookup, reruns, rest, CallCounts())
 
 
 @asynccontextmanager

@@ -53,7 +53,14 @@ class HttpEngine:
         self.engine = engine
         self.phase = EnginePhase.STARTING
         context = HandlerContext(
-            engine.loop, engine.reloader, engine.runner, engine.lookup, engine.pool, self._readiness
+            engine.loop,
+            engine.reloader,
+            engine.runner,
+            engine.lookup,
+            engine.pool,
+            self._readiness,
+            engine.store.deliveries,
+            engine.call_counts,
         )
         self.server = Server({PUBLIC: App(context)}, lambda: engine.options, engine.budget, when_lost=when_lost)
 

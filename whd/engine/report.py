@@ -65,6 +65,15 @@ class WorkersReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CallsReport:
+    """Calls that were left out by `only`, repeats by `dedup`, and ids that came with another body, since the start."""
+
+    filtered: int = 0
+    replayed: int = 0
+    reused_ids: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One process's, or several processes' together. Everything is zero until it is said.
 
@@ -78,6 +87,7 @@ class Report:
     store: StoreCounters = field(default_factory=StoreCounters)
     saved_fault: str = ""
     refused_calls: int = 0
+    calls: CallsReport = field(default_factory=CallsReport)
     buffered_bytes: int = 0
     faults: tuple[str, ...] | None = None
     layers: tuple[Mapping[str, Any], ...] | None = None

@@ -62,6 +62,11 @@ def status_document(
             "taken_back": workers.revoked,
         },
         "refused_calls": report.refused_calls,
+        "calls": {
+            "filtered": report.calls.filtered,
+            "replayed": report.calls.replayed,
+            "reused_ids": report.calls.reused_ids,
+        },
         "buffered_bytes": report.buffered_bytes,
         "store": {
             "written": store.written,

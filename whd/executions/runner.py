@@ -28,6 +28,7 @@ from .active import DISOWNED, ActiveExecution
 from .family import Child, Family
 from .protection import Protection
 from .queue import Queue
+from .responses import response_to_json
 from .sync_waiters import SyncWaiters
 
 log = logging.getLogger("whd.executions")
@@ -321,6 +322,8 @@ class Runner(JobListener):
         if active.protection is not None:
             active.protection.cover(execution, has_output=end.output_json is not None)
         active.response = end.response
+        if end.response is not None and execution.delivery:
+            execution.response_json = response_to_json(end.response)
         execution.apply(_EVENTS[end.status], now_ms=now_ms())
         self._ended(active)
 

@@ -31,6 +31,7 @@ from ..store import ExecutionReader, ExecutionStore, Stored, open_reader
 from ..store.interface import Done, Records, StoreCounters, Summaries, answer_all
 from ..store.rows import Row, to_row
 from .counters import Counters, SharedBudget
+from .deliveries import FrontDeliveries
 from .link import Link, LinkLost
 from .partition import owner
 from .records import pack, read_error, read_stored
@@ -79,6 +80,7 @@ class FrontStore(ExecutionStore):
         # Both, `fault` and `is_detached`, as the hub said last.
         self._is_full = False
         self._is_behind = False
+        self.deliveries = FrontDeliveries(link, self.send)
 
     async def open(self) -> None:
         """Begins to read. The hub has opened the store. Raises StateError."""

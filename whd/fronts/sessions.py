@@ -15,6 +15,7 @@ from ..saved import Saved, SavedOverlay
 from ..settings.overlay import SavedChange
 from ..settings.reload import Reloader
 from ..store import ExecutionStore
+from .deliveries import DeliverySession
 from .leases import LeaseGrant, PermitQueue, SlotLeases, Used
 from .link import Handlers, Link, LinkLost, Message
 from .partition import owner
@@ -143,7 +144,9 @@ class FrontSession:
         self._refused: list[Any] = []
         # Of the holders of locks, or who waits for one: the questions that are open.
         self._holders: dict[int, list[Message]] = {}
+        self._deliveries = DeliverySession(lambda: supervisor.store.deliveries)
         self.handlers: Handlers = {
+            **self._deliveries.handlers,
             "script": self._on_script,
             "scripts.forget": lambda _message: self._scripts.clear(),
             "save": self._on_save,
@@ -174,6 +177,7 @@ class FrontSession:
         """The front is gone: what it held is free."""
         for holder in list(self._holders):
             self._release_all(holder)
+        self._deliveries.close()
 
     # ---- executions --------------------------------------------------------------------------------------------------
 

@@ -61,10 +61,14 @@ def plan_call(snapshot: Snapshot, webhook: Webhook, head: Head, path: str, query
 
 @dataclass(slots=True, eq=False)
 class Call(Generic[PlanT]):
-    """One request on its way from its body to its answer. `respond`: to be called once."""
+    """One request on its way from its body to its answer.
+
+    `respond`: to be called once. `body_digest`: the body's SHA-256, where the webhook's rules need it.
+    """
 
     plan: PlanT
     respond: Respond
+    body_digest: bytes = b""
 
     def then(self, step: Callable[[ResultT], None]) -> Callable[[ResultT], None]:
         """A callback that goes on with `step`; an HttpError that it raises is the answer.

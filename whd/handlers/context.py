@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import HttpError, Misconfigured, NotFound
@@ -20,10 +20,13 @@ from ..model.execution import Execution, to_json
 from ..model.snapshot import Snapshot, Webhook
 from ..pool.pool import Pool
 from ..settings.reload import Reloader
+from ..store.interface import DeliveryTable
+from .counts import CallCounts
 
 log = logging.getLogger("whd.handlers")
 
 JSON_HEADERS: Headers = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+NO_STORE: Headers = ((b"cache-control", b"no-store"),)
 PROBLEM_HEADERS: Headers = ((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 
 
@@ -37,6 +40,8 @@ class HandlerContext:
     lookup: Lookup
     pool: Pool
     readiness: Callable[[], tuple[int, dict[str, Any]]]
+    deliveries: DeliveryTable
+    counts: CallCounts = field(default_factory=CallCounts)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -75,6 +80,11 @@ def accepted_response(execution: Execution) -> Response:
     location = f"/api/execution/{execution.client_name}/{execution.id}"
     document = {"id": execution.id, "execution_id": execution.id, "status": execution.status}
     return json_response(202, document, ((b"location", location.encode("ascii")),))
+
+
+def success_response(webhook: Webhook) -> Response:
+    """For a call that was taken and runs nothing: what its sender takes for success, without content."""
+    return Response(webhook.success_status, NO_STORE)
 
 
 def find_webhook(snapshot: Snapshot, client_name: str, name: str) -> Webhook:

@@ -15,6 +15,7 @@ import logging
 from asyncio import Future
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from typing import Any, ClassVar, Final, Protocol, cast, runtime_checkable
 
 from ..errors import HttpError, InvalidKey, InvalidSignature, NotFound
@@ -93,6 +94,31 @@ class ServesCallers(Protocol):
         """Goes on with a call that the caller check let pass. Answers once, now or later. Raises HttpError."""
 
 
+class Digest(Protocol):
+    """What hashlib makes."""
+
+    def update(self, part: bytes | bytearray | memoryview, /) -> object:
+        """The next bytes."""
+
+    def digest(self) -> bytes:
+        """The hash of all that came so far."""
+
+
+class _EachPart:
+    """A body's parts, as they come, for two who need them."""
+
+    __slots__ = ("_check", "_digest")
+
+    def __init__(self, check: BodyCheck | None, digest: Digest) -> None:
+        self._check = check
+        self._digest = digest
+
+    def __call__(self, part: bytes) -> None:
+        self._digest.update(part)
+        if self._check is not None:
+            self._check.update(part)
+
+
 class WebhookGuard(Guard):
     """Access.WEBHOOK: the caller check of the webhook, over head, raw body and payload."""
 
@@ -117,23 +143,39 @@ class WebhookGuard(Guard):
             raise _explained(error, webhook, head, check.check_head) from None
         body_check = check.body_check(head, plan.proof)
         max_body_bytes = webhook.limits.max_body_bytes
+        if webhook.dedup is not None and webhook.dedup.needs_digest:
+            digest = sha256()
+            parts = _EachPart(body_check, digest)
+            return Admission(max_body_bytes, (partial(self._handle_digested, body_check, digest), plan), parts), False
         if body_check is None:
             return Admission(max_body_bytes, (self.handle, plan)), check.is_repeatable
         # A check of one body: the next request needs another.
         handle = partial(self._handle_checked, body_check)
         return Admission(max_body_bytes, (handle, plan), body_check.update), False
 
-    def _handle_checked(self, body_check: BodyCheck, plan: CallPlan, body: Body, respond: Respond) -> None:
+    def _handle_digested(
+        self, body_check: BodyCheck | None, digest: Digest, plan: CallPlan, body: Body, respond: Respond
+    ) -> None:
+        if body_check is None:
+            self.handle(plan, body, respond, digest.digest())
+        else:
+            self._handle_checked(body_check, plan, body, respond, digest.digest())
+
+    def _handle_checked(
+        self, body_check: BodyCheck, plan: CallPlan, body: Body, respond: Respond, digest: bytes = b""
+    ) -> None:
         try:
             body_check.finish(body)
         except InvalidSignature as refused:
             if not (plan.is_gzip and body):
                 raise
-            self._check_unpacked(refused, plan, body, respond)
+            self._check_unpacked(refused, plan, body, respond, digest)
         else:
-            self.handle(plan, body, respond)
+            self.handle(plan, body, respond, digest)
 
-    def _check_unpacked(self, refused: InvalidSignature, plan: CallPlan, body: Body, respond: Respond) -> None:
+    def _check_unpacked(
+        self, refused: InvalidSignature, plan: CallPlan, body: Body, respond: Respond, digest: bytes
+    ) -> None:
         """Some senders sign before they pack. Unpacked and hashed in a thread: zlib and hashlib let the loop go on."""
         call = Call(plan, respond)
 
@@ -150,13 +192,16 @@ class WebhookGuard(Guard):
                 # Of a body that proves nothing nobody hears whether it can be unpacked.
                 raise refused
             checked.result()
-            self.handle(plan, body, respond)
+            self.handle(plan, body, respond, digest)
 
         self._loop.run_in_executor(None, check).add_done_callback(call.then(go_on))
 
-    def handle(self, plan: CallPlan, body: Body, respond: Respond) -> None:
-        """Reads the payload here or, if it is large, elsewhere, and goes on with it. Raises HttpError."""
-        call = Call(plan, respond)
+    def handle(self, plan: CallPlan, body: Body, respond: Respond, digest: bytes = b"") -> None:
+        """Reads the payload here or, if it is large, elsewhere, and goes on with it. Raises HttpError.
+
+        `digest`: the body's SHA-256, where the webhook's rules need it.
+        """
+        call = Call(plan, respond, digest)
         if isinstance(body, list) or (plan.is_gzip and body) or not is_quick(body):
             self._parse_elsewhere(call, body)
             return
@@ -181,7 +226,8 @@ class WebhookGuard(Guard):
             elif is_proved:
                 self._run(call, result)
             else:
-                self._run(call, Parsed(b"%b,%b" % (input_start(plan), result.members_json), is_whole=True))
+                members_json = b"%b,%b" % (input_start(plan), result.members_json)
+                self._run(call, Parsed(members_json, result.keys, is_whole=True, picked=result.picked))
 
         def run(result: Parsed | HttpError) -> None:
             if isinstance(result, HttpError):

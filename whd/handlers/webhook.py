@@ -12,17 +12,20 @@ from functools import partial
 from ..errors import Misconfigured, Overloaded
 from ..executions.active import ActiveExecution
 from ..http.messages import Response
-from ..model.execution import Cause, Execution, Status
+from ..model.call_rules import CallFilter
+from ..model.execution import Execution
 from ..pool.compiler import Code, refusal_faults
-from ..pool.job import FlowResponse
 from ..wire.payload import Parsed
+from .answers import ended_response
 from .call import Call, CallPlan, input_json
-from .context import JSON_HEADERS, HandlerContext, accepted_response, problem_response, record_response
-
-_STATUS_OF_END = {Status.ENDED_SUCCESS: 200, Status.ENDED_ERROR: 500, Status.ENDED_CANCELLED: 500}
-_OUT_OF_TIME = (Cause.TIMEOUT, Cause.CPU)
-# RFC 9110, 6.4.1 and 15.3.5, 15.4.5: answers that have no content.
-_WITHOUT_CONTENT = (204, 205, 304)
+from .context import (
+    JSON_HEADERS,
+    HandlerContext,
+    accepted_response,
+    log,
+    success_response,
+)
+from .repeats import Repeats, Reservation
 
 
 class WebhookHandler:
@@ -32,14 +35,28 @@ class WebhookHandler:
         self._reloader = context.reloader
         self._runner = context.runner
         self._compiler = context.pool.compiler
+        self._counts = context.counts
+        self._repeats = Repeats(context, self._start_decided)
 
-    def run(self, call: Call[CallPlan], parsed: Parsed, code: Code | None = None) -> None:
-        """Starts the webhook's flow. Raises HttpError.
+    def run(
+        self,
+        call: Call[CallPlan],
+        parsed: Parsed,
+        code: Code | None = None,
+        *,
+        reservation: Reservation | None = None,
+        is_decided: bool = False,
+    ) -> None:
+        """Starts the webhook's flow, or does what its rules say. Raises HttpError.
 
         `code`: the flow's; without it the one that is known, and if none is, all goes on once it is compiled.
+        `reservation`: of the delivery, if it has an id. `is_decided`: the rules have been asked.
         """
         plan = call.plan
         webhook = plan.webhook
+        if webhook.has_rules and not is_decided:
+            self._ask_rules(call, parsed)
+            return
         if plan.resolved is None:
             names = webhook.client_name, webhook.flow_name, webhook.user_name
             plan.resolved = self._runner.resolve(plan.snapshot, *names)
@@ -47,7 +64,8 @@ class WebhookHandler:
         if code is None:
             code = self._compiler.known(flow)
             if code is None:
-                self._compiler.compile(flow, call.then(partial(self.run, call, parsed)))
+                go_on = partial(self.run, call, parsed, reservation=reservation, is_decided=True)
+                self._compiler.compile(flow, call.then(go_on))
                 return
         if code.refusal:
             fault = refusal_faults(flow, code.refusal)[0]
@@ -73,6 +91,9 @@ class WebhookHandler:
         )
         isolation = "execution" if user.isolation == "execution" else webhook.isolation
         active = runner.prepare(execution, flow, webhook.limits, isolation)
+        if reservation is not None:
+            self._start_reserved(call, active, reservation)
+            return
         if plan.is_async:
             runner.start_async(active, call.then(partial(_answer_accepted, call, active)))
             return
@@ -81,6 +102,55 @@ class WebhookHandler:
             respond(end_response(active))
 
         runner.start(active, ended, partial(self._stop_waiting, ended, call))
+
+    def _ask_rules(self, call: Call[CallPlan], parsed: Parsed) -> None:
+        webhook = call.plan.webhook
+        if webhook.only is not None and self._is_filtered(webhook.only, call, parsed):
+            return
+        if webhook.dedup is None or call.plan.head.method == "HEAD":
+            self._start_decided(call, parsed, None)
+        else:
+            self._repeats.decide(call, parsed)
+
+    def _start_decided(self, call: Call[CallPlan], parsed: Parsed, reservation: Reservation | None) -> None:
+        self.run(call, parsed, reservation=reservation, is_decided=True)
+
+    def _start_reserved(self, call: Call[CallPlan], active: ActiveExecution, reservation: Reservation) -> None:
+        """Starts an execution with which its delivery is no longer free."""
+        active.execution.delivery = reservation.delivery
+        execution_id = active.execution.id
+
+        def accepted(error: Exception | None) -> None:
+            if error is None:
+                reservation.begin(execution_id)
+            _answer_accepted(call, active, error)
+
+        def ended(active: ActiveExecution) -> None:
+            call.respond(end_response(active))
+
+        if call.plan.is_async:
+            self._runner.start_async(active, call.then(accepted))
+            return
+        # First the word, as it may end at once.
+        reservation.begin(execution_id)
+        try:
+            self._runner.start(active, ended, partial(self._stop_waiting, ended, call))
+        except BaseException:
+            reservation.withdraw()
+            raise
+
+    def _is_filtered(self, only: CallFilter, call: Call[CallPlan], parsed: Parsed) -> bool:
+        """Whether `only` leaves the call out; then it is answered."""
+        plan = call.plan
+        webhook = plan.webhook
+        mismatch = only.mismatch(plan.head.headers, plan.query.fields, parsed.picked)
+        if not mismatch:
+            return False
+        if plan.head.method != "HEAD":
+            self._counts.filtered += 1
+            log.info("%s/%s: filtered: %s", webhook.client_name, webhook.name, mismatch)
+        call.respond(success_response(webhook))
+        return True
 
     def _stop_waiting(
         self, waiter: Callable[[ActiveExecution], None], call: Call[CallPlan], active: ActiveExecution
@@ -99,15 +169,4 @@ def _answer_accepted(call: Call[CallPlan], active: ActiveExecution, error: Excep
 
 def end_response(active: ActiveExecution) -> Response:
     """What a sync caller gets: the flow's own answer, or the record with 200, 500 or 504."""
-    execution = active.execution
-    if execution.cause is Cause.REFUSED:
-        return problem_response(Misconfigured("the webhook is misconfigured", log_detail=execution.message))
-    if active.response is not None and execution.status is Status.ENDED_SUCCESS:
-        return _own_response(active.response)
-    status = 504 if execution.cause in _OUT_OF_TIME else _STATUS_OF_END[execution.status]
-    return record_response(status, execution, active.flow.script)
-
-
-def _own_response(response: FlowResponse) -> Response:
-    body = b"" if response.status in _WITHOUT_CONTENT else response.body
-    return Response(response.status, response.headers, body)
+    return ended_response(active.execution, active.flow.script, active.response)

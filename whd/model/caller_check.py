@@ -121,6 +121,13 @@ class CallerCheck(ABC):
         """
         return proof.headers, query.fields
 
+    def proved_by(self, head: RequestHead, proof: HeadProof, query: Query, parsed: Parsed) -> bytes:
+        """Which secret or key proved the caller, b"" if none did. Asked once all checks have passed, never shown.
+
+        Two callers with different ones may use the same id for two things.
+        """
+        return b""
+
     @abstractmethod
     def check_status(self, head: RequestHead, query: Query) -> None:
         """Whether the caller may see and cancel executions of this webhook: there is no body to prove it."""

@@ -87,6 +87,8 @@ class Execution:
     `root_id` is the topmost parent's id (its own without a parent). `key_webhook_name` is the webhook whose key opens
     the status of the whole tree: the one through which the topmost parent came, "" for none. `is_async` decides what a
     restart does with it. `is_masked`: `***` stands for parts of its input, which are not kept: it never runs again.
+    `delivery`: what it came of (Delivery.to_text), "" for a webhook without `dedup`. A store keeps it beside the
+    record: of what is read, only `unfinished` gives it.
     """
 
     id: str
@@ -115,6 +117,7 @@ class Execution:
     parent_id: str = ""
     root_id: str = ""
     replay_of: str = ""
+    delivery: str = field(default="", compare=False)
     log: list[bytes] = field(default_factory=list)
 
     def apply(self, event: Event, *, now_ms: int) -> None:

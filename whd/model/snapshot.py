@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .call_rules import CallFilter, DeliveryRule
 from .caller_check import CallerCheck
 from .library import NO_LIBRARY, Library, Module, hash_with, script_with
 from .options import Limits, Options
@@ -144,7 +145,10 @@ class Webhook:
 
     `caller_check`: what it asks of its callers, and of those who look at its executions. `limits`: never above the
     daemon's own. `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's
-    own isolation is added where the worker is chosen). `pointers`: what its checks need of a payload.
+    own isolation is added where the worker is chosen). `pointers`: what its checks and rules need of a payload. `only`:
+    which calls run the flow, None for all. `success_status`: that of a call that was taken and runs nothing.
+    `dedup`: which deliveries are
+    repeats. `has_rules`: whether there is any such rule.
     """
 
     client_name: str
@@ -159,6 +163,10 @@ class Webhook:
     limits: Limits
     path: str
     pointers: tuple[str, ...] = ()
+    only: CallFilter | None = None
+    success_status: int = 204
+    has_rules: bool = False
+    dedup: DeliveryRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

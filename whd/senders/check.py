@@ -50,27 +50,27 @@ class SignatureCheck(CallerCheck):
         verifier = self._verifier_of(values, head)
         try:
             evidence = verifier.read(values, query.fields, self.now())
-            if verifier.is_plain:
-                verifier.check_plain(evidence)
+            used = [verifier.check_plain(evidence)] if verifier.is_plain else []
         except SignatureRefused as refused:
             raise InvalidSignature(str(refused)) from None
         # Where the whole body is read anyway, its timestamp is judged there.
         is_complete = verifier.late_timestamp is None or verifier.needs_body
-        return HeadProof(rest, is_complete, (verifier, evidence))
+        # Of a signature the key that it was made with comes with the body.
+        return HeadProof(rest, is_complete, (verifier, evidence, used))
 
     def body_check(self, head: RequestHead, proof: HeadProof) -> BodyCheck | None:
-        verifier, evidence = proof.evidence
+        verifier, evidence, used = proof.evidence
         if verifier.is_plain:
             return None
         if verifier.needs_body:
-            return _WholeBody(verifier, evidence, head, self.now)
+            return _WholeBody(verifier, evidence, head, self.now, used)
         try:
-            return _Streamed(verifier.start(evidence, head))
+            return _Streamed(verifier.start(evidence, head), used)
         except SignatureRefused as refused:
             raise InvalidSignature(str(refused)) from None
 
     def check_payload(self, proof: HeadProof, parsed: Parsed) -> bool:
-        verifier, _evidence = proof.evidence
+        verifier, _evidence, _used = proof.evidence
         locator = verifier.late_timestamp
         text = None if locator is None else (parsed.picked or {}).get(locator.name)
         try:
@@ -80,6 +80,10 @@ class SignatureCheck(CallerCheck):
         except SignatureRefused as refused:
             raise InvalidSignature(str(refused)) from None
         return True
+
+    def proved_by(self, head: RequestHead, proof: HeadProof, query: Query, parsed: Parsed) -> bytes:
+        used: list[bytes] = proof.evidence[2]
+        return used[0]
 
     def check_status(self, head: RequestHead, query: Query) -> None:
         # Nobody signs a look at the status: SENDERS 3, Status.
@@ -110,15 +114,17 @@ class SignatureCheck(CallerCheck):
 class _Streamed:
     """The digests of one body, as it comes."""
 
-    __slots__ = ("_hashing", "update")
+    __slots__ = ("_hashing", "_used", "update")
 
-    def __init__(self, hashing: Hashing) -> None:
+    def __init__(self, hashing: Hashing, used: list[bytes]) -> None:
+        """`used`: gets the key that the body was signed with."""
         self._hashing = hashing
+        self._used = used
         self.update = hashing.update
 
     def finish(self, body: bytes | list[bytes | bytearray]) -> None:
         try:
-            self._hashing.finish()
+            self._used[:] = [self._hashing.finish()]
         except SignatureRefused as refused:
             raise InvalidSignature(str(refused)) from None
 
@@ -126,9 +132,13 @@ class _Streamed:
 class _WholeBody:
     """For schemes that sign members of the body, or what only a function can say: nothing is known before its end."""
 
-    __slots__ = ("_evidence", "_head", "_now", "_verifier")
+    __slots__ = ("_evidence", "_head", "_now", "_used", "_verifier")
 
-    def __init__(self, verifier: Verifier, evidence: Evidence, head: RequestHead, now: Callable[[], float]) -> None:
+    def __init__(
+        self, verifier: Verifier, evidence: Evidence, head: RequestHead, now: Callable[[], float], used: list[bytes]
+    ) -> None:
+        """`used`: gets the key that the body was signed with."""
+        self._used = used
         self._verifier = verifier
         self._evidence = evidence
         self._head = head
@@ -140,17 +150,16 @@ class _WholeBody:
     def finish(self, body: bytes | list[bytes | bytearray]) -> None:
         whole = b"".join(body) if isinstance(body, list) else body
         try:
-            self._check(whole)
+            self._used[:] = [self._check(whole)]
         except SignatureRefused as refused:
             raise InvalidSignature(str(refused)) from None
 
-    def _check(self, body: bytes) -> None:
+    def _check(self, body: bytes) -> bytes:
         verifier, evidence = self._verifier, self._evidence
         content_type = content_type_of(self._head.headers)
         if verifier.scheme.texts is not None:
             request = SignedRequest(self._head, body, content_type, verifier.url, evidence.timestamp)
-            verifier.check_texts(verifier.scheme.texts(request), evidence.signatures)
-            return
+            return verifier.check_texts(verifier.scheme.texts(request), evidence.signatures)
         document = _document_of(body, content_type)
         signatures = evidence.signatures or verifier.signatures_in(document)
         if verifier.late_timestamp is not None:
@@ -160,7 +169,7 @@ class _WholeBody:
         template = verifier.template
         fill = verifier.filler(evidence, self._head, document)
         text = joined(template.before, fill) + (body if template.has_body else b"") + joined(template.behind, fill)
-        verifier.check_texts([text], signatures)
+        return verifier.check_texts([text], signatures)
 
 
 def _document_of(body: bytes, content_type: str) -> Any:

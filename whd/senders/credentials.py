@@ -12,6 +12,7 @@ from typing import Final
 
 from ..errors import InvalidSignature, NotFound
 from ..model.caller_check import CallerCheck, Headers, HeadProof, Query, RequestHead
+from ..wire.payload import Parsed
 
 _AUTHORIZATION: Final = b"authorization"
 
@@ -36,6 +37,11 @@ def any_equal(secrets: tuple[bytes, ...], given: bytes) -> bool:
     return found
 
 
+def matching(secrets: tuple[bytes, ...], given: bytes) -> bytes:
+    """Which of the secrets was given, of a caller who has given one."""
+    return next((secret for secret in secrets if compare_digest(secret, given)), b"")
+
+
 @dataclass(frozen=True, slots=True)
 class BearerCheck(CallerCheck):
     """`Authorization: Bearer …` with one of the secrets (RFC 6750, 2.1)."""
@@ -51,6 +57,9 @@ class BearerCheck(CallerCheck):
         if not any_equal(self.secrets, given):
             raise InvalidSignature("no secret matches")
         return HeadProof(rest, True)
+
+    def proved_by(self, head: RequestHead, proof: HeadProof, query: Query, parsed: Parsed) -> bytes:
+        return matching(self.secrets, authorization_of(head.headers)[1])
 
     def check_status(self, head: RequestHead, query: Query) -> None:
         raise NotFound
@@ -75,13 +84,18 @@ class BasicCheck(CallerCheck):
             raise _refused(str(error)) from None
         if scheme != b"basic":
             raise _refused("Authorization has no user and password")
-        valid = tuple(base64.b64encode(self.user + b":" + password) for password in self.passwords)
-        if not any_equal(valid, given):
+        if not any_equal(self._valid(), given):
             raise _refused("user or password is wrong")
         return HeadProof(rest, True)
 
+    def proved_by(self, head: RequestHead, proof: HeadProof, query: Query, parsed: Parsed) -> bytes:
+        return matching(self._valid(), authorization_of(head.headers)[1])
+
     def check_status(self, head: RequestHead, query: Query) -> None:
         raise NotFound
+
+    def _valid(self) -> tuple[bytes, ...]:
+        return tuple(base64.b64encode(self.user + b":" + password) for password in self.passwords)
 
 
 def _refused(detail: str) -> InvalidSignature:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ..errors import BadPayload, InvalidSignature, NotFound
 from ..model.caller_check import CallerCheck, HeadProof, Query, RequestHead
+from ..wire.payload import Parsed
 from ..wire.strict_json import decode_pairs, decode_strict
 from .credentials import authorization_of
 
@@ -52,6 +53,14 @@ class JwtCheck(CallerCheck):
             token = _bare_token(head) if token else token
         self._check(token)
         return HeadProof(rest, True)
+
+    def proved_by(self, head: RequestHead, proof: HeadProof, query: Query, parsed: Parsed) -> bytes:
+        token = _bare_token(head).split(b" ")[-1]
+        text, _, last = token.rpartition(b".")
+        header, signature = _object(token.partition(b".")[0], "header"), _decode(last) or b""
+        digests = [hmac.digest(key, text, HMAC_ALGORITHMS[header["alg"]]) for key in self.keys]
+        pairs = zip(self.keys, digests, strict=True)
+        return next((key for key, digest in pairs if compare_digest(digest, signature)), b"")
 
     def check_status(self, head: RequestHead, query: Query) -> None:
         raise NotFound

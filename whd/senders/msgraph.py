@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from ..errors import BadPayload, InvalidSignature, NotFound
 from ..model.caller_check import BodyCheck, CallerCheck, HeadProof, Query, RequestHead
+from ..wire.payload import Parsed
 from ..wire.strict_json import decode_strict, decode_utf8
-from .credentials import any_equal
+from .credentials import any_equal, matching
 
 MOST_ITEMS = 10_000
 
@@ -22,10 +23,14 @@ class ClientStateCheck(CallerCheck):
     secrets: tuple[bytes, ...] = field(repr=False)
 
     def check_head(self, head: RequestHead, query: Query) -> HeadProof:
-        return HeadProof(head.headers, True)
+        return HeadProof(head.headers, True, [])
 
     def body_check(self, head: RequestHead, proof: HeadProof) -> BodyCheck:
-        return _ItemsCheck(self.secrets)
+        return _ItemsCheck(self.secrets, proof.evidence)
+
+    def proved_by(self, head: RequestHead, proof: HeadProof, query: Query, parsed: Parsed) -> bytes:
+        used: list[bytes] = proof.evidence
+        return used[0]
 
     def check_status(self, head: RequestHead, query: Query) -> None:
         raise NotFound
@@ -34,10 +39,11 @@ class ClientStateCheck(CallerCheck):
 class _ItemsCheck:
     """One delivery's body."""
 
-    __slots__ = ("_secrets",)
+    __slots__ = ("_secrets", "_used")
 
-    def __init__(self, secrets: tuple[bytes, ...]) -> None:
+    def __init__(self, secrets: tuple[bytes, ...], used: list[bytes]) -> None:
         self._secrets = secrets
+        self._used = used
 
     def update(self, part: bytes | bytearray | memoryview) -> None:
         """All parts come with `finish`."""
@@ -55,3 +61,4 @@ class _ItemsCheck:
             given = item.get("clientState") if type(item) is dict else None
             if type(given) is not str or not any_equal(self._secrets, given.encode("utf-8", "surrogatepass")):
                 raise InvalidSignature(f"clientState of value/{number} is missing or wrong")
+        self._used[:] = [matching(self._secrets, items[0]["clientState"].encode("utf-8", "surrogatepass"))]

@@ -138,10 +138,9 @@ class Verifier:
             age = f"{age_s:.0f} s old" if age_s > 0 else f"{-age_s:.0f} s ahead of this machine's clock"
             raise StaleSignature(f"the timestamp is {age}, tolerance_s is {self.tolerance_s}")
 
-    def check_plain(self, evidence: Evidence) -> None:
-        """For a scheme that signs nothing: what was sent is the secret. Raises SignatureRefused."""
-        if not _any_equal(self._keys, evidence.signatures):
-            raise SignatureRefused("no secret matches")
+    def check_plain(self, evidence: Evidence) -> bytes:
+        """For a scheme that signs nothing: what was sent is the secret, which it gives. Raises SignatureRefused."""
+        return self._keys[_matching(self._keys, evidence.signatures)]
 
     def start(self, evidence: Evidence, head: RequestHead) -> Hashing:
         """The digests of one request, to be fed with its body."""
@@ -154,13 +153,12 @@ class Verifier:
                 digest.update(begin)
             digests.append(digest)
         end = joined(template.behind, self.filler(evidence, head)) if template.behind else b""
-        return Hashing(digests, evidence.signatures, end, template.has_body)
+        return Hashing(self._keys, digests, evidence.signatures, end, template.has_body)
 
-    def check_texts(self, texts: Sequence[bytes], signatures: Sequence[bytes]) -> None:
-        """Any of the texts must be what was signed. Raises SignatureRefused."""
+    def check_texts(self, texts: Sequence[bytes], signatures: Sequence[bytes]) -> bytes:
+        """Any of the texts must be what was signed; gives the key that it was signed with. Raises SignatureRefused."""
         digests = [hmac.digest(key, text, self.scheme.algorithm) for key in self._keys for text in texts]
-        if not _any_equal(digests, signatures):
-            raise SignatureRefused("no secret matches")
+        return self._keys[_matching(digests, signatures) // len(texts)]
 
     def signatures_in(self, document: Any) -> tuple[bytes, ...]:
         """The signatures that stand in a body. Raises SignatureRefused."""
@@ -194,9 +192,18 @@ class StaleSignature(SignatureRefused):
 class Hashing:
     """The digests of one body. `update` takes the next part; `finish` raises SignatureRefused unless one is right."""
 
-    __slots__ = ("_digests", "_end", "_signatures", "update")
+    __slots__ = ("_digests", "_end", "_keys", "_signatures", "update")
 
-    def __init__(self, digests: list[Any], signatures: Sequence[bytes], end: bytes, has_body: bool) -> None:
+    def __init__(
+        self,
+        keys: Sequence[bytes],
+        digests: list[Any],
+        signatures: Sequence[bytes],
+        end: bytes,
+        has_body: bool,
+    ) -> None:
+        """A digest for each of the keys."""
+        self._keys = keys
         self._digests = digests
         self._signatures = signatures
         self._end = end
@@ -207,25 +214,29 @@ class Hashing:
         for digest in self._digests:
             digest.update(part)
 
-    def finish(self) -> None:
-        """The body is complete. Raises SignatureRefused."""
+    def finish(self) -> bytes:
+        """The body is complete: the key that it was signed with. Raises SignatureRefused."""
         if self._end:
             for digest in self._digests:
                 digest.update(self._end)
-        if not _any_equal([digest.digest() for digest in self._digests], self._signatures):
-            raise SignatureRefused("no secret matches")
+        return self._keys[_matching([digest.digest() for digest in self._digests], self._signatures)]
 
 
 def _nothing(part: bytes | bytearray | memoryview) -> None:
     """The template has no body."""
 
 
-def _any_equal(keys: Sequence[bytes], candidates: Sequence[bytes]) -> bool:
-    """Whether any is equal to any, in a time that does not tell which."""
-    found = False
-    for key in keys:
+def _matching(expected: Sequence[bytes], candidates: Sequence[bytes]) -> int:
+    """The index of the first that is equal to any candidate, in a time that does not tell which.
+
+    Raises SignatureRefused.
+    """
+    found = len(expected)
+    for index, text in enumerate(expected):
         for candidate in candidates:
-            found |= compare_digest(key, candidate)
+            found = min(found, (len(expected), index)[compare_digest(text, candidate)])
+    if found == len(expected):
+        raise SignatureRefused("no secret matches")
     return found
 
 

@@ -16,7 +16,7 @@ from ..model.snapshot import BrokenWebhook, Client, Fault, Flow, Setting, Webhoo
 from .parse import ISOLATIONS, Faults, UsersSource
 from .references import Suggestions, reference_faults
 from .tree import WEBHOOK_PREFIX
-from .webhooks import WebhookSource, derive_webhook, limits_of
+from .webhooks import WebhookSource, derive_webhook, limits_of, served
 
 _STEP: Final = 64
 
@@ -145,7 +145,8 @@ class ClientTable:
 
     def _check(self, name: str, options: Options, suggestions: Suggestions) -> None:
         source = self._sources[name]
-        webhook, warnings = derive_webhook(source, options, time.time)
+        derived, warnings = derive_webhook(source, options, time.time)
+        webhook = served(derived, warnings)
         if webhook != self._webhooks.get(name):
             self._webhooks[name] = webhook
             self._changed.add("webhooks")

@@ -57,12 +57,12 @@ def _shortened(text: str) -> str:
 
 
 def known_fields(
-    node: Node, known: Iterable[str], report: FieldFaults, *, within: str = "", secret: bool = False
+    node: Node, known: Iterable[str], report: FieldFaults, *, within: str = "", secret: bool = False, expected: str = ""
 ) -> Mapping[str, tuple[int, Node]]:
     """The fields of a mapping that are known; each other one is a fault.
 
     `secret`: a name is repeated only if it is much like a known one or written as fields are, in lower-case words: any
-    other may be a key that slipped to the left.
+    other may be a key that slipped to the left. `expected`: instead of all names, where they are many.
     """
     names = frozenset(known)
     fields: dict[str, tuple[int, Node]] = node.items
@@ -74,8 +74,7 @@ def known_fields(
                 line,
                 f"{within}.{name[:60]}".strip(".") if can_be_shown else within,
                 "unknown field",
-                # Whatever has more is whd.yaml.
-                f"one of {', '.join(sorted(names))}" if len(names) <= 20 else "an option that `whd serve --help` lists",
+                expected or f"one of {', '.join(sorted(names))}",
                 meant,
             )
     return fields

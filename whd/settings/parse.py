@@ -38,6 +38,7 @@ Faults = tuple[Fault, ...]
 ISOLATIONS: Final[tuple[str, ...]] = Options.__dataclass_fields__["isolation"].metadata["choices"]
 CONNECTORS: Final = ("REST",)
 
+_AN_OPTION: Final = "an option that `whd serve --help` lists"
 _OPTIONS: dict[str, Field[Any]] = {option.name: option for option in option_fields()}
 _USER_FIELDS = ("flows", "settings", "files", "connections", "act_as", "isolation")
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -56,7 +57,7 @@ def parse_options(data: bytes | str, path: str, *, salvage: bool = False) -> tup
     report = FieldFaults(path, faults)
     given: dict[str, Any] = {}
     if node is not None and read_mapping(node, node.line, "", report, "a mapping of options") and node.kind == MAP:
-        for name, (line, value) in known_fields(node, _OPTIONS, report).items():
+        for name, (line, value) in known_fields(node, _OPTIONS, report, expected=_AN_OPTION).items():
             if name in _OPTIONS:
                 given[name] = read_option(_OPTIONS[name], value, line, report)
     if report.failed and not salvage:

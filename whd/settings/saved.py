@@ -20,7 +20,7 @@ from ..model.snapshot import OPERATOR, BrokenWebhook, Client, Fault, SavedSettin
 from .parse import Faults
 from .references import Suggestions, reference_faults
 from .tree import NAME_PATTERN, WEBHOOK_PREFIX
-from .webhooks import WebhookSource, derive_webhook, limits_of, read_saved_webhook
+from .webhooks import WebhookSource, derive_webhook, limits_of, read_saved_webhook, served
 
 # As for a file with the ending .yaml in a folder: what Linux takes as one name.
 MAX_NAME_BYTES: Final = 255
@@ -185,7 +185,7 @@ class SavedLayer:
             self._webhooks[short_name] = BrokenWebhook(base.name, short_name, record.location)
         else:
             webhook, warnings = derive_webhook(source, options, time.time)
-            self._webhooks[short_name] = webhook
+            self._webhooks[short_name] = served(webhook, warnings)
             faults += warnings + reference_faults(source, base.users, base.flows, suggestions)
         if faults:
             self._faults[record.name] = faults

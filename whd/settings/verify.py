@@ -17,7 +17,7 @@ from ..model.caller_check import CallerCheck
 from ..senders.check import SignatureCheck
 from ..senders.credentials import BasicCheck, BearerCheck
 from ..senders.jwt import HMAC_ALGORITHMS, PUBLIC_KEY_ALGORITHMS, JwtCheck
-from ..senders.locators import NotALocator, parse_locator
+from ..senders.locators import Locator, NotALocator, parse_locator
 from ..senders.msgraph import ClientStateCheck
 from ..senders.presets import PRESETS
 from ..senders.scheme import ENCODINGS, HASHES, PLAIN, Preset, Scheme, SecretForm
@@ -30,6 +30,8 @@ from .fields import FieldFaults, known_fields, read_bool, read_choice, read_choi
 SHORTEST_SECRET: Final = 16
 MOST_SCHEMES: Final = 4
 MOST_TOLERANCE_S: Final = 86_400
+# What a call gets that was taken and runs nothing, where no sender's row says otherwise.
+NO_CONTENT: Final = 204
 # What a list of signatures may be separated by: never a character of a signature.
 _SEPARATORS: Final = (",", ";", " ")
 _UNITS: Final = ("s", "ms", "rfc3339")
@@ -73,10 +75,53 @@ class Verify:
         """Whether one of them reads members of the body before the signature is known to hold."""
         return any(proof.scheme == "msgraph" or (proof.preset and proof.preset.parses_first) for proof in self.proofs)
 
+    def signs(self, part: Locator | str) -> bool:
+        """Whether every proof covers what stands at a locator, or (any text) the body."""
+        return all(_signs(proof, part) for proof in self.proofs)
+
+    @property
+    def success_status(self) -> int:
+        """What the sender takes for success."""
+        presets = [proof.preset for proof in self.proofs if proof.preset is not None]
+        return presets[0].success.status if presets else NO_CONTENT
+
     def check(self, now: Now) -> CallerCheck:
         """The check of callers. `now`: seconds since 1970."""
         checks = tuple(SCHEMES[proof.scheme].make(proof, now) for proof in self.proofs)
         return checks[0] if len(checks) == 1 else AnyOf(checks)
+
+
+def _signs(proof: Proof, part: Locator | str) -> bool:
+    if proof.preset is not None:
+        pairs = [pair for secret in proof.secrets for pair in proof.preset.keys_of(secret.encode())]
+        schemes = [scheme for scheme, _key in pairs]
+    else:
+        schemes = [_hmac_scheme(proof.fields)] if proof.scheme == "hmac" else []
+    has_url = bool(proof.fields.get("url"))
+    return bool(schemes) and all(_covers(scheme, part, has_url) for scheme in schemes)
+
+
+def _covers(scheme: Scheme, part: Locator | str, has_url: bool) -> bool:
+    if scheme.algorithm == PLAIN:
+        return False
+    is_in_body = isinstance(part, str) or not part.is_in_head
+    if scheme.texts is not None:
+        return is_in_body
+    template = compile_template(scheme.signed)
+    if is_in_body and template.has_body:
+        return True
+    if isinstance(part, str):
+        return False
+    if part.kind == "query" and (template.names("query") or (template.names("url") and not has_url)):
+        return True
+    words = (("id", scheme.id), ("timestamp", scheme.timestamp))
+    signed = [text for word, text in words if template.names(word)] + [str(each) for each in template.locators]
+    return _folded(str(part)) in map(_folded, signed)
+
+
+def _folded(locator: str) -> str:
+    """Names of headers are the same in either case."""
+    return locator.lower() if locator.startswith("header:") else locator
 
 
 _Read = Callable[[Node, int, str, FieldFaults], Any]

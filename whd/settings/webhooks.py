@@ -19,13 +19,15 @@ from ..auth.callers import OPEN, KeyCheck
 from ..auth.combined import AllOf
 from ..model.caller_check import CallerCheck
 from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
-from ..model.snapshot import Webhook
+from ..model.snapshot import BrokenWebhook, Fault, Webhook
 from ..wire.suggest import closest
+from .dedup import Dedup, DedupSource, derive_dedup, read_dedup
 from .document import LIST, MAP, NULL, TEXT, Node, load, node_of
 from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
+from .only import Only, read_only
 from .parse import ISOLATIONS, Faults, read_option
 from .tree import WEBHOOK_PREFIX
-from .verify import SHOWN_MEMBERS, Now, Verify, read_verify
+from .verify import NO_CONTENT, SHOWN_MEMBERS, Now, Verify, read_verify
 
 METHODS: Final = ("GET", "POST")
 # The largest body of a webhook whose sender signs members of it, unless its setting says another: such a body is read
@@ -112,6 +114,8 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         WebhookField("enabled", read_bool, default=True),
         WebhookField("methods", _read_methods, default=METHODS),
         *_rows_that_tighten(),
+        WebhookField("only", read_only),
+        WebhookField("dedup", read_dedup),
     )
 }
 
@@ -176,6 +180,8 @@ class WebhookSource:
     value: dict[str, Any]
     path: str
     modified_ms: int = dataclass_field(default=0, compare=False)
+    only: Only | None = None
+    dedup: Dedup | None = None
 
 
 def read_webhook(
@@ -232,6 +238,8 @@ def _source_of(
     for field, row in WEBHOOK_FIELDS.items():
         if row.is_required and field not in found:
             report.fault(node.line, field, "is missing", f"{field}: NAME")
+    dedup_source: DedupSource | None = given["dedup"]
+    dedup = None if dedup_source is None or report.failed else derive_dedup(dedup_source, given["verify"], report)
     if report.failed and not (salvage and given["flow_name"] and given["user_name"]):
         return None, report.result()
     flow_name, user_name = sys.intern(given["flow_name"]), sys.intern(given["user_name"])
@@ -253,6 +261,8 @@ def _source_of(
         raw,
         path,
         modified_ms,
+        given["only"],
+        dedup,
     )
     return source, report.result()
 
@@ -268,7 +278,10 @@ def _caller_check(source: WebhookSource, now: Now) -> CallerCheck:
 
 
 def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[Webhook, Faults]:
-    """The webhook under `options`: the stricter value of each limit, a warning for each looser one in the file."""
+    """The webhook under `options`: the stricter value of each limit, a warning for each looser one in the file.
+
+    A fault that is no warning means that it must not serve: it cannot do what it says under these options.
+    """
     limits, isolation, show_script = limits_of(options), options.isolation, options.show_script
     warnings: Faults = ()
     if source.tighter:
@@ -294,6 +307,17 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         if "max_body_bytes" not in given and limits.max_body_bytes > PARSED_FIRST_BYTES:
             limits = _narrowed(limits, (("max_body_bytes", PARSED_FIRST_BYTES),))
     caller_check = _caller_check(source, now)
+    retention_s = int(options.retention_minutes * 60)
+    dedup = source.dedup.within(retention_s) if source.dedup is not None else None
+    if dedup is not None and dedup.window_s > retention_s:
+        # What is gone looks like what never came.
+        warnings += (
+            Fault(
+                source.path, dedup.line, "dedup.window_s", f"{dedup.window_s} is beyond retention_minutes",
+                f"at most {retention_s}, or more retention_minutes in whd.yaml",
+            ),
+        )  # fmt: skip
+    rules = [rule for rule in (source.only, dedup) if rule is not None]
     webhook = Webhook(
         source.client_name,
         source.name,
@@ -306,9 +330,24 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         isolation,
         limits,
         source.path,
-        caller_check.pointers,
+        _joined(caller_check.pointers, *(rule.pointers for rule in rules)),
+        source.only,
+        source.verify.success_status if source.verify is not None else NO_CONTENT,
+        bool(rules),
+        dedup,
     )
     return webhook, warnings
+
+
+def served(webhook: Webhook, faults: Faults) -> Webhook | BrokenWebhook:
+    """What stands in the snapshot for a webhook that was derived with these faults."""
+    if all(fault.is_warning for fault in faults):
+        return webhook
+    return BrokenWebhook(webhook.client_name, webhook.name, webhook.path)
+
+
+def _joined(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(pointer for group in groups for pointer in group))
 
 
 def _is_looser(field: str, value: Any, bound: Any) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..model.delivery import read_delivery
 from ..model.execution import Cause, Execution, Status
 from .rows import Row, to_text
 
@@ -20,6 +21,9 @@ STATUS_CODES: dict[str, int] = {
 STATUSES: tuple[Status, ...] = tuple(Status(name) for name in STATUS_CODES)
 ENDED_CODES: tuple[int, ...] = tuple(code for name, code in STATUS_CODES.items() if Status(name).is_ended)
 UNFINISHED_CODES: tuple[int, ...] = tuple(code for name, code in STATUS_CODES.items() if not Status(name).is_ended)
+
+# Of a delivery, the values of schema.SAVE_DELIVERY.
+DeliveryValues = tuple[bytes, bytes, bytes, int, int]
 
 ASYNC_FLAG = 1
 SHOW_SCRIPT_FLAG = 2
@@ -41,8 +45,9 @@ def encode(row: Row, origin: int) -> tuple[Any, ...]:
     (
         execution_id, _client, _webhook, _key_webhook, _flow, _user, _kind, _script_hash,
         status, cause, is_async, show_script, is_masked, attempts, created, started, ended, parent, root, replay_of,
+        _delivery,
         name, message, input_json, output_json, response, log,
-    ) = row[:26]  # fmt: skip
+    ) = row[:27]  # fmt: skip
     return (
         bytearray.fromhex(execution_id.replace("-", "")),
         origin,
@@ -64,6 +69,13 @@ def encode(row: Row, origin: int) -> tuple[Any, ...]:
         _blob(response) if response else "",
         _blob(SEPARATOR + SEPARATOR.join(log)) if log else "",
     )
+
+
+def encode_delivery(row: Row) -> DeliveryValues:
+    """The values of schema.SAVE_DELIVERY for a record that has one."""
+    delivery = read_delivery(row.delivery)
+    execution_id = bytes.fromhex(row.id.replace("-", ""))
+    return delivery.key, delivery.body, execution_id, STATUS_CODES[row.status._value_], delivery.until_ms
 
 
 def clean(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..model.delivery import Delivery
 from ..model.execution import Execution, Status
 from .rows import Row
 
@@ -48,6 +49,58 @@ class StoreCounters:
     fault: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The delivery is the first. `number`: of the reservation. `is_reused`: its id came with another body before."""
+
+    number: int
+    is_reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """An execution came of it before. `status`: as it is known here, which may be an older one than its record's."""
+
+    execution_id: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Its id came with another body before, and was to be unique."""
+
+
+Decided = Callable[[Reserved | Repeat | Conflict | Exception], None]
+
+
+class DeliveryTable(Protocol):
+    """Called on the loop; answers arrive there, perhaps at once."""
+
+    def reserve(
+        self,
+        delivery: Delivery,
+        decided: Decided,
+        *,
+        instead_of: str = "",
+        is_unique: bool = False,
+        holder: object = None,
+    ) -> None:
+        """Asks whether the delivery is the first with its id; StateError if that cannot be known.
+
+        `instead_of`: an execution that came of it and shall not count, as it failed or its record is nowhere. What runs
+        still counts. `is_unique`: another body with the id is a Conflict. `holder`: who reserves, for `abandon`.
+        """
+
+    def begin(self, number: int, execution_id: str) -> None:
+        """An execution comes of a reservation. Harmless for one that is over."""
+
+    def release(self, number: int) -> None:
+        """None comes of it, also after `begin`. Harmless for one that is over."""
+
+    def abandon(self, holder: object) -> None:
+        """The holder is gone: what it reserved and nobody recorded is free."""
+
+
 class ExecutionReader(Protocol):
     """Finds executions. Each method raises StateError where the records cannot be read, and after `close`."""
 
@@ -80,6 +133,9 @@ class ExecutionStore(ExecutionReader, Protocol):
     What it finds is all that was saved in it before the call, written or not; while a fault stands, `list` and
     `unfinished` may find only what was written.
     """
+
+    deliveries: DeliveryTable
+    """Which deliveries are repeats; it learns of the records that are saved here."""
 
     @property
     def fault(self) -> str:

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from ..errors import StateError
+from ..model.delivery import read_delivery
 from ..model.execution import Execution, Status
+from .deliveries import Deliveries, Found, KeptDelivery
 from .interface import Done, ExecutionStore, Records, StoreCounters, Stored, Summaries, answer_all
 from .rows import Row, cursor_bytes, from_row, to_row
 
@@ -21,6 +23,7 @@ class MemoryStore(ExecutionStore):
     is_detached = False
     is_full = False
     is_behind = False
+    deliveries: Deliveries
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -28,6 +31,8 @@ class MemoryStore(ExecutionStore):
         self._scripts: dict[str, str] = {}
         self._written = 0
         self._is_closed = False
+        self._kept: dict[bytes, dict[bytes, KeptDelivery]] = {}
+        self.deliveries = Deliveries(loop, self._find, lambda done: done(None))
 
     def accept(self, execution: Execution, script: str | None, done: Done) -> None:
         self.accept_row(to_row(execution), script, done)
@@ -53,6 +58,16 @@ class MemoryStore(ExecutionStore):
         if script is not None:
             self._scripts[row.script_hash] = script
         self._written += 1
+        if row.delivery:
+            delivery = read_delivery(row.delivery)
+            kept = KeptDelivery(delivery.body, row.id, row.status, delivery.until_ms)
+            group = self._kept.setdefault(delivery.key, {})
+            if delivery.body not in group or group[delivery.body].execution_id <= row.id:
+                group[delivery.body] = kept
+            self.deliveries.saved(row)
+
+    def _find(self, key: bytes, found: Found) -> None:
+        found(list(self._kept.get(key, {}).values()))
 
     def when_room(self, done: Callable[[], None]) -> None:
         done()
@@ -64,6 +79,7 @@ class MemoryStore(ExecutionStore):
 
     async def close(self) -> None:
         self._is_closed = True
+        self.deliveries.close()
 
     def counters(self) -> StoreCounters:
         return StoreCounters(

@@ -9,10 +9,13 @@ import heapq
 import sqlite3
 from typing import Any
 
+from ..model.delivery import Delivery
 from ..model.execution import Execution, Status
 from . import schema
-from .encoding import STATUS_CODES, UNFINISHED_CODES, decode
+from .deliveries import KeptDelivery
+from .encoding import STATUS_CODES, STATUSES, UNFINISHED_CODES, decode
 from .interface import Stored
+from .rows import to_text
 
 _HEAD = ",".join(f"e.{name}" for name in schema.HEAD_COLUMNS)
 _PAYLOAD = ",".join(f"e.{name}" for name in schema.PAYLOAD_COLUMNS)
@@ -44,7 +47,22 @@ def unfinished(connection: sqlite3.Connection) -> list[Stored]:
         "SELECT x.id FROM origin o CROSS JOIN execution x ON x.origin = o.id AND x.status IN (?, ?) ORDER BY x.id",
         UNFINISHED_CODES,
     ).fetchall()
-    return [stored for (raw_id,) in ids if (stored := get(connection, raw_id)) is not None]
+    found = [stored for (raw_id,) in ids if (stored := get(connection, raw_id)) is not None]
+    deliveries = {
+        to_text(raw_id): Delivery(key, body, until_ms).to_text()
+        for key, body, raw_id, until_ms in connection.execute(
+            "SELECT key, body, execution, until_ms FROM delivery WHERE status < 2"
+        )
+    }
+    for stored in found if deliveries else ():
+        stored.execution.delivery = deliveries.get(stored.execution.id, "")
+    return found
+
+
+def get_deliveries(connection: sqlite3.Connection, key: bytes) -> list[KeptDelivery]:
+    """What is kept under a key: one for each body that came with it."""
+    rows = connection.execute("SELECT body, execution, status, until_ms FROM delivery WHERE key = ?", (key,))
+    return [KeptDelivery(body, to_text(raw_id), STATUSES[status], until_ms) for body, raw_id, status, until_ms in rows]
 
 
 def list_page(

@@ -17,6 +17,7 @@ from ..futures import result_of
 from ..model.execution import Status
 from ..sqlite.thread import DatabaseJob, DatabaseThread
 from . import queries, schema
+from .deliveries import Found
 from .interface import ExecutionReader, Records, Stored, Summaries
 from .rows import cursor_bytes, to_bytes
 
@@ -81,6 +82,17 @@ class SqliteReader(ExecutionReader):
     async def unfinished(self) -> Records:
         found: Records = await self._read(queries.unfinished)
         return found
+
+    def deliveries(self, key: bytes, found: Found) -> None:
+        """What is kept under a delivery's key, or why it cannot be read."""
+
+        def answered(value: Any, error: Exception | None) -> None:
+            found(value if error is None else error)
+
+        if self._thread is None:
+            answered(None, StateError("the execution store is closed"))
+        else:
+            self._thread.submit(partial(queries.get_deliveries, key=key), answered)
 
     async def _read(self, job: DatabaseJob) -> Any:
         if self._thread is None:

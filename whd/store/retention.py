@@ -31,6 +31,11 @@ _DELETE = (
     f"DELETE FROM execution WHERE id > ? AND id <= ? AND ended_ms < ? AND status IN ({','.join(map(str, ENDED_CODES))})"
 )
 
+_DELETE_DELIVERIES = (
+    "DELETE FROM delivery WHERE (key, body) IN "
+    "(SELECT key, body FROM delivery WHERE until_ms <= ? ORDER BY until_ms LIMIT ?)"
+)
+
 
 class Retention:
     """Keeps the store below its age and its size. Ended executions go; what is PENDING or RUNNING never does."""
@@ -77,6 +82,8 @@ class Retention:
         """One round over all that is due; yields after each slice. Raises sqlite3.Error."""
         oldest_ms = now_ms - int(retention_minutes * 60_000)
         for _ in self._delete(ended_before_ms=oldest_ms):
+            yield
+        while self._connection.execute(_DELETE_DELIVERIES, (now_ms, SLICE_ROWS)).rowcount > 0:
             yield
         yield from self._shrink(now_ms, max_store_bytes)
         while self._give_back(max_store_bytes):

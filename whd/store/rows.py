@@ -40,6 +40,7 @@ class Row(NamedTuple):
     parent_id: str
     root_id: str
     replay_of: str
+    delivery: str
     name: str
     message: str
     input_json: bytes
@@ -94,6 +95,7 @@ def to_row(execution: Execution) -> Row:
             execution.parent_id,
             execution.root_id,
             execution.replay_of,
+            execution.delivery,
             execution.name,
             message,
             input_json,
@@ -136,6 +138,7 @@ def from_row(row: Row) -> Execution:
         parent_id=row.parent_id,
         root_id=row.root_id,
         replay_of=row.replay_of,
+        delivery=row.delivery,
         log=list(row.log),
     )
 

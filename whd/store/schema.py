@@ -13,7 +13,7 @@ from ..errors import StateError
 from ..sqlite import file as sqlite_file
 
 APPLICATION_ID = 0x57484431  # "WHD1": file(1) and `open_database` tell the store from other SQLite files by it
-VERSION = 1
+VERSION = 2
 
 # An origin is what ran and for whom: the names and the script's version, once. An execution then carries one small
 # number for seven texts, one index serves every filter of `list`, and a script that no origin names can go.
@@ -61,8 +61,30 @@ CREATE UNIQUE INDEX execution_by_id ON execution (id);
 CREATE INDEX execution_by_origin ON execution (origin, status, id);
 """
 
+# The ids of deliveries, apart from the executions: those that came without pay nothing for it, and an id outlives a
+# record that had to go for room. One index is for the start, which reads what is unfinished, one for retention.
+_VERSION_2 = """
+CREATE TABLE delivery (
+    key BLOB NOT NULL,
+    body BLOB NOT NULL,
+    execution BLOB NOT NULL,
+    status INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY (key, body)
+) WITHOUT ROWID;
+CREATE INDEX delivery_by_end ON delivery (until_ms);
+CREATE INDEX delivery_unfinished ON delivery (execution) WHERE status < 2;
+"""
+
+# An id sorts by time: one that ends after its window does not take the place of the next one.
+SAVE_DELIVERY = (
+    "INSERT INTO delivery (key, body, execution, status, until_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key, body) "
+    "DO UPDATE SET execution=excluded.execution, status=excluded.status, until_ms=excluded.until_ms "
+    "WHERE excluded.execution >= delivery.execution"
+)
+
 # MIGRATIONS[n] leads from version n to n + 1.
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 
 COLUMNS = (
     "id",

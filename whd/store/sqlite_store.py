@@ -13,6 +13,7 @@ from ..futures import done_of
 from ..model.execution import Execution, Status
 from ..model.options import Options
 from . import schema
+from .deliveries import Deliveries
 from .intake import BEHIND_BYTES, FULL_BYTES, LIMIT_BYTES, Intake
 from .interface import Done, ExecutionStore, Records, StoreCounters, Stored, Summaries
 from .reader import SqliteReader
@@ -29,6 +30,8 @@ class SqliteStore(ExecutionStore):
     retention is live. Its maker calls `open` once, and `close` at the end.
     """
 
+    deliveries: Deliveries
+
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, options: Callable[[], Options]) -> None:
         self._path = path
         self._loop = loop
@@ -37,6 +40,7 @@ class SqliteStore(ExecutionStore):
         self._writer: Writer | None = None
         self._reader = SqliteReader(path, loop)
         self._is_closed = True
+        self.deliveries = Deliveries(loop, self._reader.deliveries, self._flush)
 
     def open(self) -> None:
         """Opens the file, makes it or brings it up to this version, and starts both threads. Raises StateError."""
@@ -56,6 +60,7 @@ class SqliteStore(ExecutionStore):
         if self._is_closed or self._writer is None:
             return
         self._is_closed = True
+        self.deliveries.close()
         await self._reader.close()
         try:
             await done_of(self._writer.stop)
@@ -106,19 +111,26 @@ class SqliteStore(ExecutionStore):
             self._loop.call_soon(done, refusal)
             return
         self._intake.put_urgent(row, script, done)
+        if row.delivery:
+            self.deliveries.saved(row)
 
     def save_nowait(self, execution: Execution, script: str | None) -> None:
         # Not by save_row: one call less for each sync call.
         if self._is_closed:
             raise StateError(f"execution {execution.id} was saved after the store's end")
-        if not self._intake.put(to_row(execution), script):
+        row = to_row(execution)
+        if not self._intake.put(row, script):
             self._report_refused(execution.id)
+        if execution.delivery:
+            self.deliveries.saved(row)
 
     def save_row(self, row: Row, script: str | None) -> None:
         if self._is_closed:
             raise StateError(f"execution {row.id} was saved after the store's end")
         if not self._intake.put(row, script):
             self._report_refused(row.id)
+        if row.delivery:
+            self.deliveries.saved(row)
 
     def when_room(self, done: Callable[[], None]) -> None:
         if self.is_behind and not self.fault and not self._is_closed:
@@ -130,6 +142,12 @@ class SqliteStore(ExecutionStore):
         if self._is_closed:
             raise StateError("the execution store is closed")
         await done_of(lambda done: self._intake.put_urgent(None, None, done))
+
+    def _flush(self, done: Done) -> None:
+        if self._is_closed:
+            done(StateError("the execution store is closed"))
+        else:
+            self._intake.put_urgent(None, None, done)
 
     def _report_refused(self, execution_id: str) -> None:
         # One line to each thousand, beside the writer's own: the disk is full already.

@@ -23,7 +23,7 @@ from ..model.options import Options
 from ..sqlite.anchor import LOOK_S, Anchor
 from ..sqlite.transaction import transaction
 from . import schema
-from .encoding import clean, encode
+from .encoding import clean, encode, encode_delivery
 from .intake import Batch, Intake
 from .interface import Done, answer_all
 from .retention import SLICE_ROWS, Retention, now_ms, wal_limit_bytes
@@ -253,6 +253,8 @@ class Writer:
                 count = 0
                 for row in batch.rows.values():
                     values = encode(row, self._origin(row))
+                    if row.delivery:
+                        execute(schema.SAVE_DELIVERY, encode_delivery(row))
                     if row.size_bytes > _LARGE_BYTES:
                         self._save_large(values)
                         continue
@@ -301,6 +303,8 @@ class Writer:
                     try:
                         values = encode(row, self._origin(Row._make(clean(row))))
                         self._connection.execute(schema.save_statement(1), clean(values))
+                        if row.delivery:
+                            self._connection.execute(schema.SAVE_DELIVERY, encode_delivery(row))
                     except sqlite3.OperationalError:
                         raise
                     except _DEFECTS as error:
