@@ -15,11 +15,11 @@ from whd.model.snapshot import Fault, User, Webhook
 from whd.sandbox.isolation import REQUIRABLE
 from whd.settings.document import load
 from whd.settings.parse import parse_flow, parse_options, parse_setting, parse_users
+from whd.settings.webhooks import WEBHOOK_FIELDS
 
 OPTIONS = Options()
 MINIMAL = "flow_name: signup\nuser_name: kevin\n"
-_WEBHOOK_FIELDS = {"flow_name", "user_name", "key", "enabled", "methods", "isolation", "show_script", *LIMIT_NAMES}
-ONE_OF_A_WEBHOOKS = f"expected one of {', '.join(sorted(_WEBHOOK_FIELDS))}"
+ONE_OF_A_WEBHOOKS = f"expected one of {', '.join(sorted(WEBHOOK_FIELDS))}"
 
 
 def webhook_of(text: str, options: Options = OPTIONS) -> tuple[Webhook, tuple[Fault, ...]]:

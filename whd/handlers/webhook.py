@@ -11,18 +11,12 @@ from functools import partial
 
 from ..errors import Misconfigured, Overloaded
 from ..executions.active import ActiveExecution
-from ..http.messages import Response
-from ..model.execution import Cause, Execution, Status
+from ..model.execution import Execution
 from ..pool.compiler import Code, refusal_faults
-from ..pool.job import FlowResponse
 from ..wire.payload import Parsed
+from .answers import accept_response, end_response, head_response
 from .call import Call, CallPlan, input_json
-from .context import JSON_HEADERS, HandlerContext, accepted_response, problem_response, record_response
-
-_STATUS_OF_END = {Status.ENDED_SUCCESS: 200, Status.ENDED_ERROR: 500, Status.ENDED_CANCELLED: 500}
-_OUT_OF_TIME = (Cause.TIMEOUT, Cause.CPU)
-# RFC 9110, 6.4.1 and 15.3.5, 15.4.5: answers that have no content.
-_WITHOUT_CONTENT = (204, 205, 304)
+from .context import HandlerContext
 
 
 class WebhookHandler:
@@ -56,7 +50,7 @@ class WebhookHandler:
         respond = call.respond
         if plan.head.method == "HEAD":
             # As GET would be, and nothing runs. Senders probe like this before they register, whatever `methods` says.
-            respond(Response(202 if plan.is_async else 200, JSON_HEADERS, omits_length=True))
+            respond(head_response(webhook.answering, is_async=plan.is_async))
             return
         runner = self._runner
         flow = code.flow
@@ -78,7 +72,7 @@ class WebhookHandler:
             return
 
         def ended(active: ActiveExecution) -> None:
-            respond(end_response(active))
+            respond(end_response(active, webhook.answering))
 
         runner.start(active, ended, partial(self._stop_waiting, ended, call))
 
@@ -94,20 +88,4 @@ def _answer_accepted(call: Call[CallPlan], active: ActiveExecution, error: Excep
     """202 once the record is on disk. `error`: what kept it from there."""
     if error is not None:
         raise Overloaded("the execution could not be written down", log_detail=str(error))
-    call.respond(accepted_response(active.execution))
-
-
-def end_response(active: ActiveExecution) -> Response:
-    """What a sync caller gets: the flow's own answer, or the record with 200, 500 or 504."""
-    execution = active.execution
-    if execution.cause is Cause.REFUSED:
-        return problem_response(Misconfigured("the webhook is misconfigured", log_detail=execution.message))
-    if active.response is not None and execution.status is Status.ENDED_SUCCESS:
-        return _own_response(active.response)
-    status = 504 if execution.cause in _OUT_OF_TIME else _STATUS_OF_END[execution.status]
-    return record_response(status, execution, active.flow.script)
-
-
-def _own_response(response: FlowResponse) -> Response:
-    body = b"" if response.status in _WITHOUT_CONTENT else response.body
-    return Response(response.status, response.headers, body)
+    call.respond(accept_response(active.execution, call.plan.webhook.answering))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .answering import Answering
 from .caller_check import CallerCheck
 from .library import NO_LIBRARY, Library, Module, hash_with, script_with
 from .options import Limits, Options
@@ -145,6 +146,7 @@ class Webhook:
     `caller_check`: what it asks of its callers, and of those who look at its executions. `limits`: never above the
     daemon's own. `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's
     own isolation is added where the worker is chosen). `pointers`: what its checks need of a payload.
+    `answering`: what its setting says of answers, None if nothing.
     """
 
     client_name: str
@@ -159,6 +161,7 @@ class Webhook:
     limits: Limits
     path: str
     pointers: tuple[str, ...] = ()
+    answering: Answering | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,12 +61,12 @@ def _shortened(text: str) -> str:
 
 
 def known_fields(
-    node: Node, known: Iterable[str], report: FieldFaults, *, within: str = "", secret: bool = False
+    node: Node, known: Iterable[str], report: FieldFaults, *, within: str = "", secret: bool = False, expected: str = ""
 ) -> Mapping[str, tuple[int, Node]]:
     """The fields of a mapping that are known; each other one is a fault.
 
-    `secret`: a name is repeated only if it is much like a known one or written as fields are, in lower-case words: any
-    other may be a key that slipped to the left.
+    `expected`: what a fault says instead of all known names. `secret`: a name is repeated only if it is much like a
+    known one or written as fields are, in lower-case words: any other may be a key that slipped to the left.
     """
     names = frozenset(known)
     fields: dict[str, tuple[int, Node]] = node.items
@@ -78,8 +78,7 @@ def known_fields(
                 line,
                 f"{within}.{name[:60]}".strip(".") if can_be_shown else within,
                 "unknown field",
-                # Whatever has more is whd.yaml.
-                f"one of {', '.join(sorted(names))}" if len(names) <= 20 else "an option that `whd serve --help` lists",
+                expected or f"one of {', '.join(sorted(names))}",
                 meant,
             )
     return fields

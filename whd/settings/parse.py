@@ -50,7 +50,8 @@ def parse_options(data: bytes | str, path: str) -> tuple[Options | None, Faults]
     report = FieldFaults(path, faults)
     given: dict[str, Any] = {}
     if node is not None and read_mapping(node, node.line, "", report, "a mapping of options") and node.kind == MAP:
-        for name, (line, value) in known_fields(node, _OPTIONS, report).items():
+        expected = "an option that `whd serve --help` lists"
+        for name, (line, value) in known_fields(node, _OPTIONS, report, expected=expected).items():
             if name in _OPTIONS:
                 given[name] = read_option(_OPTIONS[name], value, line, report)
     return (None if report.failed else Options(**given)), report.result()

@@ -16,10 +16,12 @@ from typing import Any, Final
 
 from ..auth.callers import OPEN, KeyCheck
 from ..auth.combined import AllOf
+from ..model.answering import EXECUTION, Answering
 from ..model.caller_check import CallerCheck
 from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
 from ..model.snapshot import Webhook
 from ..wire.suggest import closest
+from .answering import answering_of, read_answer, read_answer_headers, read_answer_status
 from .document import LIST, NULL, TEXT, Node, load, node_of
 from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
 from .parse import ISOLATIONS, Faults, read_option
@@ -106,6 +108,10 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         WebhookField("enabled", read_bool, default=True),
         WebhookField("methods", _read_methods, default=METHODS),
         *_rows_that_tighten(),
+        WebhookField("answer", read_answer),
+        WebhookField("answer_status", read_answer_status),
+        WebhookField("answer_headers", read_answer_headers),
+        WebhookField("ack", read_bool),
     )
 }
 
@@ -154,6 +160,7 @@ class WebhookSource:
     value: dict[str, Any]
     path: str
     modified_ms: int = dataclass_field(default=0, compare=False)
+    answering: Answering | None = None
 
 
 def read_webhook(
@@ -214,6 +221,7 @@ def _source_of(
         raw,
         path,
         modified_ms,
+        answering_of(given, given["verify"]),
     )
     return source, report.result()
 
@@ -268,8 +276,23 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         limits,
         source.path,
         caller_check.pointers,
+        source.answering,
     )
-    return webhook, warnings
+    return webhook, warnings + _told_to_the_sender(source)
+
+
+def _told_to_the_sender(source: WebhookSource) -> Faults:
+    """Senders keep the answers that they get, and show them in their log of deliveries."""
+    answering = source.answering
+    if source.verify is None or (answering is not None and (answering.is_ack or answering.form != EXECUTION)):
+        return ()
+    report = FieldFaults(source.path)
+    report.warning(
+        source.verify.proofs[0].line, "answer",
+        "the sender gets the execution's record, with the flow's source, into its log of deliveries",
+        "answer: none, answer: output or ack: true",
+    )  # fmt: skip
+    return report.result()
 
 
 def _is_looser(field: str, value: Any, bound: Any) -> bool:
