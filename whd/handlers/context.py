@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import HttpError, Misconfigured, NotFound
@@ -20,6 +20,7 @@ from ..model.execution import Execution, to_json
 from ..model.snapshot import Snapshot, Webhook
 from ..pool.pool import Pool
 from ..settings.reload import Reloader
+from .handshakes import Handshakes
 
 log = logging.getLogger("whd.handlers")
 
@@ -39,6 +40,7 @@ class HandlerContext:
     lookup: Lookup
     pool: Pool
     readiness: Callable[[], tuple[int, dict[str, Any]]]
+    handshakes: Handshakes = field(default_factory=Handshakes)
 
     @property
     def snapshot(self) -> Snapshot:

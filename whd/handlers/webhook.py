@@ -26,6 +26,7 @@ class WebhookHandler:
         self._reloader = context.reloader
         self._runner = context.runner
         self._compiler = context.pool.compiler
+        self._handshakes = context.handshakes
 
     def run(self, call: Call[CallPlan], parsed: Parsed, code: Code | None = None) -> None:
         """Starts the webhook's flow. Raises HttpError.
@@ -34,6 +35,12 @@ class WebhookHandler:
         """
         plan = call.plan
         webhook = plan.webhook
+        if webhook.handshake is not None:
+            request = webhook.handshake.request(plan.head, plan.query, parsed.picked)
+            consent = self._handshakes.response(webhook, request)
+            if consent is not None:
+                call.respond(consent)
+                return
         if plan.resolved is None:
             names = webhook.client_name, webhook.flow_name, webhook.user_name
             plan.resolved = self._runner.resolve(plan.snapshot, *names)

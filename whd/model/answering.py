@@ -17,9 +17,9 @@ class Answering:
     """The answers of one webhook.
 
     `form`: what a sync caller gets of an execution, one of FORMS. `is_ack`: every call is async. `status`: of a
-    success, whatever the flow says; None where the setting has none. `headers`: the operator's, which stand in the place of
-    others of their names. `success_status`, `success_headers` and `success_body`: of an ack, and but for the body of
-    NONE; 0 for what whd answers without a word of the setting or the sender.
+    success, whatever the flow says; None where the setting has none. `headers`: the operator's, in the place of others
+    of their names. `success_status`, `success_headers` and `success_body`: of an ack, and but for the body of NONE; 0
+    for what whd answers without a word of the setting or the sender.
     """
 
     form: str = EXECUTION

@@ -146,7 +146,7 @@ class Webhook:
     `caller_check`: what it asks of its callers, and of those who look at its executions. `limits`: never above the
     daemon's own. `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's
     own isolation is added where the worker is chosen). `pointers`: what its checks need of a payload.
-    `answering`: what its setting says of answers, None if nothing.
+    `answering`: what its setting says of answers, None if nothing. `handshake`: a senders.handshakes.Consent, or None.
     """
 
     client_name: str
@@ -162,6 +162,7 @@ class Webhook:
     path: str
     pointers: tuple[str, ...] = ()
     answering: Answering | None = None
+    handshake: Any = None
 
 
 @dataclass(frozen=True, slots=True)

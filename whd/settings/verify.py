@@ -376,7 +376,11 @@ SCHEMES: Final[dict[str, _Kind]] = {
     ),
     **{
         name: _Kind(
-            {"tolerance_s": _TOLERANCE, **({"url": _read_url} if preset.needs_url else {})},
+            {
+                "tolerance_s": _TOLERANCE,
+                **({"url": _read_url} if preset.needs_url else {}),
+                **({"verify_token": _read_secret} if preset.handshake == "meta" else {}),
+            },
             ("url",) if preset.needs_url else (),
             _preset_check,
         )
@@ -385,4 +389,4 @@ SCHEMES: Final[dict[str, _Kind]] = {
 }
 
 # The members of a mapping that operators are shown.
-SHOWN_MEMBERS: Final = frozenset({"scheme"}).union(*(kind.fields for kind in SCHEMES.values()))
+SHOWN_MEMBERS: Final = frozenset({"scheme"}).union(*(kind.fields for kind in SCHEMES.values())) - {"verify_token"}

@@ -24,6 +24,7 @@ from ..wire.suggest import closest
 from .answering import answering_of, read_answer, read_answer_headers, read_answer_status
 from .document import LIST, NULL, TEXT, Node, load, node_of
 from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
+from .handshakes import check_handshake, consent_of, read_handshake
 from .parse import ISOLATIONS, Faults, read_option
 from .tree import WEBHOOK_PREFIX
 from .verify import SHOWN_MEMBERS, Now, Verify, read_verify
@@ -112,6 +113,7 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         WebhookField("answer_status", read_answer_status),
         WebhookField("answer_headers", read_answer_headers),
         WebhookField("ack", read_bool),
+        WebhookField("handshake", read_handshake),
     )
 }
 
@@ -161,6 +163,7 @@ class WebhookSource:
     path: str
     modified_ms: int = dataclass_field(default=0, compare=False)
     answering: Answering | None = None
+    handshake: str | None = None
 
 
 def read_webhook(
@@ -200,6 +203,8 @@ def _source_of(
     for field, row in WEBHOOK_FIELDS.items():
         if row.is_required and field not in found:
             report.fault(node.line, field, "is missing", f"{field}: NAME")
+    if "handshake" in found and given["handshake"] is not None:
+        check_handshake(given["handshake"], found["handshake"][0], given["verify"], report)
     if report.failed:
         return None, report.result()
     flow_name, user_name = sys.intern(given["flow_name"]), sys.intern(given["user_name"])
@@ -222,6 +227,7 @@ def _source_of(
         path,
         modified_ms,
         answering_of(given, given["verify"]),
+        given["handshake"],
     )
     return source, report.result()
 
@@ -263,6 +269,7 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         if "max_body_bytes" not in given and limits.max_body_bytes > PARSED_FIRST_BYTES:
             limits = _narrowed(limits, (("max_body_bytes", PARSED_FIRST_BYTES),))
     caller_check = _caller_check(source, now)
+    consent = consent_of(source.handshake, source.verify, KeyCheck(source.keys) if source.keys else OPEN)
     webhook = Webhook(
         source.client_name,
         source.name,
@@ -275,8 +282,9 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         isolation,
         limits,
         source.path,
-        caller_check.pointers,
+        caller_check.pointers if consent is None else (*caller_check.pointers, *consent.handshake.pointers),
         source.answering,
+        consent,
     )
     return webhook, warnings + _told_to_the_sender(source)
 
