@@ -78,3 +78,43 @@ def test_ack_to_a_sender_is_what_it_takes_for_success(daemon: RunningDaemon, pat
     answer = daemon.post(paths["github"], body, headers=headers)
     assert (answer.status, answer.body) == (202, b"")
     assert answer.headers["whd-execution-id"]
+    assert "location" not in answer.headers
+
+
+def test_the_status_of_a_verified_webhook_is_nobodys_without_a_key_for_it(
+    shared_project: Project, daemon: RunningDaemon
+) -> None:
+    verify = {"scheme": "github", "secret": SECRET}
+    paths = {
+        None: shared_project.endpoint("s-none", FLOW, verify=verify),
+        "status-key-of-16-bytes": shared_project.endpoint(
+            "s-status", FLOW, verify=verify, status_key=["status-key-of-16-bytes", "another-one-of-16"]
+        ),
+        "key-of-the-webhook": shared_project.endpoint("s-key", FLOW, verify=verify, key="key-of-the-webhook"),
+    }
+    for key, path in paths.items():
+        wait_for(lambda path=path: daemon.request("PUT", path).status == 405, path)  # type: ignore[misc]
+        digest = hmac.new(SECRET.encode(), b"{}", hashlib.sha256).hexdigest()
+        headers = {"Content-Type": "application/json", "X-Hub-Signature-256": f"sha256={digest}"}
+        if key == "key-of-the-webhook":
+            headers["X-Webhook-Key"] = key
+        answer = daemon.post(path + "?async", "{}", headers=headers)
+        assert answer.status == 202
+        assert ("location" in answer.headers) == (key is not None)
+        status_path = f"/api/execution/acme/{answer.json['id']}"
+        for method in ("GET", "DELETE"):
+            assert daemon.request(method, status_path, headers=headers).status == (
+                404 if key is None else 200 if "X-Webhook-Key" in headers else 401
+            )
+        if key is not None:
+            assert daemon.get(status_path, headers={"X-Webhook-Key": key}).status == 200
+            assert daemon.get(status_path, headers={"X-Webhook-Key": SECRET}).status == 401
+
+
+def test_a_status_key_stands_in_the_place_of_the_key(shared_project: Project, daemon: RunningDaemon) -> None:
+    path = shared_project.endpoint("s-both", FLOW, key="key-of-the-webhook", status_key="status-key-of-16-bytes")
+    wait_for(lambda: daemon.request("PUT", path).status == 405, path)
+    answer = daemon.post(path + "?async", {}, headers={"X-Webhook-Key": "key-of-the-webhook"})
+    location = answer.headers["location"]
+    assert daemon.get(location, headers={"X-Webhook-Key": "key-of-the-webhook"}).status == 401
+    assert daemon.get(location, headers={"X-Webhook-Key": "status-key-of-16-bytes"}).status == 200

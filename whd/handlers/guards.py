@@ -333,7 +333,9 @@ class ExecutionGuard(Guard):
         if not webhook_name:
             raise NotFound
         webhook = find_webhook(plan.snapshot, plan.client_name, webhook_name)
-        webhook.caller_check.check_status(plan.head, plan.query)
+        if webhook.status_check is None:
+            raise NotFound
+        webhook.status_check.check_status(plan.head, plan.query)
         return await self._handler.answer_permitted(plan.asked, stored)
 
 

@@ -95,4 +95,6 @@ def _answer_accepted(call: Call[CallPlan], active: ActiveExecution, error: Excep
     """202 once the record is on disk. `error`: what kept it from there."""
     if error is not None:
         raise Overloaded("the execution could not be written down", log_detail=str(error))
-    call.respond(accept_response(active.execution, call.plan.webhook.answering))
+    webhook = call.plan.webhook
+    has_location = webhook.status_check is not None
+    call.respond(accept_response(active.execution, webhook.answering, has_location=has_location))

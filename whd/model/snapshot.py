@@ -143,10 +143,11 @@ class Setting:
 class Webhook:
     """A `client.webhook.<name>` setting with every default filled in.
 
-    `caller_check`: what it asks of its callers, and of those who look at its executions. `limits`: never above the
+    `caller_check`: what it asks of its callers. `limits`: never above the
     daemon's own. `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's
     own isolation is added where the worker is chosen). `pointers`: what its checks need of a payload.
     `answering`: what its setting says of answers, None if nothing. `handshake`: a senders.handshakes.Consent, or None.
+    `status_check`: what is asked of those who look at its executions or cancel them; None: nobody may.
     """
 
     client_name: str
@@ -163,6 +164,7 @@ class Webhook:
     pointers: tuple[str, ...] = ()
     answering: Answering | None = None
     handshake: Any = None
+    status_check: CallerCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ from .fields import FieldFaults, known_fields, read_bool, read_choice, read_choi
 
 SHORTEST_SECRET: Final = 16
 MOST_SCHEMES: Final = 4
+# Besides presets.
+SCHEMES_OF_FLOWS: Final = ("hmac", "token", "basic")
 MOST_TOLERANCE_S: Final = 86_400
 # What a list of signatures may be separated by: never a character of a signature.
 _SEPARATORS: Final = (",", ";", " ")
@@ -98,6 +100,14 @@ def read_verify(node: Node, line: int, field: str, report: FieldFaults) -> Verif
         proofs = [_read_proof(node, line, field, report)]
     good = tuple(proof for proof in proofs if proof is not None)
     return Verify(good) if len(good) == len(proofs) else None
+
+
+def check_by_flow(verify: Verify, field: str, report: FieldFaults) -> None:
+    """A fault for each scheme that a webhook which a flow saved cannot have."""
+    for proof in verify.proofs:
+        if proof.preset is None and proof.scheme not in SCHEMES_OF_FLOWS:
+            expected = f"a preset or one of {', '.join(SCHEMES_OF_FLOWS)}"
+            report.fault(proof.line, f"{field}.scheme", f"{proof.scheme} is for operators", expected)
 
 
 def _read_proof(node: Node, line: int, field: str, report: FieldFaults) -> Proof | None:

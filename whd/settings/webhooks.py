@@ -27,7 +27,7 @@ from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_tex
 from .handshakes import check_handshake, consent_of, read_handshake
 from .parse import ISOLATIONS, Faults, read_option
 from .tree import WEBHOOK_PREFIX
-from .verify import SHOWN_MEMBERS, Now, Verify, read_verify
+from .verify import SHOWN_MEMBERS, Now, Verify, check_by_flow, read_verify
 
 METHODS: Final = ("GET", "POST")
 # The largest body of a webhook whose sender signs members of it, unless its setting says another: such a body is read
@@ -46,7 +46,8 @@ class WebhookField:
 
     `default`: its value where it is left out. `is_secret`: operators see MASK, and a file that others can read is worth
     a warning, which says that it holds a `noun`; `shown_members`: these members of its mappings are shown
-    all the same. `tightens`: an option of whd.yaml's, which a webhook can only narrow.
+    all the same. `tightens`: an option of whd.yaml's, which a webhook can only narrow. `by_flow`: a
+    webhook that a flow saved may have it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class WebhookField:
     noun: str = "secret"
     shown_members: frozenset[str] = frozenset()
     tightens: bool = False
+    by_flow: bool = False
 
 
 def _read_key(node: Node, line: int, field: str, report: FieldFaults) -> tuple[bytes, ...] | None:
@@ -95,25 +97,28 @@ def _rows_that_tighten() -> list[WebhookField]:
 
     names = (*LIMIT_NAMES, "isolation", "show_script")
     return [
-        WebhookField(option.name, reader(option), tightens=True) for option in option_fields() if option.name in names
+        WebhookField(option.name, reader(option), tightens=True, by_flow=True)
+        for option in option_fields()
+        if option.name in names
     ]
 
 
 WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
     row.name: row
     for row in (
-        WebhookField("flow_name", read_text, is_required=True),
-        WebhookField("user_name", read_text, is_required=True),
-        WebhookField("key", _read_key, default=(), is_secret=True, noun="key"),
-        WebhookField("verify", read_verify, is_secret=True, shown_members=SHOWN_MEMBERS),
-        WebhookField("enabled", read_bool, default=True),
-        WebhookField("methods", _read_methods, default=METHODS),
+        WebhookField("flow_name", read_text, is_required=True, by_flow=True),
+        WebhookField("user_name", read_text, is_required=True, by_flow=True),
+        WebhookField("key", _read_key, default=(), is_secret=True, noun="key", by_flow=True),
+        WebhookField("verify", read_verify, is_secret=True, shown_members=SHOWN_MEMBERS, by_flow=True),
+        WebhookField("enabled", read_bool, default=True, by_flow=True),
+        WebhookField("methods", _read_methods, default=METHODS, by_flow=True),
         *_rows_that_tighten(),
-        WebhookField("answer", read_answer),
-        WebhookField("answer_status", read_answer_status),
+        WebhookField("answer", read_answer, by_flow=True),
+        WebhookField("answer_status", read_answer_status, by_flow=True),
         WebhookField("answer_headers", read_answer_headers),
-        WebhookField("ack", read_bool),
+        WebhookField("ack", read_bool, by_flow=True),
         WebhookField("handshake", read_handshake),
+        WebhookField("status_key", _read_key, default=(), is_secret=True, noun="key"),
     )
 }
 
@@ -164,6 +169,7 @@ class WebhookSource:
     modified_ms: int = dataclass_field(default=0, compare=False)
     answering: Answering | None = None
     handshake: str | None = None
+    status_keys: tuple[bytes, ...] = dataclass_field(default=(), repr=False)
 
 
 def read_webhook(
@@ -174,13 +180,18 @@ def read_webhook(
     return (None, faults) if node is None else _source_of(node, path, client_name, name, modified_ms)
 
 
-def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
-    """Reads a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels."""
-    return _source_of(node_of(value), path, client_name, name)
+def read_saved_webhook(
+    value: Any, path: str, client_name: str, name: str, *, by_flow: bool = True
+) -> tuple[WebhookSource | None, Faults]:
+    """Reads a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels.
+
+    `by_flow`: a flow saved it, and not an operator by command. Then it may have only some of the fields.
+    """
+    return _source_of(node_of(value), path, client_name, name, by_flow=by_flow)
 
 
 def _source_of(
-    node: Node, path: str, client_name: str, name: str, modified_ms: int = 0
+    node: Node, path: str, client_name: str, name: str, modified_ms: int = 0, *, by_flow: bool = False
 ) -> tuple[WebhookSource | None, Faults]:
     report = FieldFaults(path)
     found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
@@ -195,7 +206,12 @@ def _source_of(
         if field not in WEBHOOK_FIELDS:
             continue
         row = WEBHOOK_FIELDS[field]
+        if by_flow and not row.by_flow:
+            report.fault(line, field, "is for operators; a webhook that a flow saved cannot have it", "no such field")
+            continue
         given[field] = row.read(value, line, field, report)
+        if by_flow and field == "verify" and given[field] is not None:
+            check_by_flow(given[field], field, report)
         if row.tightens:
             tighter.append((row.name, given[field], line))
         if row.is_secret:
@@ -228,6 +244,7 @@ def _source_of(
         modified_ms,
         answering_of(given, given["verify"]),
         given["handshake"],
+        given["status_key"],
     )
     return source, report.result()
 
@@ -240,6 +257,15 @@ def _caller_check(source: WebhookSource, now: Now) -> CallerCheck:
     if source.verify is not None:
         checks.append(source.verify.check(now))
     return AllOf(tuple(checks)) if len(checks) > 1 else checks[0] if checks else OPEN
+
+
+def _status_check(source: WebhookSource, caller_check: CallerCheck) -> CallerCheck | None:
+    """What is asked of who looks at executions: the keys for that, else the webhook's. None: nobody may look."""
+    if source.status_keys:
+        return KeyCheck(source.status_keys)
+    if source.keys:
+        return KeyCheck(source.keys)
+    return caller_check if source.verify is None else None
 
 
 def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[Webhook, Faults]:
@@ -285,6 +311,7 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         caller_check.pointers if consent is None else (*caller_check.pointers, *consent.handshake.pointers),
         source.answering,
         consent,
+        _status_check(source, caller_check),
     )
     return webhook, warnings + _told_to_the_sender(source)
 
