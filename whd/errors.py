@@ -7,6 +7,9 @@ Statuses and fields follow RFC 9110 (HTTP semantics) and RFC 9457 (problem detai
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 MORE_PROCESSES = "raise the limit of processes (ulimit -u, TasksMax=)"
 
@@ -54,6 +57,8 @@ class HttpError(WhdError):
     status = 500
     code = "internal"
     title = "Internal Server Error"
+    members: Mapping[str, Any] = MappingProxyType({})
+    """What else the problem document has (RFC 9457, 3.2)."""
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ TITLES = {
     500: "Internal Server Error",
     501: "Not Implemented",
     503: "Service Unavailable",
+    504: "Gateway Timeout",
     505: "HTTP Version Not Supported",
 }
 
@@ -134,6 +140,16 @@ class Forbidden(HttpError):
     """The webhook's user may not run its flow."""
 
     status, code, title = 403, "forbidden", TITLES[403]
+
+
+class FlowFailed(HttpError):
+    """A flow failed, and its webhook does not answer with the execution. `detail`: nothing of its source."""
+
+    status, code, title = 500, "flow_failed", TITLES[500]
+
+    def __init__(self, detail: str, execution_id: str, *, status: int = 500) -> None:
+        super().__init__(detail, status=status)
+        self.members = {"id": execution_id}
 
 
 class NotFound(HttpError):

@@ -257,7 +257,7 @@ def handler(system, this, inputs):
         ("Set-Cookie", "a=b; Path=/api/webhook/acme/answer-orders; domain = example.com", "leave Domain out"),
     ):
         answer = daemon.get(f"{path}?name={name}&value={quote(value)}")
-        assert (answer.status, name.lower() in answer.headers) == (500, False)
+        assert (answer.status, answer.headers.get(name.lower()) == value) == (500, False)
         assert "InvalidInputError: webhook_response: the header '" in answer.json["message"]
         assert words in answer.json["message"]
     assert daemon.get(f"{path}?name=X-Pot&value=tea").headers["x-pot"] == "tea"

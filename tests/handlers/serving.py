@@ -181,7 +181,7 @@ def webhook_with(check: CallerCheck, **changes: Any) -> Webhook:
     webhook = Webhook(
         "acme", "order", "order", "kevin", check, True, ("GET", "POST"), True, "user", LIMITS, "order.yaml"
     )
-    return replace(webhook, **changes)
+    return replace(webhook, **{"status_check": check, **changes})
 
 
 def snapshot_with(webhook: Webhook) -> Snapshot:

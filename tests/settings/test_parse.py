@@ -130,6 +130,7 @@ class TestWebhook:
             isolation="user",
             limits=Limits(),
             path="w.yaml",
+            status_check=OPEN,
         )
 
     def test_a_key_is_a_text_or_a_list_of_them(self) -> None:

@@ -112,7 +112,7 @@ def test_faults(verify: str, what: str) -> None:
     ],
 )
 def test_warnings(verify: str, what: str) -> None:
-    webhook, faults = read(verify)
+    webhook, faults = read(verify, "ack: true\n")
     assert webhook is not None
     assert [fault.is_warning for fault in faults] == [True]
     assert what in str(faults[0])

@@ -86,7 +86,7 @@ class TestARowMore:
         assert "token: is missing" in str(write(tree, "").faults[0])
 
     def test_holds_for_what_was_saved_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        add(monkeypatch, WebhookField("tokens", read_texts, is_secret=True))
+        add(monkeypatch, WebhookField("tokens", read_texts, is_secret=True, by_flow=True))
         value = {"flow_name": "a", "user_name": "b", "tokens": ["one", "two"]}
         source, faults = read_saved_webhook(value, "saved", "acme", "x")
         assert source is not None
@@ -107,7 +107,7 @@ def test_the_table_knows_every_limit_as_one_that_tightens() -> None:
 
 
 def test_these_fields_are_secret() -> None:
-    assert [row.name for row in WEBHOOK_FIELDS.values() if row.is_secret] == ["key", "verify"]
+    assert [row.name for row in WEBHOOK_FIELDS.values() if row.is_secret] == ["key", "verify", "status_key"]
 
 
 def test_key_required_is_what_the_check_says() -> None:

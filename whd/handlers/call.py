@@ -56,6 +56,8 @@ def plan_call(snapshot: Snapshot, webhook: Webhook, head: Head, path: str, query
     query = parse_query(query_text, has_key=takes_key)
     proof = check.check_head(head, query)
     is_async = prefers_async if query.is_async is None else query.is_async
+    if webhook.answering is not None and webhook.answering.is_ack:
+        is_async = True
     return CallPlan(snapshot, webhook, head, path, query, proof, takes_key, is_async, content_type, is_gzip)
 
 

@@ -22,11 +22,14 @@ from ..pool.pool import Pool
 from ..settings.reload import Reloader
 from ..store.interface import DeliveryTable
 from .counts import CallCounts
+from .handshakes import Handshakes
 
 log = logging.getLogger("whd.handlers")
 
 JSON_HEADERS: Headers = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 NO_STORE: Headers = ((b"cache-control", b"no-store"),)
+# On every answer that has an execution.
+EXECUTION_ID = b"whd-execution-id"
 PROBLEM_HEADERS: Headers = ((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 
 
@@ -42,6 +45,7 @@ class HandlerContext:
     readiness: Callable[[], tuple[int, dict[str, Any]]]
     deliveries: DeliveryTable
     counts: CallCounts = field(default_factory=CallCounts)
+    handshakes: Handshakes = field(default_factory=Handshakes)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -66,20 +70,25 @@ def problem_response(error: HttpError) -> Response:
         "code": error.code,
         "detail": error.detail,
     }
+    if error.members:
+        document |= error.members
     body = json.dumps(document, separators=(",", ":")).encode("ascii")
     return Response(error.status, PROBLEM_HEADERS + error.headers, body)
 
 
 def record_response(status: int, execution: Execution, script: str | None) -> Response:
     """An execution's record."""
-    return Response(status, JSON_HEADERS, to_json(execution, script))
+    headers = (*JSON_HEADERS, (EXECUTION_ID, execution.id.encode("ascii")))
+    return Response(status, headers, to_json(execution, script))
 
 
-def accepted_response(execution: Execution) -> Response:
-    """202 for an execution that goes on, with where to look for it (RFC 9110, 15.3.3)."""
-    location = f"/api/execution/{execution.client_name}/{execution.id}"
+def accepted_response(execution: Execution, *, has_location: bool = True) -> Response:
+    """202 for an execution that goes on; with `has_location`, where to look for it (RFC 9110, 15.3.3)."""
     document = {"id": execution.id, "execution_id": execution.id, "status": execution.status}
-    return json_response(202, document, ((b"location", location.encode("ascii")),))
+    headers: Headers = ((EXECUTION_ID, execution.id.encode("ascii")),)
+    if has_location:
+        headers += ((b"location", f"/api/execution/{execution.client_name}/{execution.id}".encode("ascii")),)
+    return json_response(202, document, headers)
 
 
 def success_response(webhook: Webhook) -> Response:

@@ -20,8 +20,9 @@ from typing import Any, ClassVar, Final, Protocol, cast, runtime_checkable
 
 from ..errors import HttpError, InvalidKey, InvalidSignature, NotFound
 from ..http.messages import Admission, Body, Head, Respond, Response
-from ..model.caller_check import BodyCheck, Query
+from ..model.caller_check import BodyCheck, Query, RequestHead
 from ..model.snapshot import Snapshot, Webhook
+from ..senders.handshakes import MOST_BODY_BYTES, Request
 from ..store.interface import Stored
 from ..valueclass import valueclass
 from ..wire import payload
@@ -128,12 +129,57 @@ class WebhookGuard(Guard):
         self._loop = context.loop
         self._payload_parser = context.pool.payload_parser
         self._run = handler.run
+        self._handshakes = context.handshakes
 
     def admit(
         self, snapshot: Snapshot, head: Head, path: str, query_text: str, parameters: tuple[str, ...]
     ) -> tuple[Admission, bool]:
         client_name, webhook_name = parameters
         webhook = find_webhook(snapshot, client_name, webhook_name)
+        if webhook.handshake is not None:
+            query = parse_query(query_text, has_key=webhook.caller_check.takes_key)
+            request = webhook.handshake.request(head, query)
+            row = webhook.handshake.handshake
+            if not row.is_signed and row.is_asked(request):
+                admission = self._admit_handshake(webhook, request, query)
+                if admission is not None:
+                    return admission, False
+        return self._admit_call(snapshot, webhook, head, path, query_text)
+
+    def _admit_handshake(self, webhook: Webhook, request: Request, query: Query) -> Admission | None:
+        """A handshake that nobody signs, by its key alone; None for what `verify` lets in anyway. Raises HttpError."""
+        consent = webhook.handshake
+        assert consent is not None
+        head = request.head
+        if not consent.handshake.pointers:
+            if not consent.key_check.check_head(head, query).is_complete:
+                raise InvalidKey
+            response = self._handshakes.response(webhook, request)
+            return None if response is None else Admission(UNUSED_BODY_BYTES, (_send, response))
+        refused = _refusal(webhook, head, query)
+        if refused is None:
+            return None
+        length = head.content_length
+        if length is None or length > MOST_BODY_BYTES or not consent.key_check.check_head(head, query).is_complete:
+            return None
+
+        def handle(plan: None, body: Body, respond: Respond) -> None:
+            whole = b"".join(body) if isinstance(body, list) else body
+            try:
+                picked = payload.parse(whole, _content_type(head), False, consent.handshake.pointers).picked
+            except HttpError:
+                # Of a body that proves nothing nobody hears what is wrong with it.
+                raise refused from None
+            response = self._handshakes.response(webhook, consent.request(head, query, picked))
+            if response is None:
+                raise refused
+            respond(response)
+
+        return Admission(MOST_BODY_BYTES, (handle, None))
+
+    def _admit_call(
+        self, snapshot: Snapshot, webhook: Webhook, head: Head, path: str, query_text: str
+    ) -> tuple[Admission, bool]:
         # Its own, not the route's: a webhook narrows them, and a missing one must look no different.
         check_method(head.method, webhook.methods, head_runs_nothing=True)
         check = webhook.caller_check
@@ -252,6 +298,26 @@ class WebhookGuard(Guard):
         parse(plan.takes_key, go_on)
 
 
+def _refusal(webhook: Webhook, head: RequestHead, query: Query) -> InvalidSignature | None:
+    """Why the webhook's `verify` refuses the head, None if it does not."""
+    try:
+        webhook.caller_check.check_head(head, query)
+    except InvalidSignature as error:
+        return error
+    except HttpError:
+        return None
+    return None
+
+
+def _content_type(head: RequestHead) -> str:
+    found = [value for name, value in head.headers if name == b"content-type"]
+    return found[-1].decode("latin-1") if found else ""
+
+
+def _send(response: Response, body: Body, respond: Respond) -> None:
+    respond(response)
+
+
 @valueclass
 class StatusPlan:
     """What a head asks of an execution. `asked`: what the handler read of it."""
@@ -317,7 +383,9 @@ class ExecutionGuard(Guard):
         if not webhook_name:
             raise NotFound
         webhook = find_webhook(plan.snapshot, plan.client_name, webhook_name)
-        check_status = webhook.caller_check.check_status
+        if webhook.status_check is None:
+            raise NotFound
+        check_status = webhook.status_check.check_status
         try:
             check_status(plan.head, plan.query)
         except InvalidKey as error:

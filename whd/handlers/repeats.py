@@ -21,9 +21,9 @@ from ..model.delivery import Delivery
 from ..model.execution import Status
 from ..store.interface import Conflict, DeliveryTable, Repeat, Reserved, Stored
 from ..wire.payload import Parsed
-from .answers import ended_response
+from .answers import accept_response, ended_response
 from .call import Call, CallPlan
-from .context import HandlerContext, accepted_response, json_response
+from .context import HandlerContext, json_response
 
 log = logging.getLogger("whd.handlers")
 
@@ -187,8 +187,10 @@ class Repeats:
         except StateError as error:
             raise Overloaded("the execution of the first delivery cannot be read now", log_detail=str(error)) from None
         if plan.is_async or not execution.status.is_ended:
-            return accepted_response(execution)
-        return ended_response(execution, stored.script, read_response(execution.response_json))
+            has_location = plan.webhook.status_check is not None
+            return accept_response(execution, plan.webhook.answering, has_location=has_location)
+        own = read_response(execution.response_json)
+        return ended_response(execution, stored.script, own, plan.webhook.answering)
 
     async def _wait(self, stored: Stored, wait_s: float) -> Stored | None:
         """The record when the execution has ended, or as it stands after wait_s or when the daemon stops.

@@ -12,19 +12,14 @@ from functools import partial
 from ..errors import Misconfigured, Overloaded
 from ..executions.active import ActiveExecution
 from ..http.messages import Response
+from ..model.answering import Answering
 from ..model.call_rules import CallFilter
 from ..model.execution import Execution
 from ..pool.compiler import Code, refusal_faults
 from ..wire.payload import Parsed
-from .answers import ended_response
+from .answers import accept_response, ended_response, head_response
 from .call import Call, CallPlan, input_json
-from .context import (
-    JSON_HEADERS,
-    HandlerContext,
-    accepted_response,
-    log,
-    success_response,
-)
+from .context import HandlerContext, log, success_response
 from .repeats import Repeats, Reservation
 
 
@@ -37,6 +32,7 @@ class WebhookHandler:
         self._compiler = context.pool.compiler
         self._counts = context.counts
         self._repeats = Repeats(context, self._start_decided)
+        self._handshakes = context.handshakes
 
     def run(
         self,
@@ -54,8 +50,9 @@ class WebhookHandler:
         """
         plan = call.plan
         webhook = plan.webhook
-        if webhook.has_rules and not is_decided:
-            self._ask_rules(call, parsed)
+        if not is_decided and (webhook.handshake is not None or webhook.has_rules):
+            if not self._is_handshake(call, parsed):
+                self._ask_rules(call, parsed)
             return
         if plan.resolved is None:
             names = webhook.client_name, webhook.flow_name, webhook.user_name
@@ -74,7 +71,7 @@ class WebhookHandler:
         respond = call.respond
         if plan.head.method == "HEAD":
             # As GET would be, and nothing runs. Senders probe like this before they register, whatever `methods` says.
-            respond(Response(202 if plan.is_async else 200, JSON_HEADERS, omits_length=True))
+            respond(head_response(webhook.answering, is_async=plan.is_async))
             return
         runner = self._runner
         flow = code.flow
@@ -99,9 +96,20 @@ class WebhookHandler:
             return
 
         def ended(active: ActiveExecution) -> None:
-            respond(end_response(active))
+            respond(end_response(active, webhook.answering))
 
         runner.start(active, ended, partial(self._stop_waiting, ended, call))
+
+    def _is_handshake(self, call: Call[CallPlan], parsed: Parsed) -> bool:
+        """Whether the sender asks for consent instead of delivering; then it has its answer."""
+        plan = call.plan
+        if plan.webhook.handshake is None:
+            return False
+        request = plan.webhook.handshake.request(plan.head, plan.query, parsed.picked)
+        consent = self._handshakes.response(plan.webhook, request)
+        if consent is not None:
+            call.respond(consent)
+        return consent is not None
 
     def _ask_rules(self, call: Call[CallPlan], parsed: Parsed) -> None:
         webhook = call.plan.webhook
@@ -126,7 +134,7 @@ class WebhookHandler:
             _answer_accepted(call, active, error)
 
         def ended(active: ActiveExecution) -> None:
-            call.respond(end_response(active))
+            call.respond(end_response(active, call.plan.webhook.answering))
 
         if call.plan.is_async:
             self._runner.start_async(active, call.then(accepted))
@@ -164,9 +172,11 @@ def _answer_accepted(call: Call[CallPlan], active: ActiveExecution, error: Excep
     """202 once the record is on disk. `error`: what kept it from there."""
     if error is not None:
         raise Overloaded("the execution could not be written down", log_detail=str(error))
-    call.respond(accepted_response(active.execution))
+    webhook = call.plan.webhook
+    has_location = webhook.status_check is not None
+    call.respond(accept_response(active.execution, webhook.answering, has_location=has_location))
 
 
-def end_response(active: ActiveExecution) -> Response:
-    """What a sync caller gets: the flow's own answer, or the record with 200, 500 or 504."""
-    return ended_response(active.execution, active.flow.script, active.response)
+def end_response(active: ActiveExecution, answering: Answering | None = None) -> Response:
+    """What a sync caller gets of an execution that has just ended."""
+    return ended_response(active.execution, active.flow.script, active.response, answering)

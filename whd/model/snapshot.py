@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .answering import Answering
 from .call_rules import CallFilter, DeliveryRule
 from .caller_check import CallerCheck
 from .library import NO_LIBRARY, Library, Module, hash_with, script_with
@@ -143,12 +144,13 @@ class Setting:
 class Webhook:
     """A `client.webhook.<name>` setting with every default filled in.
 
-    `caller_check`: what it asks of its callers, and of those who look at its executions. `limits`: never above the
+    `caller_check`: what it asks of its callers. `limits`: never above the
     daemon's own. `isolation` and `show_script` are what the webhook and the daemon's options make together (the user's
     own isolation is added where the worker is chosen). `pointers`: what its checks and rules need of a payload. `only`:
-    which calls run the flow, None for all. `success_status`: that of a call that was taken and runs nothing.
-    `dedup`: which deliveries are
-    repeats. `has_rules`: whether there is any such rule.
+    which calls run the flow, None for all. `success_status`: that of a call that was taken and runs nothing. `dedup`:
+    which deliveries are repeats. `has_rules`: whether there is any such rule. `answering`: what its setting says of
+    answers, None if nothing. `handshake`: a senders.handshakes.Consent, or None. `status_check`: what is asked of those
+    who look at its executions or cancel them; None: nobody may.
     """
 
     client_name: str
@@ -167,6 +169,9 @@ class Webhook:
     success_status: int = 204
     has_rules: bool = False
     dedup: DeliveryRule | None = None
+    answering: Answering | None = None
+    handshake: Any = None
+    status_check: CallerCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,8 @@ class SavedLayer:
 
 def _source_of(record: SavedSetting) -> tuple[WebhookSource | None, Faults]:
     short_name = record.name.removeprefix(WEBHOOK_PREFIX)
-    return read_saved_webhook(record.value, record.location, record.client_name, short_name)
+    by_flow = record.saver != OPERATOR
+    return read_saved_webhook(record.value, record.location, record.client_name, short_name, by_flow=by_flow)
 
 
 def _has_file(base: Client, record: SavedSetting) -> bool:

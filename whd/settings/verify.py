@@ -29,6 +29,8 @@ from .fields import FieldFaults, known_fields, read_bool, read_choice, read_choi
 
 SHORTEST_SECRET: Final = 16
 MOST_SCHEMES: Final = 4
+# Besides presets.
+SCHEMES_OF_FLOWS: Final = ("hmac", "token", "basic")
 MOST_TOLERANCE_S: Final = 86_400
 # What a call gets that was taken and runs nothing, where no sender's row says otherwise.
 NO_CONTENT: Final = 204
@@ -148,6 +150,14 @@ def read_verify(node: Node, line: int, field: str, report: FieldFaults) -> Verif
         proofs = [_read_proof(node, line, field, report)]
     good = tuple(proof for proof in proofs if proof is not None)
     return Verify(good) if len(good) == len(proofs) else None
+
+
+def check_by_flow(verify: Verify, field: str, report: FieldFaults) -> None:
+    """A fault for each scheme that a webhook which a flow saved cannot have."""
+    for proof in verify.proofs:
+        if proof.preset is None and proof.scheme not in SCHEMES_OF_FLOWS:
+            expected = f"a preset or one of {', '.join(SCHEMES_OF_FLOWS)}"
+            report.fault(proof.line, f"{field}.scheme", f"{proof.scheme} is for operators", expected)
 
 
 def _read_proof(node: Node, line: int, field: str, report: FieldFaults) -> Proof | None:
@@ -426,7 +436,11 @@ SCHEMES: Final[dict[str, _Kind]] = {
     ),
     **{
         name: _Kind(
-            {"tolerance_s": _TOLERANCE, **({"url": _read_url} if preset.needs_url else {})},
+            {
+                "tolerance_s": _TOLERANCE,
+                **({"url": _read_url} if preset.needs_url else {}),
+                **({"verify_token": _read_secret} if preset.handshake == "meta" else {}),
+            },
             ("url",) if preset.needs_url else (),
             _preset_check,
         )
@@ -435,4 +449,4 @@ SCHEMES: Final[dict[str, _Kind]] = {
 }
 
 # The members of a mapping that operators are shown.
-SHOWN_MEMBERS: Final = frozenset({"scheme"}).union(*(kind.fields for kind in SCHEMES.values()))
+SHOWN_MEMBERS: Final = frozenset({"scheme"}).union(*(kind.fields for kind in SCHEMES.values())) - {"verify_token"}

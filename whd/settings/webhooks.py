@@ -17,17 +17,20 @@ from typing import Any, Final
 
 from ..auth.callers import OPEN, KeyCheck
 from ..auth.combined import AllOf
+from ..model.answering import EXECUTION, Answering
 from ..model.caller_check import CallerCheck
 from ..model.options import LIMIT_NAMES, Limits, Options, option_fields
 from ..model.snapshot import BrokenWebhook, Fault, Webhook
 from ..wire.suggest import closest
+from .answering import answering_of, read_answer, read_answer_headers, read_answer_status
 from .dedup import Dedup, DedupSource, derive_dedup, read_dedup
 from .document import LIST, MAP, NULL, TEXT, Node, load, node_of
 from .fields import FieldFaults, known_fields, read_bool, read_mapping, read_text, read_texts, shown
+from .handshakes import check_handshake, consent_of, read_handshake
 from .only import Only, read_only
 from .parse import ISOLATIONS, Faults, read_option
 from .tree import WEBHOOK_PREFIX
-from .verify import NO_CONTENT, SHOWN_MEMBERS, Now, Verify, read_verify
+from .verify import NO_CONTENT, SHOWN_MEMBERS, Now, Verify, check_by_flow, read_verify
 
 METHODS: Final = ("GET", "POST")
 # The largest body of a webhook whose sender signs members of it, unless its setting says another: such a body is read
@@ -49,7 +52,8 @@ class WebhookField:
 
     `default`: its value where it is left out. `is_secret`: operators see MASK, and a file that others can read is worth
     a warning, which says that it holds a `noun`; `shown_members`: these members of its mappings are shown
-    all the same. `tightens`: an option of whd.yaml's, which a webhook can only narrow.
+    all the same. `tightens`: an option of whd.yaml's, which a webhook can only narrow. `by_flow`: a
+    webhook that a flow saved may have it.
     """
 
     name: str
@@ -60,6 +64,7 @@ class WebhookField:
     noun: str = "secret"
     shown_members: frozenset[str] = frozenset()
     tightens: bool = False
+    by_flow: bool = False
 
 
 def _read_key(node: Node, line: int, field: str, report: FieldFaults) -> tuple[bytes, ...] | None:
@@ -98,7 +103,9 @@ def _rows_that_tighten() -> list[WebhookField]:
 
     names = (*LIMIT_NAMES, "isolation", "show_script")
     return [
-        WebhookField(option.name, reader(option), tightens=True) for option in option_fields() if option.name in names
+        WebhookField(option.name, reader(option), tightens=True, by_flow=True)
+        for option in option_fields()
+        if option.name in names
     ]
 
 
@@ -107,15 +114,21 @@ _PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\{\{.*\}\}", re.DOTALL)
 WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
     row.name: row
     for row in (
-        WebhookField("flow_name", read_text, is_required=True),
-        WebhookField("user_name", read_text, is_required=True),
-        WebhookField("key", _read_key, default=(), is_secret=True, noun="key"),
-        WebhookField("verify", read_verify, is_secret=True, shown_members=SHOWN_MEMBERS),
-        WebhookField("enabled", read_bool, default=True),
-        WebhookField("methods", _read_methods, default=METHODS),
+        WebhookField("flow_name", read_text, is_required=True, by_flow=True),
+        WebhookField("user_name", read_text, is_required=True, by_flow=True),
+        WebhookField("key", _read_key, default=(), is_secret=True, noun="key", by_flow=True),
+        WebhookField("verify", read_verify, is_secret=True, shown_members=SHOWN_MEMBERS, by_flow=True),
+        WebhookField("enabled", read_bool, default=True, by_flow=True),
+        WebhookField("methods", _read_methods, default=METHODS, by_flow=True),
         *_rows_that_tighten(),
-        WebhookField("only", read_only),
-        WebhookField("dedup", read_dedup),
+        WebhookField("only", read_only, by_flow=True),
+        WebhookField("dedup", read_dedup, by_flow=True),
+        WebhookField("answer", read_answer, by_flow=True),
+        WebhookField("answer_status", read_answer_status, by_flow=True),
+        WebhookField("answer_headers", read_answer_headers),
+        WebhookField("ack", read_bool, by_flow=True),
+        WebhookField("handshake", read_handshake),
+        WebhookField("status_key", _read_key, default=(), is_secret=True, noun="key"),
     )
 }
 
@@ -182,6 +195,9 @@ class WebhookSource:
     modified_ms: int = dataclass_field(default=0, compare=False)
     only: Only | None = None
     dedup: Dedup | None = None
+    answering: Answering | None = None
+    handshake: str | None = None
+    status_keys: tuple[bytes, ...] = dataclass_field(default=(), repr=False)
 
 
 def read_webhook(
@@ -198,9 +214,14 @@ def read_webhook(
     return _source_of(node, path, client_name, name, report, modified_ms, salvage=salvage)
 
 
-def read_saved_webhook(value: Any, path: str, client_name: str, name: str) -> tuple[WebhookSource | None, Faults]:
-    """Reads a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels."""
-    return _source_of(node_of(value), path, client_name, name, FieldFaults(path))
+def read_saved_webhook(
+    value: Any, path: str, client_name: str, name: str, *, by_flow: bool = True
+) -> tuple[WebhookSource | None, Faults]:
+    """Reads a value that was saved; of JSON types, nested at most document.MAX_DEPTH levels.
+
+    `by_flow`: a flow saved it, and not an operator by command. Then it may have only some of the fields.
+    """
+    return _source_of(node_of(value), path, client_name, name, FieldFaults(path), by_flow=by_flow)
 
 
 def _source_of(
@@ -212,6 +233,7 @@ def _source_of(
     modified_ms: int = 0,
     *,
     salvage: bool = False,
+    by_flow: bool = False,
 ) -> tuple[WebhookSource | None, Faults]:
     found = read_mapping(node, node.line, "", report, "a mapping with flow_name and user_name")
     if found is None:
@@ -225,7 +247,12 @@ def _source_of(
         if field not in WEBHOOK_FIELDS:
             continue
         row = WEBHOOK_FIELDS[field]
+        if by_flow and not row.by_flow:
+            report.fault(line, field, "is for operators; a webhook that a flow saved cannot have it", "no such field")
+            continue
         given[field] = row.read(value, line, field, report)
+        if by_flow and field == "verify" and given[field] is not None:
+            check_by_flow(given[field], field, report)
         if row.tightens and given[field] is not None:
             tighter.append((row.name, given[field], line))
         if row.is_secret and not _is_documented(given[field]):
@@ -238,6 +265,8 @@ def _source_of(
     for field, row in WEBHOOK_FIELDS.items():
         if row.is_required and field not in found:
             report.fault(node.line, field, "is missing", f"{field}: NAME")
+    if "handshake" in found and given["handshake"] is not None:
+        check_handshake(given["handshake"], found["handshake"][0], given["verify"], report)
     dedup_source: DedupSource | None = given["dedup"]
     dedup = None if dedup_source is None or report.failed else derive_dedup(dedup_source, given["verify"], report)
     if report.failed and not (salvage and given["flow_name"] and given["user_name"]):
@@ -263,6 +292,9 @@ def _source_of(
         modified_ms,
         given["only"],
         dedup,
+        answering_of(given, given["verify"]),
+        given["handshake"],
+        given["status_key"],
     )
     return source, report.result()
 
@@ -275,6 +307,15 @@ def _caller_check(source: WebhookSource, now: Now) -> CallerCheck:
     if source.verify is not None:
         checks.append(source.verify.check(now))
     return AllOf(tuple(checks)) if len(checks) > 1 else checks[0] if checks else OPEN
+
+
+def _status_check(source: WebhookSource, caller_check: CallerCheck) -> CallerCheck | None:
+    """What is asked of who looks at executions: the keys for that, else the webhook's. None: nobody may look."""
+    if source.status_keys:
+        return KeyCheck(source.status_keys)
+    if source.keys:
+        return KeyCheck(source.keys)
+    return caller_check if source.verify is None else None
 
 
 def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[Webhook, Faults]:
@@ -318,6 +359,7 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
             ),
         )  # fmt: skip
     rules = [rule for rule in (source.only, dedup) if rule is not None]
+    consent = consent_of(source.handshake, source.verify, KeyCheck(source.keys) if source.keys else OPEN)
     webhook = Webhook(
         source.client_name,
         source.name,
@@ -330,13 +372,41 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         isolation,
         limits,
         source.path,
-        _joined(caller_check.pointers, *(rule.pointers for rule in rules)),
+        _joined(
+            caller_check.pointers,
+            () if consent is None else consent.handshake.pointers,
+            *(rule.pointers for rule in rules),
+        ),
         source.only,
-        source.verify.success_status if source.verify is not None else NO_CONTENT,
+        _success_status(source),
         bool(rules),
         dedup,
+        source.answering,
+        consent,
+        _status_check(source, caller_check),
     )
-    return webhook, warnings
+    return webhook, warnings + _told_to_the_sender(source)
+
+
+def _success_status(source: WebhookSource) -> int:
+    """That of a call that was taken and runs nothing."""
+    if source.answering is not None and source.answering.status is not None:
+        return source.answering.status
+    return source.verify.success_status if source.verify is not None else NO_CONTENT
+
+
+def _told_to_the_sender(source: WebhookSource) -> Faults:
+    """Senders keep the answers that they get, and show them in their log of deliveries."""
+    answering = source.answering
+    if source.verify is None or (answering is not None and (answering.is_ack or answering.form != EXECUTION)):
+        return ()
+    report = FieldFaults(source.path)
+    report.warning(
+        source.verify.proofs[0].line, "answer",
+        "the sender gets the execution's record, with the flow's source, into its log of deliveries",
+        "answer: none, answer: output or ack: true",
+    )  # fmt: skip
+    return report.result()
 
 
 def served(webhook: Webhook, faults: Faults) -> Webhook | BrokenWebhook:
