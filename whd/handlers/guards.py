@@ -153,7 +153,12 @@ class WebhookGuard(Guard):
     def handle(self, plan: CallPlan, body: Body, respond: Respond) -> None:
         """Reads the payload here or, if it is large, elsewhere, and goes on with it. Raises HttpError."""
         call = Call(plan, respond)
-        if isinstance(body, list) or (plan.is_gzip and body) or not is_quick(body):
+        if (
+            isinstance(body, list)
+            or (plan.is_gzip and body)
+            or not is_quick(body)
+            or (len(body) >= payload.LARGE_MULTIPART_BYTES and payload.is_multipart(plan.content_type))
+        ):
             self._parse_elsewhere(call, body)
             return
         pointers = plan.webhook.pointers
