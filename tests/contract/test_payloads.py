@@ -322,3 +322,17 @@ def test_a_multipart_form_with_another_key_is_refused(daemon: RunningDaemon, key
     body = part % (b"a", b"x" * size) + part % (b"key", b"wrong") + b"--B--\r\n"
     answer = daemon.post(keyed, body, headers={"Content-Type": "multipart/form-data; boundary=B"})
     problem(answer, 401, "invalid_key")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_webhook_takes_the_methods_that_it_names(
+    daemon: RunningDaemon, project: Project, open_hook: str, method: str
+) -> None:
+    path = live(daemon, project.endpoint(f"by-{method.lower()}", INPUT_FLOW, methods=[method]))
+    answer = daemon.request(method, path, b'{"a": 1}', {"Content-Type": "application/json"})
+    assert answer.json["input_value"]["method"] == method
+    assert answer.json["input_value"]["json"] == {"a": 1}
+    refused = daemon.request("POST", path, b"{}")
+    problem(refused, 405, "method_not_allowed")
+    assert refused.headers["allow"] == f"{method}, HEAD"
+    problem(daemon.request(method, open_hook, b"{}"), 405, "method_not_allowed")

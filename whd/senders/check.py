@@ -103,7 +103,7 @@ class SignatureCheck(CallerCheck):
         if len(self.verifiers) > 1:
             content_type = content_type_of(head.headers)
             for verifier in self.verifiers:
-                if verifier.is_addressed(values, is_a_form=is_form(content_type)):
+                if verifier.is_addressed(values, is_a_form=is_form(content_type) or is_multipart(content_type)):
                     return verifier
         return self.verifiers[0]
 
