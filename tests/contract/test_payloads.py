@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,3 +291,48 @@ def test_what_is_too_deep_is_named_by_its_path_in_the_flow(project: Project, dae
     assert (answer.status, answer.json["status"]) == (500, "ENDED_ERROR")
     assert words in message
     assert "nested more than 40" in message
+
+
+@pytest.mark.parametrize("size", [10, 15_000, 16_400, 3_000_000])
+def test_curl_sends_a_multipart_form(daemon: RunningDaemon, keyed: str, tmp_path: Path, size: int) -> None:
+    """Small ones are read in the daemon, from 16 KiB on elsewhere; the text field `key` opens and is gone."""
+    text = "ü\r\n--" + "x" * size
+    (tmp_path / "upload.txt").write_bytes(text.encode())
+    (tmp_path / "raw.bin").write_bytes(b"\xff\x00\r\n")
+    form = ["-F", f"key={KEY}", "-F", "a=1", "-F", "a=2", "-F", f"doc=@{tmp_path}/upload.txt"]
+    form += ["-F", f'raw=@{tmp_path}/raw.bin;filename=q"q.bin']
+    url = f"http://127.0.0.1:{daemon.port}{keyed}"
+    got = subprocess.run(["curl", "-s", *form, url], capture_output=True, check=True, timeout=30)
+    assert KEY.encode() not in got.stdout
+    given = json.loads(got.stdout)["input_value"]
+    assert given["json"] == {"a": ["1", "2"]}
+    assert given["files"]["doc"] == {
+        "filename": "upload.txt",
+        "content_type": "text/plain",
+        "size": len(text.encode()),
+        "data": text,
+    }
+    assert given["files"]["raw"]["filename"] == 'q"q.bin'
+    assert base64.b64decode(given["files"]["raw"]["data"]) == b"\xff\x00\r\n"
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_a_multipart_form_with_another_key_is_refused(daemon: RunningDaemon, keyed: str, size: int) -> None:
+    part = b'--B\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+    body = part % (b"a", b"x" * size) + part % (b"key", b"wrong") + b"--B--\r\n"
+    answer = daemon.post(keyed, body, headers={"Content-Type": "multipart/form-data; boundary=B"})
+    problem(answer, 401, "invalid_key")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_webhook_takes_the_methods_that_it_names(
+    daemon: RunningDaemon, project: Project, open_hook: str, method: str
+) -> None:
+    path = live(daemon, project.endpoint(f"by-{method.lower()}", INPUT_FLOW, methods=[method]))
+    answer = daemon.request(method, path, b'{"a": 1}', {"Content-Type": "application/json"})
+    assert answer.json["input_value"]["method"] == method
+    assert answer.json["input_value"]["json"] == {"a": 1}
+    refused = daemon.request("POST", path, b"{}")
+    problem(refused, 405, "method_not_allowed")
+    assert refused.headers["allow"] == f"{method}, HEAD"
+    problem(daemon.request(method, open_hook, b"{}"), 405, "method_not_allowed")

@@ -115,8 +115,15 @@ def test_mailgun_signs_members_of_the_body() -> None:
     delivery = Delivery("POST", "/x", ((b"content-type", b"application/json"),), body)
     form = f"timestamp={int(NOW_S)}&token={token}&signature={signature}&a=1".encode()
     posted = Delivery("POST", "/x", ((b"content-type", b"application/x-www-form-urlencoded"),), form)
+    part = 'Content-Disposition: form-data; name="{}"\r\n\r\n{}\r\n--B'
+    members = {"timestamp": int(NOW_S), "token": token, "signature": signature, "a": 1}
+    inbound = "--B" + "".join("\r\n" + part.format(name, value) for name, value in members.items()) + "--\r\n"
+    parts_type = ((b"content-type", b"multipart/form-data; boundary=B"),)
+    uploaded = Delivery("POST", "/x", parts_type, inbound.encode())
     check = check_of(mailgun, TEXT_SECRET)
-    assert refusal(check, delivery) == refusal(check, posted) == ""
+    assert refusal(check, delivery) == refusal(check, posted) == refusal(check, uploaded) == ""
+    other_token = Delivery("POST", "/x", parts_type, inbound.replace("ccc", "ccd", 1).encode())
+    assert refusal(check, other_token) == "no secret matches"
     assert (
         refusal(check, Delivery("POST", "/x", delivery.headers, body.replace(b"ccc", b"ccd", 1))) == "no secret matches"
     )

@@ -175,10 +175,11 @@ class TestWebhook:
             ("workers: 3", f"workers: unknown field; {ONE_OF_A_WEBHOOKS}"),
             ("enabled: 'no'", "enabled: is the text 'no'; expected true or false, without quotes"),
             ("methods: POST", "methods: is text; expected a list, as in ['POST']"),
-            ("methods: []", "methods: is an empty list; expected GET, POST or both;"
+            ("methods: []", "methods: is an empty list; expected some of GET, POST, PUT, PATCH, DELETE;"
              " enabled: false switches a webhook off"),
-            ("methods: [post]", "methods: there is no method 'post'; expected GET or POST - did you mean POST?"),
-            ("methods: [HEAD]", "methods: there is no method 'HEAD'; expected GET or POST"),
+            ("methods: [post]", "methods: there is no method 'post';"
+             " expected GET, POST, PUT, PATCH, DELETE - did you mean POST?"),
+            ("methods: [HEAD]", "methods: there is no method 'HEAD'; expected GET, POST, PUT, PATCH, DELETE"),
             ("isolation: none", "isolation: is the text 'none'; expected user or execution"),
             ("memory_bytes: 5", "memory_bytes: is 5; expected at least 1048576"),
             ("wait_s: no", "wait_s: is no; expected a number"),
@@ -199,6 +200,7 @@ class TestWebhook:
         assert webhook.methods == ("POST",)
         assert webhook.enabled is False
         assert webhook_of(MINIMAL + "methods: [POST, GET]\n")[0].methods == ("GET", "POST")
+        assert webhook_of(MINIMAL + "methods: [DELETE, PUT, PATCH]\n")[0].methods == ("PUT", "PATCH", "DELETE")
 
     @pytest.mark.parametrize("name", LIMIT_NAMES)
     def test_a_limit_tightens(self, name: str) -> None:

@@ -226,7 +226,7 @@ class TestWaysOfLendingRights:
             ({**VALUE, "key": ""}, "key: is empty"),
             ({**VALUE, "key": []}, "key: is an empty list"),
             ({**VALUE, "key": 12345678}, "key: is a whole number"),
-            ({**VALUE, "methods": ["PUT"]}, "methods"),
+            ({**VALUE, "methods": ["TRACE"]}, "methods"),
             ({**VALUE, "timeout_s": -1}, "timeout_s"),
             ([], "is a list"),
             (None, "flow_name: is missing"),

@@ -248,7 +248,12 @@ class WebhookGuard(Guard):
         `digest`: the body's SHA-256, where the webhook's rules need it.
         """
         call = Call(plan, respond, digest)
-        if isinstance(body, list) or (plan.is_gzip and body) or not is_quick(body):
+        if (
+            isinstance(body, list)
+            or (plan.is_gzip and body)
+            or not is_quick(body)
+            or (len(body) >= payload.LARGE_MULTIPART_BYTES and payload.is_multipart(plan.content_type))
+        ):
             self._parse_elsewhere(call, body)
             return
         pointers = plan.webhook.pointers

@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl
 
 from ..errors import BadPayload, InvalidSignature, NotFound
 from ..model.caller_check import BodyCheck, CallerCheck, Headers, HeadProof, Query, RequestHead
-from ..wire.payload import Parsed
+from ..wire import multipart
+from ..wire.payload import Parsed, is_multipart
 from ..wire.strict_json import decode_strict, decode_utf8
 from .rows import MAX_FIELDS, is_form
 from .scheme import SignatureRefused, SignedRequest
@@ -106,7 +107,7 @@ class SignatureCheck(CallerCheck):
         if len(self.verifiers) > 1:
             content_type = content_type_of(head.headers)
             for verifier in self.verifiers:
-                if verifier.is_addressed(values, is_a_form=is_form(content_type)):
+                if verifier.is_addressed(values, is_a_form=is_form(content_type) or is_multipart(content_type)):
                     return verifier
         return self.verifiers[0]
 
@@ -177,6 +178,8 @@ def _document_of(body: bytes, content_type: str) -> Any:
     try:
         if is_form(content_type):
             return dict(parse_qsl(body.decode("utf-8"), True, errors="strict", max_num_fields=MAX_FIELDS))
+        if is_multipart(content_type):
+            return multipart.parse(body, content_type, has_key=False).fields
         return decode_strict(decode_utf8(body))
     except (BadPayload, ValueError):
         raise SignatureRefused("the body has no members to verify: it is neither JSON nor a form") from None

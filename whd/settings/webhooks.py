@@ -32,7 +32,9 @@ from .parse import ISOLATIONS, Faults, read_option
 from .tree import WEBHOOK_PREFIX
 from .verify import NO_CONTENT, SHOWN_MEMBERS, Now, Verify, check_by_flow, read_verify
 
-METHODS: Final = ("GET", "POST")
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# What a webhook takes that names none.
+DEFAULT_METHODS: Final = ("GET", "POST")
 # The largest body of a webhook whose sender signs members of it, unless its setting says another: such a body is read
 # before anybody has proved anything (SENDERS 1).
 PARSED_FIRST_BYTES: Final = 1_048_576
@@ -82,19 +84,21 @@ def _read_key(node: Node, line: int, field: str, report: FieldFaults) -> tuple[b
 def _read_methods(node: Node, line: int, field: str, report: FieldFaults) -> tuple[str, ...] | None:
     names = read_texts(node, line, field, report)
     if names == ():
-        report.fault(line, field, "is an empty list", "GET, POST or both; enabled: false switches a webhook off")
+        report.fault(
+            line, field, "is an empty list", f"some of {', '.join(METHODS)}; enabled: false switches a webhook off"
+        )
         return None
     for name in names or ():
         if name not in METHODS:
-            report.fault(line, field, f"there is no method {shown(name)}", "GET or POST", closest(name, METHODS))
+            report.fault(line, field, f"there is no method {shown(name)}", ", ".join(METHODS), closest(name, METHODS))
             return None
     # In one order and one object for all, so that equal ones share.
     return None if names is None else _methods(frozenset(names))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _methods(names: frozenset[str]) -> tuple[str, ...]:
-    return METHODS if len(names) == len(METHODS) else tuple(names)
+    return tuple(method for method in METHODS if method in names)
 
 
 def _rows_that_tighten() -> list[WebhookField]:
@@ -119,7 +123,7 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         WebhookField("key", _read_key, default=(), is_secret=True, noun="key", by_flow=True),
         WebhookField("verify", read_verify, is_secret=True, shown_members=SHOWN_MEMBERS, by_flow=True),
         WebhookField("enabled", read_bool, default=True, by_flow=True),
-        WebhookField("methods", _read_methods, default=METHODS, by_flow=True),
+        WebhookField("methods", _read_methods, default=_methods(frozenset(DEFAULT_METHODS)), by_flow=True),
         *_rows_that_tighten(),
         WebhookField("only", read_only, by_flow=True),
         WebhookField("dedup", read_dedup, by_flow=True),

@@ -20,11 +20,13 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from ..errors import BadPayload, TooLarge
 from ..valueclass import valueclass
-from . import charsets
+from . import charsets, multipart
 from .pointer import Picked, pick
 from .strict_json import decode_pairs, decode_strict, decode_utf8, encode_strict
 
 MAX_FORM_FIELDS = 100_000
+# From here on a multipart form is read in a process of its own.
+LARGE_MULTIPART_BYTES = 16_384
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -93,17 +95,19 @@ def parse_in_pieces(body: bytes | bytearray, content_type: str, has_key: bool, s
         except BadPayload:
             # The type did not promise JSON: a form or plain data may begin with a bracket. But curl -d sends a form
             # type, many senders none, and a form or a text would hide from them that what they sent is not JSON.
-            if kind != _OTHER and _MEANS_JSON.match(body):
+            if kind not in (_OTHER, _MULTIPART) and _MEANS_JSON.match(body):
                 raise
     if not body or body == codecs.BOM_UTF8:
         return _nothing(body)
     if kind == _FORM:
         return _from_form(body, codec, has_key, see)
+    if kind == _MULTIPART:
+        return _from_multipart(body, content_type, has_key, see)
     return _from_data(body)
 
 
 # What a content type says of a body.
-_JSON, _FORM, _NONE, _OTHER = "JSON", "form", "none", "other"
+_JSON, _FORM, _MULTIPART, _NONE, _OTHER = "JSON", "form", "multipart", "none", "other"
 # RFC 9110, 8.3.1, as far as senders keep to it: a comma where a semicolon belongs, quotes, white space.
 _MEDIA_TYPE = re.compile(r"""[\s,;"']*([^\s,;"'/]+/[^\s,;"']+)""")
 _CHARSET = re.compile(r"""[\s,;]charset\s*=[\s"']*([^\s,;"']+)""", re.IGNORECASE)
@@ -120,7 +124,14 @@ def _read_type(content_type: str) -> tuple[str, str | None]:
         return _NONE, codec
     if media_type == "application/json" or media_type.endswith("+json"):
         return _JSON, codec
+    if media_type == multipart.MEDIA_TYPE:
+        return _MULTIPART, codec
     return (_FORM if media_type == "application/x-www-form-urlencoded" else _OTHER), codec
+
+
+def is_multipart(content_type: str) -> bool:
+    """Whether a body of this type has parts to look for, unless it is JSON all the same."""
+    return _read_type(content_type)[0] == _MULTIPART
 
 
 _BLANK = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*")
@@ -184,6 +195,14 @@ def _from_form(body: bytes | bytearray, codec: str | None, has_key: bool, see: S
     if see is not None:
         see(fields)
     return b'"json":' + _encode(fields).encode("ascii"), len(body), b"", tuple(keys)
+
+
+def _from_multipart(body: bytes | bytearray, content_type: str, has_key: bool, see: SeeValue | None) -> Pieces:
+    form = multipart.parse(body, content_type, has_key)
+    if see is not None:
+        see(form.fields)
+    members = b'"json":%b,"files":%b' % (_encode(form.fields).encode("ascii"), _encode(form.files).encode("ascii"))
+    return members, len(body), b"", form.keys
 
 
 def _form_pairs(body: bytes | bytearray, codec: str | None) -> list[tuple[str, str]]:
