@@ -16,7 +16,7 @@ import pytest
 from tests.contract.test_webhooks import INPUT_FLOW, live
 from tests.running import Answer, Project, RunningDaemon, running, simple_project
 from whd.senders.presets import PRESETS
-from whd.senders.samples import SAMPLES, Sample, render
+from whd.senders.samples import FORM_TYPE, SAMPLES, Sample, render
 from whd.senders.scheme import PLAIN, Preset, Scheme
 from whd.senders.signer import Unsigned, proved
 
@@ -94,6 +94,17 @@ def delivery_of(subject: Subject, at_s: float | None = None, secret: str = "") -
     assert key is not None
     unsigned = Unsigned("POST", PUBLIC + subject.path, rendered.headers, rendered.body, at_s, f"msg_{unique}")
     return Delivery(*proved(subject.scheme, key, unsigned))
+
+
+FORMS = [each for each in SUBJECTS if each.sample.content_type == FORM_TYPE and "payload" in each.sample.body]
+
+
+@pytest.mark.parametrize("subject", FORMS, ids=lambda subject: subject.webhook)
+def test_the_payload_in_a_form_is_the_json(daemon: RunningDaemon, subject: Subject) -> None:
+    """SENDERS 5: the flow need not know which type the sender was told to use."""
+    value = delivery_of(subject).send(daemon, subject).json["input_value"]
+    assert value["json"] == subject.sample.body["payload"]
+    assert value["form"] == {}
 
 
 def refused(answer: Answer) -> str:

@@ -195,12 +195,13 @@ class FakePayloadParser:
         start: str,
         gunzip_limit: int = 0,
         pointers: Sequence[str] = (),
+        unwrap: str = "",
     ) -> None:
         whole = b"".join(body) if isinstance(body, list) else body
         try:
             if gunzip_limit:
                 whole = payload.gunzip(whole, gunzip_limit)
-            parsed = payload.parse(whole, content_type, has_key, pointers)
+            parsed = payload.parse(whole, content_type, has_key, pointers, unwrap)
         except HttpError as error:
             self._later(done, error)
             return

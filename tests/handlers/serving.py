@@ -144,12 +144,12 @@ class FakePayloadParser:
 
     def parse(
         self, body: Body, content_type: str, has_key: bool, done: Callable[[payload.Parsed | HttpError], None],
-        *, start: str, gunzip_limit: int = 0, pointers: Sequence[str] = (),
+        *, start: str, gunzip_limit: int = 0, pointers: Sequence[str] = (), unwrap: str = "",
     ) -> None:  # fmt: skip
         def read() -> None:
             whole = b"".join(body) if isinstance(body, list) else body
             try:
-                parsed = payload.parse(whole, content_type, has_key, pointers)
+                parsed = payload.parse(whole, content_type, has_key, pointers, unwrap)
             except HttpError as error:
                 done(error)
                 return

@@ -151,7 +151,15 @@ def ask(worker: TestWorker, head: dict[str, Any], value: bytes) -> tuple[dict[st
 
 
 def test_a_payload_is_parsed(workers: Callable[..., TestWorker]) -> None:
-    head = {"op": "parse", "job": 3, "content_type": "application/json", "has_key": True, "gunzip_limit": 0}
+    head = {
+        "op": "parse",
+        "job": 3,
+        "content_type": "application/json",
+        "has_key": True,
+        "gunzip_limit": 0,
+        "pointers": [],
+        "unwrap": "",
+    }
     answer, value = ask(workers(), head | {"start": '{"method":"GET",'}, b'{"a": [1], "key": "secret"}')
     assert answer == {"op": "parsed", "job": 3, "keys": ["secret"]}
     assert value is not None
@@ -172,7 +180,15 @@ def test_a_process_for_large_inputs_gives_way_to_others(shared_zygote: TestZygot
 
 
 def test_what_is_passed_on_as_it_came_is_not_sent_back(workers: Callable[..., TestWorker]) -> None:
-    head = {"op": "parse", "job": 3, "content_type": "application/json", "has_key": True, "gunzip_limit": 0}
+    head = {
+        "op": "parse",
+        "job": 3,
+        "content_type": "application/json",
+        "has_key": True,
+        "gunzip_limit": 0,
+        "pointers": [],
+        "unwrap": "",
+    }
     body = b'{"key": "secret", "a": [1]}'
     answer, value = ask(workers(), head | {"start": '{"method":"GET",'}, body)
     assert value is not None
@@ -183,7 +199,15 @@ def test_what_is_passed_on_as_it_came_is_not_sent_back(workers: Callable[..., Te
 
 
 def test_a_payload_that_is_no_json_is_an_error(workers: Callable[..., TestWorker]) -> None:
-    head = {"op": "parse", "job": 3, "content_type": "application/json", "has_key": False, "gunzip_limit": 0}
+    head = {
+        "op": "parse",
+        "job": 3,
+        "content_type": "application/json",
+        "has_key": False,
+        "gunzip_limit": 0,
+        "pointers": [],
+        "unwrap": "",
+    }
     answer, value = ask(workers(), head | {"start": "{"}, b"{nope")
     assert answer["op"] == "parsed"
     assert "is not JSON" in answer["error"]
@@ -192,7 +216,16 @@ def test_a_payload_that_is_no_json_is_an_error(workers: Callable[..., TestWorker
 
 def test_a_packed_payload_is_unpacked_up_to_its_limit(workers: Callable[..., TestWorker]) -> None:
     worker = workers()
-    head = {"op": "parse", "job": 3, "content_type": "", "has_key": False, "gunzip_limit": 100, "start": "{"}
+    head = {
+        "op": "parse",
+        "job": 3,
+        "content_type": "",
+        "has_key": False,
+        "gunzip_limit": 100,
+        "start": "{",
+        "pointers": [],
+        "unwrap": "",
+    }
     answer, value = ask(worker, head, gzip.compress(b"[1]"))
     assert (answer, value) == ({"op": "parsed", "job": 3, "keys": []}, b'{"json":[1]}')
     answer, value = ask(worker, head | {"content_type": "application/json"}, gzip.compress(b""))

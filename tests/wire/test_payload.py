@@ -386,3 +386,34 @@ def test_text_that_looks_like_a_huge_number_is_text() -> None:
 )
 def test_what_holds_up_the_loop_is_read_elsewhere(body: bytes, is_quick: bool) -> None:
     assert strict_json.is_quick(body) is is_quick
+
+
+class TestUnwrap:
+    FORM = "application/x-www-form-urlencoded"
+
+    @pytest.mark.parametrize(
+        ("body", "members"),
+        [
+            (b"payload=%7B%22a%22%3A1.10%7D&b=2", {"json": {"a": 1.1}, "form": {"b": "2"}}),
+            (b"payload=%5B%5D", {"json": [], "form": {}}),
+            (b"payload=plain&b=2", {"json": {"payload": "plain", "b": "2"}}),
+            (b"payload=%7B%7D&payload=%7B%7D", {"json": {"payload": ["{}", "{}"]}}),
+            (b"b=2", {"json": {"b": "2"}}),
+        ],
+    )
+    def test_a_member_of_a_form_that_is_json_is_the_payload(self, body: bytes, members: Any) -> None:
+        parsed = payload.parse(body, self.FORM, False, ("/a",), "payload")
+        assert json.loads(b"{%b}" % parsed.members_json) == members
+        assert parsed.picked == {"/a": "1.1" if b"1.10" in body else None}
+
+    def test_its_text_is_passed_on_as_it_came(self) -> None:
+        parsed = payload.parse(b"payload=%7B%22a%22%3A1.10%7D", self.FORM, False, (), "payload")
+        assert parsed.members_json == b'"json":{"a":1.10},"form":{}'
+
+    def test_what_means_to_be_json_and_is_not_is_refused(self) -> None:
+        with pytest.raises(BadPayload, match=r"the form's member payload: .* line 1 column 8"):
+            payload.parse(b"payload=%7B%22a%22%3A1%2C%7D", self.FORM, False, (), "payload")
+
+    def test_json_is_no_form(self) -> None:
+        parsed = payload.parse(b'{"payload": "{}"}', "application/json", False, (), "payload")
+        assert parsed.members_json == b'"json":{"payload": "{}"}'

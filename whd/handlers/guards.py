@@ -256,10 +256,10 @@ class WebhookGuard(Guard):
         ):
             self._parse_elsewhere(call, body)
             return
-        pointers = plan.webhook.pointers
-        parsed = payload.parse(body, plan.content_type, plan.takes_key, pointers)
+        pointers, unwrap = plan.webhook.pointers, plan.webhook.unwrap
+        parsed = payload.parse(body, plan.content_type, plan.takes_key, pointers, unwrap)
         if (parsed.keys or not plan.proof.is_complete) and not self._takes_key(plan, parsed):
-            parsed = payload.parse(body, plan.content_type, False, pointers)
+            parsed = payload.parse(body, plan.content_type, False, pointers, unwrap)
         self._run(call, parsed)
 
     def _takes_key(self, plan: CallPlan, parsed: Parsed) -> bool:
@@ -298,6 +298,7 @@ class WebhookGuard(Guard):
                 start=start,
                 gunzip_limit=gunzip_limit,
                 pointers=plan.webhook.pointers,
+                unwrap=plan.webhook.unwrap,
             )
 
         parse(plan.takes_key, go_on)

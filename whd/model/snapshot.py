@@ -150,7 +150,8 @@ class Webhook:
     which calls run the flow, None for all. `success_status`: that of a call that was taken and runs nothing. `dedup`:
     which deliveries are repeats. `has_rules`: whether there is any such rule. `answering`: what its setting says of
     answers, None if nothing. `handshake`: a senders.handshakes.Consent, or None. `status_check`: what is asked of those
-    who look at its executions or cancel them; None: nobody may.
+    who look at its executions or cancel them; None: nobody may. `unwrap`: the member of a form that is the payload, or
+    "".
     """
 
     client_name: str
@@ -172,6 +173,7 @@ class Webhook:
     answering: Answering | None = None
     handshake: Any = None
     status_check: CallerCheck | None = None
+    unwrap: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,15 +61,17 @@ class PayloadParser:
         start: str,
         gunzip_limit: int = 0,
         pointers: Sequence[str] = (),
+        unwrap: str = "",
     ) -> None:
         """payload.parse elsewhere; `done` gets what it gives or raises. The body may be given in parts.
 
         `start`: the JSON object whose last members the payload's are, up to there. `gunzip_limit`: the body is gzip and
-        may unpack to that many bytes; 0: it is not packed. `pointers`: what to pick out of it.
+        may unpack to that many bytes; 0: it is not packed. `pointers`, `unwrap`: as payload.parse has them.
         """
         self._numbers += 1
         head: dict[str, Any] = {"op": "parse", "job": self._numbers, "content_type": content_type, "has_key": has_key}
-        head["gunzip_limit"], head["start"], head["pointers"] = gunzip_limit, start, list(pointers)
+        head["gunzip_limit"], head["start"] = gunzip_limit, start
+        head["pointers"], head["unwrap"] = list(pointers), unwrap
         parts = body if isinstance(body, list) else [body]
         size = sum(map(len, parts))
         self._add(_Task(frame_start(head, size), parts, max(size, gunzip_limit), done, self._numbers))

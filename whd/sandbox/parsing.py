@@ -16,7 +16,9 @@ def parse(head: dict[str, Any], value: bytes | bytearray) -> Frame:
         body = payload.gunzip(value, head["gunzip_limit"]) if head["gunzip_limit"] else value
         picked: Picked = {}
         see = payload.picker(head["pointers"], picked) if head["pointers"] else None
-        begin, rest_from, end, keys = payload.parse_in_pieces(body, head["content_type"], head["has_key"], see)
+        begin, rest_from, end, keys = payload.parse_in_pieces(
+            body, head["content_type"], head["has_key"], see, head["unwrap"]
+        )
     except (BadPayload, TooLarge) as error:
         return {"op": "parsed", "job": head["job"], "error": error.detail, "status": error.status}, None
     answer: dict[str, Any] = {"op": "parsed", "job": head["job"], "keys": list(keys)}

@@ -73,6 +73,11 @@ class Verify:
         return tuple(secret for proof in self.proofs for secret in proof.secrets)
 
     @property
+    def unwrap(self) -> str:
+        """The member of a form that is the sender's payload, "" for none."""
+        return next((proof.preset.unwrap for proof in self.proofs if proof.preset and proof.preset.unwrap), "")
+
+    @property
     def parses_first(self) -> bool:
         """Whether one of them reads members of the body before the signature is known to hold."""
         return any(proof.scheme == "msgraph" or (proof.preset and proof.preset.parses_first) for proof in self.proofs)

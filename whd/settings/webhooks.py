@@ -127,6 +127,7 @@ WEBHOOK_FIELDS: Final[dict[str, WebhookField]] = {
         *_rows_that_tighten(),
         WebhookField("only", read_only, by_flow=True),
         WebhookField("dedup", read_dedup, by_flow=True),
+        WebhookField("unwrap", read_text, by_flow=True),
         WebhookField("answer", read_answer, by_flow=True),
         WebhookField("answer_status", read_answer_status, by_flow=True),
         WebhookField("answer_headers", read_answer_headers),
@@ -202,6 +203,7 @@ class WebhookSource:
     answering: Answering | None = None
     handshake: str | None = None
     status_keys: tuple[bytes, ...] = dataclass_field(default=(), repr=False)
+    unwrap: str | None = None
 
 
 def read_webhook(
@@ -299,6 +301,7 @@ def _source_of(
         answering_of(given, given["verify"]),
         given["handshake"],
         given["status_key"],
+        given["unwrap"],
     )
     return source, report.result()
 
@@ -388,6 +391,7 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         source.answering,
         consent,
         _status_check(source, caller_check),
+        source.unwrap or (source.verify.unwrap if source.verify is not None else ""),
     )
     return webhook, warnings + _told_to_the_sender(source)
 

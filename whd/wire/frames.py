@@ -12,8 +12,9 @@ daemon to worker
     code     hash, flow, path, source, code, modules   a compiled flow (base64 marshal), once per worker and hash;
              modules: [{name, path, source, code}], all that it may import
     compile  hash, flow, path, source, is_module     only to a worker that does nothing else
-    parse    job, content_type, has_key, gunzip_limit, start, pointers + value   only to a worker that does nothing
-             else; value: the raw body, gzip if the limit is not 0; start: text that the answer's value begins with
+    parse    job, content_type, has_key, gunzip_limit, start, pointers, unwrap + value   only to a worker that
+             does nothing else; value: the raw body, gzip if the limit is not 0; start: text that the answer's value
+             begins with
     check    job, max_depth + value                  the same worker; value: an output to be checked
     context  number, hash, flow, about, limits       what runs of one webhook have in common; after the code
     run      packed (RunHead) + value: input_value      runs a flow

@@ -59,18 +59,19 @@ Pieces = tuple[bytes, int, bytes, tuple[str | None, ...]]
 SeeValue = Callable[[Any], object]
 
 
-def parse(body: bytes, content_type: str, has_key: bool, pointers: Sequence[str] = ()) -> Parsed:
+def parse(body: bytes, content_type: str, has_key: bool, pointers: Sequence[str] = (), unwrap: str = "") -> Parsed:
     """Reads a body. `has_key`: the webhook has a key, so that a member `key` is taken out of the payload.
 
-    `pointers`: what to pick out of it. Raises BadPayload for JSON or a form that cannot be read.
+    `pointers`: what to pick out of it. `unwrap`: the member of a form that is the payload, as JSON. Raises BadPayload
+    for JSON or a form that cannot be read.
     """
     if not body:
         return NO_PAYLOAD
     if pointers:
         picked: Picked = {}
-        begin, rest_from, end, keys = parse_in_pieces(body, content_type, has_key, picker(pointers, picked))
+        begin, rest_from, end, keys = parse_in_pieces(body, content_type, has_key, picker(pointers, picked), unwrap)
         return Parsed(b"%b%b%b" % (begin, body[rest_from:], end), keys, picked=picked)
-    begin, rest_from, end, keys = parse_in_pieces(body, content_type, has_key)
+    begin, rest_from, end, keys = parse_in_pieces(body, content_type, has_key, None, unwrap)
     return Parsed(b"%b%b%b" % (begin, body[rest_from:], end), keys)
 
 
@@ -79,7 +80,9 @@ def picker(pointers: Sequence[str], picked: Picked) -> SeeValue:
     return lambda value: picked.update(pick(value, pointers))
 
 
-def parse_in_pieces(body: bytes | bytearray, content_type: str, has_key: bool, see: SeeValue | None = None) -> Pieces:
+def parse_in_pieces(
+    body: bytes | bytearray, content_type: str, has_key: bool, see: SeeValue | None = None, unwrap: str = ""
+) -> Pieces:
     """`parse` without a copy of what is passed on as it came. `see`: called with the value of JSON or a form."""
     kind, codec = _read_type(content_type)
     if kind == _JSON:
@@ -100,9 +103,9 @@ def parse_in_pieces(body: bytes | bytearray, content_type: str, has_key: bool, s
     if not body or body == codecs.BOM_UTF8:
         return _nothing(body)
     if kind == _FORM:
-        return _from_form(body, codec, has_key, see)
+        return _from_form(body, codec, has_key, see, unwrap)
     if kind == _MULTIPART:
-        return _from_multipart(body, content_type, has_key, see)
+        return _from_multipart(body, content_type, has_key, see, unwrap)
     return _from_data(body)
 
 
@@ -177,7 +180,7 @@ def _take_keys(text: str, value: dict[str, Any], *, is_alone: bool) -> tuple[str
     return tuple(item if type(item) is str else None for item in given)
 
 
-def _from_form(body: bytes | bytearray, codec: str | None, has_key: bool, see: SeeValue | None) -> Pieces:
+def _from_form(body: bytes | bytearray, codec: str | None, has_key: bool, see: SeeValue | None, unwrap: str) -> Pieces:
     """A dict of text in the charset that is declared: by the type (`codec`), a member _charset_ or charset, or UTF-8.
 
     What it does not fit is data, as it came.
@@ -192,17 +195,33 @@ def _from_form(body: bytes | bytearray, codec: str | None, has_key: bool, see: S
                 add_repeated(fields, name, value)
     except UnicodeDecodeError:
         return _from_undecodable(body, has_key)
-    if see is not None:
-        see(fields)
-    return b'"json":' + _encode(fields).encode("ascii"), len(body), b"", tuple(keys)
+    return _form_members(fields, see, unwrap), len(body), b"", tuple(keys)
 
 
-def _from_multipart(body: bytes | bytearray, content_type: str, has_key: bool, see: SeeValue | None) -> Pieces:
+def _from_multipart(
+    body: bytes | bytearray, content_type: str, has_key: bool, see: SeeValue | None, unwrap: str
+) -> Pieces:
     form = multipart.parse(body, content_type, has_key)
-    if see is not None:
-        see(form.fields)
-    members = b'"json":%b,"files":%b' % (_encode(form.fields).encode("ascii"), _encode(form.files).encode("ascii"))
+    members = b'%b,"files":%b' % (_form_members(form.fields, see, unwrap), _encode(form.files).encode("ascii"))
     return members, len(body), b"", form.keys
+
+
+def _form_members(fields: dict[str, Any], see: SeeValue | None, unwrap: str) -> bytes:
+    """A form's fields as the member `json`; with the field `unwrap`, its JSON is that, and the others are `form`."""
+    text = fields.get(unwrap) if unwrap else None
+    data = text.encode("utf-8", "surrogatepass") if type(text) is str else b""
+    if type(text) is not str or not _MEANS_JSON.match(data):
+        if see is not None:
+            see(fields)
+        return b'"json":' + _encode(fields).encode("ascii")
+    try:
+        value = decode_strict(text)
+    except BadPayload as error:
+        raise BadPayload(f"the form's member {unwrap}: {error.detail}") from None
+    if see is not None:
+        see(value)
+    others = {name: item for name, item in fields.items() if name != unwrap}
+    return b'"json":%b,"form":%b' % (data, _encode(others).encode("ascii"))
 
 
 def _form_pairs(body: bytes | bytearray, codec: str | None) -> list[tuple[str, str]]:

@@ -316,7 +316,15 @@ def test_a_flow_leaves_no_trace(in_one_process: InOneProcess, first: str, second
 def test_the_process_that_parses_for_all_clients_keeps_nothing(workers: Callable[..., TestWorker]) -> None:
     """Proof: a body, or a part of it, in the answer to another; or an answer that depends on what came before."""
     worker = workers(1_073_741_824)
-    head = {"op": "parse", "content_type": "application/json", "has_key": True, "gunzip_limit": 0, "start": "{"}
+    head = {
+        "op": "parse",
+        "content_type": "application/json",
+        "has_key": True,
+        "gunzip_limit": 0,
+        "start": "{",
+        "pointers": [],
+        "unwrap": "",
+    }
     bodies = [b'{"key": "secret-of-a", "a": 1}', b'{"b": 2}', b"[", b'{"c": "\\ud800"}', b'{"key": 7}', b'{"b": 2}']
     answers = []
     for number, body in enumerate(bodies):
