@@ -26,6 +26,8 @@ SIGNED = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "slack": {"verify": {"scheme": "slack", "secret": SECRET}},
     "zoom": {"verify": {"scheme": "zoom", "secret": SECRET}},
+    "zoom-rotated": {"verify": {"scheme": "zoom", "secret": ["a-new-secret-of-zooms", SECRET]}},
+    "zoom-rotated-key": {"verify": {"scheme": "zoom", "secret": ["a-new-secret-of-zooms", SECRET]}, "key": KEY},
     "meta": {"verify": {"scheme": "meta", "secret": SECRET, "verify_token": "my-verify-token"}},
     "dropbox": {"verify": {"scheme": "dropbox", "secret": SECRET}},
     "dropbox-key": {"verify": {"scheme": "dropbox", "secret": SECRET}, "key": KEY},
@@ -61,8 +63,8 @@ def text(answer: Answer) -> str:
 def signed(daemon: RunningDaemon, name: str, document: Any, *, secret: str = SECRET) -> Answer:
     body, now = json.dumps(document), str(int(time.time()))
     digest = hmac.new(secret.encode(), f"v0:{now}:{body}".encode(), hashlib.sha256).hexdigest()
-    signature, timestamp = SIGNED[name]
-    headers = {"Content-Type": "application/json", signature: f"v0={digest}", timestamp: now}
+    signature, timestamp = SIGNED[name.partition("-")[0]]
+    headers = {"X-Webhook-Key": KEY, "Content-Type": "application/json", signature: f"v0={digest}", timestamp: now}
     return daemon.post(BASE + name, body, headers=headers)
 
 
@@ -81,6 +83,14 @@ def test_zoom_gets_the_digest_of_its_token(daemon: RunningDaemon) -> None:
     unsigned = daemon.post(BASE + "zoom", document)
     assert unsigned.status == 401
     assert digest.encode() not in unsigned.body
+
+
+@pytest.mark.parametrize("name", ["zoom-rotated", "zoom-rotated-key"])
+@pytest.mark.parametrize("secret", [SECRET, "a-new-secret-of-zooms"])
+def test_zoom_is_answered_by_the_secret_that_it_signed_with(daemon: RunningDaemon, name: str, secret: str) -> None:
+    document = {"event": "endpoint.url_validation", "payload": {"plainToken": "qgg8vlvZRS6UYooatFL8Aw"}}
+    digest = hmac.new(secret.encode(), b"qgg8vlvZRS6UYooatFL8Aw", hashlib.sha256).hexdigest()
+    assert signed(daemon, name, document, secret=secret).json["encryptedToken"] == digest
 
 
 @pytest.mark.parametrize("token", ["v0:1:{}", "", "a" * 129, "a b", "a\n"])

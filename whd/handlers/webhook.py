@@ -7,6 +7,7 @@ the queue.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from ..errors import Misconfigured, Overloaded
@@ -106,6 +107,10 @@ class WebhookHandler:
         if plan.webhook.handshake is None:
             return False
         request = plan.webhook.handshake.request(plan.head, plan.query, parsed.picked)
+        if len(request.secrets) > 1:
+            # While a secret is rotated, the one that proved the caller is the one that it expects an answer by.
+            proved = plan.webhook.caller_check.proved_by(plan.head, plan.proof, plan.query, parsed)
+            request = replace(request, secrets=tuple(sorted(request.secrets, key=lambda secret: secret not in proved)))
         consent = self._handshakes.response(plan.webhook, request)
         if consent is not None:
             call.respond(consent)
