@@ -155,6 +155,32 @@ def test_a_protected_task(project: Project, daemon: RunningDaemon, outside: str)
     assert json.loads(task["output_value"]["json"]["body"]) == {"secret": "***"}
 
 
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [("{outside}/echo/tokentoken?a=1", "ENDED_SUCCESS"), ("http://127.0.0.1:1/x/../tokentoken", "ENDED_ERROR")],
+    ids=["called", "refused"],
+)
+def test_a_protected_url_stands_nowhere(
+    project: Project, daemon: RunningDaemon, outside: str, url: str, status: str
+) -> None:
+    """Messages write a URL in its normal form and without its query; a part of its path may be the secret."""
+    name = f"url-{status.lower().replace('_', '-')}"
+    path = endpoint(project, daemon, name, """
+        import flow_api
+        url = this.get('input_value')['json']['url']
+        try:
+            this.task('REST', url=url, expected_status_code=[200, 404], protect_inputs=['url'])
+        except flow_api.PermissionDenied as error:
+            this.error(error)
+    """)  # fmt: skip
+    record = daemon.post(path, {"url": url.format(outside=outside)}).json
+    assert record["status"] == status, record["message"]
+    assert "tokentoken" not in record["message"]
+    for child in records_below(daemon, record):
+        assert "tokentoken" not in json.dumps(child)
+    assert "tokentoken" not in daemon.log
+
+
 def test_large_inputs_are_protected_as_small_ones(project: Project, daemon: RunningDaemon) -> None:
     """Those that the daemon's loop does not read itself."""
     path = endpoint(project, daemon, "large", """

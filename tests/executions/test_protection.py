@@ -66,6 +66,21 @@ def test_a_protected_text_is_masked_wherever_it_stands(output: Any, masked: Any,
     assert json.loads(protection.json(text)) == masked
 
 
+IN_TEXTS = {"key": "-----BEGIN KEY-----\nMIIB'x\"\n", "password": "cörrect\\horse"}
+
+
+@pytest.mark.parametrize("shown", [str, lambda inputs: f"no {inputs['password']!r}", json.dumps, lambda inputs: (
+    json.dumps(inputs, ensure_ascii=False))], ids=["a dict", "an error", "JSON in ASCII", "JSON"])  # fmt: skip
+def test_a_protected_text_is_masked_as_a_flow_shows_it_within_another_text(shown: Any) -> None:
+    text = json.dumps(IN_TEXTS).encode()
+    parts = [(text.index(part), len(part), True) for part in (json.dumps(v).encode() for v in IN_TEXTS.values())]
+    protection = Protection(b"{}", values=values_of(text, parts))
+    written = protection.text(shown(IN_TEXTS))
+    assert "MIIB" not in written
+    assert "horse" not in written
+    assert json.loads(protection.json(json.dumps([shown(IN_TEXTS)]).encode())) == [written]
+
+
 def test_another_spelling_of_the_same_text_is_found() -> None:
     protection = Protection(b"{}", values=frozenset({"a/b/c/d"}))
     assert json.loads(protection.output(b'["a\\/b\\u002fc/d"]')) == ["***"]
@@ -124,7 +139,7 @@ def test_message_and_name_are_masked() -> None:
 )  # fmt: skip
 def test_a_tasks_inputs_are_masked(inputs: Any, names: list[str], written: Any, values: set[str]) -> None:
     before = json.dumps(inputs)
-    masked, protection = protected_task(inputs, names, [])
+    masked, protection = protected_task(inputs, names, [], [])
     assert masked == written
     assert protection is not None
     assert protection.values == values
@@ -135,4 +150,15 @@ def test_a_tasks_inputs_are_masked(inputs: Any, names: list[str], written: Any, 
     "inputs", [{"url": "u"}, {"url": "u", "headers": {"A": "b"}}, {"headers": None, "auth": None}, {"headers": "x"}]
 )
 def test_an_ordinary_task_needs_no_protection(inputs: Any) -> None:
-    assert protected_task(inputs, [], []) == (inputs, None)
+    assert protected_task(inputs, [], [], ["/u"]) == (inputs, None)
+
+
+def test_a_protected_url_is_masked_as_messages_write_it() -> None:
+    shown = "https://api.example/bot1:tokentoken/send"
+    _masked, protection = protected_task(
+        {"url": "HTTPS://API.example/bot1:tokentoken/send?chat=1"}, ["url"], [], (shown, "/bot1:tokentoken/send")
+    )
+    assert protection is not None
+    assert protection.text(f"GET {shown}: status 500") == "GET ***: status 500"
+    redirected = "GET https://www.example/bot1:tokentoken/send: status 500"
+    assert protection.text(redirected) == "GET https://www.example***: status 500"

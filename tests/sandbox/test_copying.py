@@ -150,6 +150,19 @@ def test_what_is_one_stays_one_and_circles_stay_circles() -> None:
     assert made.both[0] is made.both[1] is made.value is not shared
 
 
+class Wrapped(typing.NamedTuple):
+    held: list[Any]
+
+
+@pytest.mark.parametrize("make", [lambda held: (held,), Wrapped], ids=["tuple", "named tuple"])
+def test_a_tuple_in_a_circle_stays_one(make: Any) -> None:
+    items: list[Any] = []
+    row = make(items)
+    items.append(row)
+    made: Any = copying.deepcopy(row)
+    assert made[0][0] is made is not row
+
+
 def test_errors_keep_what_they_hold() -> None:
     error = Mistake(7, hint="h")
     for made in (copying.copy(error), copying.deepcopy(error)):

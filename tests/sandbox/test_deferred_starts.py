@@ -140,6 +140,15 @@ def test_reading_a_source_takes_no_longer_for_loops_within_loops() -> None:
     assert deferred("c = this.flow('a')\n" + body + "    " * 18 + "c = n17\n" + "    " * 18 + "c.run()") == ["a"]
 
 
+def test_reading_a_source_takes_no_longer_for_functions_within_finally() -> None:
+    body = "".join(
+        f"{'    ' * 2 * depth}try:\n{'    ' * 2 * depth} pass\n{'    ' * 2 * depth}finally:\n"
+        f"{'    ' * 2 * depth}    def f{depth}():\n"
+        for depth in range(24)
+    )
+    assert deferred("c = this.flow('a')\n" + body + "    " * 48 + "c.run()") == ["a"]
+
+
 def test_its_failure_is_raised_where_the_flow_expects_it(run_flow: Callable[..., Ended]) -> None:
     body = """
     task = this.task('REST', url='https://a', end='ENDED_ERROR', message='broken')

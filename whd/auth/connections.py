@@ -56,6 +56,11 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.path_and_query}"
 
     @property
+    def path(self) -> str:
+        """The path alone."""
+        return self.path_and_query.partition("?")[0]
+
+    @property
     def shown(self) -> str:
         """The URL for messages and logs: without its query."""
         return _shortened(self.url.partition("?")[0])

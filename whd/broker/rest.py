@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ..auth.connections import check_url
+from ..auth.connections import Target, check_url
 from ..auth.permissions import Action, PermissionDenied
 from ..auth.urls import BadUrl
 from ..executions.active import ActiveExecution
@@ -28,6 +28,7 @@ from ..rest import (
     request_from_inputs,
 )
 from ..rest.client import Outcome
+from ..wire.masking import MASK
 from ..wire.strict_json import MAX_DEPTH, is_quick
 from .broker import Broker, CallHandler
 from .call import CallError, FlowCall, invalid, json_bytes
@@ -64,24 +65,30 @@ class RestCalls:
         try:
             request = request_from_inputs(inputs)
             _client, user = self._broker.who(call)
-            check_url(user, connector, request.url)
+            target = check_url(user, connector, request.url)
         except InputError as error:
             raise CallError(error.kind, str(error)) from None
         except BadUrl as error:
             raise invalid(str(error)) from None
+        except PermissionDenied as error:
+            if "url" not in call.texts_or_none("protect_inputs"):
+                raise
+            # Which host it was helps; the rest may be the secret.
+            origin = "/".join(error.record.split("/")[:3])
+            raise PermissionDenied(error.user_name, error.action, f"{origin}/{MASK}") from None
         parent = self._executions.active(call)
-        active = self._prepare(call, parent, connector, inputs)
+        active = self._prepare(call, parent, connector, inputs, target)
         if not self._executions.admit(call, parent, active):
             return None
         self._run(call, active, connector, request)
         return json_bytes({"id": active.execution.id})
 
     def _prepare(
-        self, call: FlowCall, parent: ActiveExecution, connector: str, inputs: Mapping[str, Any]
+        self, call: FlowCall, parent: ActiveExecution, connector: str, inputs: Mapping[str, Any], target: Target
     ) -> ActiveExecution:
         own = parent.execution
         names, outputs = call.texts_or_none("protect_inputs"), call.texts_or_none("protect_outputs")
-        written, protection = protected_task(inputs, names, outputs)
+        written, protection = protected_task(inputs, names, outputs, (target.shown, target.path))
         is_masked = written != inputs
         execution = Execution(
             id="",
@@ -120,9 +127,9 @@ class RestCalls:
             else:
                 self._end(active, outcome, partial(_output_json, outcome))
             return
-        self._runner.end_task(active, Status.ENDED_ERROR, self._why(call, outcome), b"{}")
+        self._runner.end_task(active, Status.ENDED_ERROR, self._why(active, call, outcome), b"{}")
 
-    def _why(self, call: FlowCall, outcome: Outcome) -> str:
+    def _why(self, active: ActiveExecution, call: FlowCall, outcome: Outcome) -> str:
         """The message of a failed call; notes a refusal. A refused address counts as a lack of permission."""
         message = str(outcome)
         if isinstance(outcome, RestError) and outcome.fault is RestFault.ADDRESS_REFUSED:
@@ -130,6 +137,8 @@ class RestCalls:
             message = str(PermissionDenied(call.execution.user_name, Action.CONNECT, message.partition(" ")[2]))
         elif not isinstance(outcome, PermissionDenied):
             return message
+        if active.protection is not None:
+            message = active.protection.text(message)
         self._broker.note_refusal(call, message)
         return f"PermissionDenied: {message}"
 

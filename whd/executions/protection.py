@@ -106,7 +106,19 @@ def values_of(input_json: bytes, parts: Iterable[MaskedPart]) -> frozenset[str]:
                 found.update(leaves(json.loads(input_json[start : start + size])))
             except (ValueError, RecursionError):
                 continue  # a worker that lies protects nothing
-    return frozenset(sorted(found)[:MOST_VALUES])
+    return spellings(sorted(found)[:MOST_VALUES])
+
+
+def spellings(texts: Iterable[str]) -> frozenset[str]:
+    """The texts, also as they stand in what honest flows make of their inputs: a dict's or an error's text, and JSON.
+
+    There a key of several lines, or a password with a backslash or a quotation mark, is written with escapes.
+    """
+    return frozenset(
+        spelling
+        for text in texts
+        for spelling in (text, repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+    )
 
 
 def leaves(value: Any) -> list[str]:
@@ -121,9 +133,12 @@ def leaves(value: Any) -> list[str]:
 
 
 def protected_task(
-    inputs: Mapping[str, Any], names: Sequence[str], outputs: Iterable[str]
+    inputs: Mapping[str, Any], names: Sequence[str], outputs: Iterable[str], url_texts: Iterable[str]
 ) -> tuple[dict[str, Any], Protection | None]:
-    """A task's inputs as they are written down, and its protection, None for one that needs none."""
+    """A task's inputs as they are written down, and its protection, None for one that needs none.
+
+    `url_texts`: what messages show of its URL, which is not as the flow wrote it.
+    """
     masked = without_credentials(inputs)
     for name in names:
         if masked.get(name) is not None:
@@ -134,8 +149,10 @@ def protected_task(
             name: value if value is None or name.lower() not in MASKED_HEADERS else MASK
             for name, value in headers.items()
         }
-    values = leaves([inputs[name] for name in names if name in inputs])
-    protection = Protection(b"", frozenset(outputs), frozenset(values[:MOST_VALUES]))
+    values = leaves([inputs[name] for name in names if name in inputs])[:MOST_VALUES]
+    if "url" in names:
+        values += url_texts
+    protection = Protection(b"", frozenset(outputs), spellings(values))
     is_needed = masked != inputs or protection.outputs
     return masked, protection if is_needed else None
 

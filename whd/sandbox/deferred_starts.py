@@ -81,7 +81,8 @@ class _Reader:
         self._finder = finder
         self.holds = dict(outer)
         self.ever: Holders = {}
-        self.functions: list[ast.FunctionDef] = []
+        # Once each, however often their surroundings are read: they may hold functions of their own.
+        self.functions: dict[ast.FunctionDef, None] = {}
 
     # ---- statements --------------------------------------------------------------------------------------------------
 
@@ -165,8 +166,9 @@ class _Reader:
             after = _either(after, self.holds)
         if node.finalbody:
             self.holds = _either(anywhere, after)
-            self.run(node.finalbody)
-            self.holds = dict(after)
+            if self.holds != after:
+                self.run(node.finalbody)
+                self.holds = dict(after)
             self.run(node.finalbody)
         else:
             self.holds = after
@@ -182,7 +184,7 @@ class _Reader:
         for part in (*node.decorator_list, *node.args.defaults, *node.args.kw_defaults):
             self.value(part)
         self._bind(ast.Name(id=node.name, ctx=ast.Store()), _NONE)
-        self.functions.append(node)
+        self.functions[node] = None
 
     def _class(self, node: ast.ClassDef) -> None:
         self.run(node.body)

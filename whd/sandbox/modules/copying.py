@@ -163,7 +163,8 @@ def _rebuilt(x: Any, kind: type, part: Callable[[Any], Any], memo: Memo | None =
         raise TypeError(f"an object of type {kind.__name__} cannot be copied") from None
     new = _MAKERS[layout](x, kind, part)
     if memo is not None:
-        memo[id(x)] = new  # what it holds may hold it
+        # What it holds may hold it. Of a tuple that was so copied already, with its items, there is one copy.
+        new = memo.setdefault(id(x), new)
     fill = _FILLERS.get(layout)
     if fill is not None:
         fill(new, x, part)
