@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import time
 import uuid
@@ -64,6 +65,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         if subject.preset.needs_url:
             verify["url"] = PUBLIC + subject.path
         project.endpoint(subject.webhook, INPUT_FLOW, verify=verify, show_script=False)
+        if subject.preset.dedup:
+            project.endpoint(f"{subject.webhook}-once", INPUT_FLOW, verify=verify, dedup=True)
     return project
 
 
@@ -105,6 +108,33 @@ def test_the_payload_in_a_form_is_the_json(daemon: RunningDaemon, subject: Subje
     value = delivery_of(subject).send(daemon, subject).json["input_value"]
     assert value["json"] == subject.sample.body["payload"]
     assert value["form"] == {}
+
+
+def has_an_id(subject: Subject) -> bool:
+    """Whether this event carries the id that the sender's row names: Slack's commands have none."""
+    delivery = delivery_of(subject)
+    names = {name.lower() for name, _value in delivery.headers}
+    return any(
+        locator.partition(":")[2].lower() in names
+        if locator.startswith("header:")
+        else f'"{locator.rpartition("/")[2]}"'.encode() in delivery.body
+        for locator in subject.preset.dedup
+    )
+
+
+@pytest.mark.parametrize(
+    "subject", [each for each in SUBJECTS if has_an_id(each)], ids=lambda each: f"{each.webhook}-{each.sample.event}"
+)
+def test_a_repeat_runs_nothing_and_gets_the_same_answer(daemon: RunningDaemon, subject: Subject) -> None:
+    delivery = delivery_of(subject)
+    path = f"{subject.path}-once"
+    first, second = (daemon.post(path, delivery.body, headers=dict(delivery.headers)) for _ in range(2))
+    assert (first.status, second.status) == (200, 200), (first.body, second.body)
+    assert "idempotent-replayed" not in first.headers
+    assert second.headers["idempotent-replayed"] == "true"
+    assert second.json["id"] == first.json["id"]
+    another = delivery_of(subject)
+    assert daemon.post(path, another.body, headers=dict(another.headers)).json["id"] != first.json["id"]
 
 
 def refused(answer: Answer) -> str:
@@ -197,8 +227,6 @@ def test_nothing_of_a_secret_is_left_behind(daemon: RunningDaemon, project: Proj
 
 
 def test_a_packed_body_may_be_signed_before_or_after_it_was_packed(daemon: RunningDaemon) -> None:
-    import gzip
-
     subject = next(subject for subject in SUBJECTS if subject.preset.name == "github")
     delivery = delivery_of(subject)
     packed = replace(delivery, body=gzip.compress(delivery.body)).changed("Content-Encoding", "gzip")

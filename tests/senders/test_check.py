@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 
 import pytest
@@ -10,7 +11,18 @@ from whd.senders.presets import PRESETS
 from whd.senders.scheme import PLAIN, Preset, Scheme
 from whd.senders.verifier import Verifier
 
-from .deliveries import BASE64_SECRET, NOW_S, TEXT_SECRET, URL, check_of, delivery_of, judge, refusal, secret_for
+from .deliveries import (
+    BASE64_SECRET,
+    NOW_S,
+    TEXT_SECRET,
+    URL,
+    Delivery,
+    check_of,
+    delivery_of,
+    judge,
+    refusal,
+    secret_for,
+)
 
 OTHER_TEXT = "another-Secret-of-24-char"
 OTHER_BASE64 = "whsec_YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk="
@@ -104,10 +116,6 @@ def test_gitlab_takes_its_two_secrets_in_their_own_form_alone() -> None:
 
 
 def test_mailgun_signs_members_of_the_body() -> None:
-    import hmac
-
-    from .deliveries import Delivery
-
     mailgun = PRESETS["mailgun"]
     token = "c" * 50
     signature = hmac.new(TEXT_SECRET.encode(), f"{int(NOW_S)}{token}".encode(), "sha256").hexdigest()

@@ -336,7 +336,7 @@ SAMPLES: Final[dict[str, tuple[Sample, ...]]] = {
     "asana": (
         Sample("changed", {"events": [{"action": "changed", "resource": {"gid": "1", "resource_type": "task"}}]}),
     ),
-    "telegram": (Sample("message", {"update_id": 10000, "message": {"text": "/start", "chat": {"id": 1}}}),),
+    "telegram": (Sample("message", {"update_id": "{now_ms}", "message": {"text": "/start", "chat": {"id": 1}}}),),
     "grafana": (
         Sample(
             "firing",
