@@ -112,7 +112,7 @@ def test_faults(verify: str, what: str) -> None:
     ],
 )
 def test_warnings(verify: str, what: str) -> None:
-    webhook, faults = read(verify, "ack: true\n")
+    webhook, faults = read(verify, "ack: true\ndedup: true\n")
     assert webhook is not None
     assert [fault.is_warning for fault in faults] == [True]
     assert what in str(faults[0])
@@ -159,3 +159,23 @@ def test_any_of_a_list_will_do() -> None:
         assert check.body_check(head, proof) is None
     with pytest.raises(InvalidSignature, match="Authorization is missing; X-Telegram-Bot-Api-Secret-Token is missing"):
         check.check_head(Head("POST", "/", (), 2), Query({}))
+
+
+@pytest.mark.parametrize(
+    ("verify", "more", "advice"),
+    [
+        (f"{{scheme: github, secret: {SECRET}}}", "", "dedup: true"),
+        (f"{{scheme: dropbox, secret: {SECRET}}}", "", "dedup: {by: body}"),
+        (f"{{scheme: hmac, secret: {SECRET}, header: X-Sig}}", "", "dedup: {by: body}"),
+        (f"{{scheme: slack, secret: {SECRET}, tolerance_s: 0}}", "", "dedup: true"),
+        (f"{{scheme: slack, secret: {SECRET}}}", "", ""),
+        (f"{{scheme: github, secret: {SECRET}}}", "dedup: true\n", ""),
+        (f"{{scheme: telegram, secret: {SECRET}}}", "", ""),
+        (f"{{scheme: bearer, secret: {SECRET}}}", "", ""),
+    ],
+)
+def test_a_delivery_that_can_be_sent_again_for_ever_is_worth_a_warning(verify: str, more: str, advice: str) -> None:
+    _webhook, faults = read(verify, f"ack: true\n{more}")
+    assert [fault.expected.partition(", or")[0] for fault in faults if fault.field == "dedup"] == [advice] * bool(
+        advice
+    )

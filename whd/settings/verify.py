@@ -56,6 +56,13 @@ class Proof:
     is_timed: bool = False
 
     @property
+    def is_signed(self) -> bool:
+        """Whether something of each delivery is signed; else the secret itself is sent, or a token."""
+        if self.preset is not None:
+            return any(scheme.algorithm != PLAIN for scheme in self.preset.schemes)
+        return self.scheme == "hmac"
+
+    @property
     def title(self) -> str:
         """What tables call it."""
         return self.preset.title if self.preset is not None else self.scheme
@@ -71,6 +78,11 @@ class Verify:
     def secrets(self) -> tuple[str, ...]:
         """All of them, as written."""
         return tuple(secret for proof in self.proofs for secret in proof.secrets)
+
+    @property
+    def is_timeless(self) -> bool:
+        """Whether one of them signs deliveries without a time, so that a copy is as good as the first for ever."""
+        return any(proof.is_signed and not proof.is_timed for proof in self.proofs)
 
     @property
     def unwrap(self) -> str:

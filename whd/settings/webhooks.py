@@ -393,7 +393,21 @@ def derive_webhook(source: WebhookSource, options: Options, now: Now) -> tuple[W
         _status_check(source, caller_check),
         source.unwrap or (source.verify.unwrap if source.verify is not None else ""),
     )
-    return webhook, warnings + _told_to_the_sender(source)
+    return webhook, warnings + _told_to_the_sender(source) + _can_be_repeated(source)
+
+
+def _can_be_repeated(source: WebhookSource) -> Faults:
+    """What was signed once is signed for ever, where nothing says when that was or whether it came before."""
+    if source.verify is None or source.dedup is not None or not source.verify.is_timeless:
+        return ()
+    proof = source.verify.proofs[0]
+    by = "true" if proof.preset is not None and proof.preset.dedup else "{by: body}"
+    report = FieldFaults(source.path)
+    report.warning(
+        proof.line, "dedup", f"whoever gets hold of a delivery can send it again: {proof.title} signs no time",
+        f"dedup: {by}, or a flow that may run twice",
+    )  # fmt: skip
+    return report.result()
 
 
 def _success_status(source: WebhookSource) -> int:
