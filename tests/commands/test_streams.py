@@ -235,7 +235,7 @@ def test_a_folder_that_was_deleted_is_named_and_absolute_paths_work(project: Pro
         gone.mkdir()
         code = "import os, sys; os.rmdir(os.getcwd()); from whd.cli import main; sys.exit(main())"
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-c", code, *arguments]
+        command = [sys.executable, "-P", "-c", code, *arguments]
         return subprocess.run(command, cwd=gone, env=environ, capture_output=True, text=True, check=False)
 
     asking = [f"executions {each} x" for each in ("show", "logs", "replay", "cancel")]

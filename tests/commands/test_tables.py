@@ -63,3 +63,17 @@ def test_a_time_near_by_is_short() -> None:
     assert tables.near_time("2026-10-23T12:00:05.000Z", now) == tables.local_time("2026-10-23T12:00:05.000Z")[5:]
     assert tables.near_time("2025-10-23T12:00:05.000Z", now) == tables.local_time("2025-10-23T12:00:05.000Z")
     assert tables.near_time(None, now) == "-"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("", ""),
+        ("all done\n", "all done"),
+        ('Traceback (most recent call last):\n  File "x.py", line 1, in f\n    g()\nKeyError: \'k\'', "KeyError: 'k'"),
+        ("Traceback:\n  File\nExceptionGroup: two (2 sub-exceptions)\n  - ValueError: v\n  - KeyError: 'k'\n    more",
+         "ExceptionGroup: two (2 sub-exceptions)"),
+    ],
+)  # fmt: skip
+def test_a_message_comes_to_its_last_line_and_a_group_to_itself(message: str, shown: str) -> None:
+    assert tables.last_line(message) == shown

@@ -63,7 +63,7 @@ def test_a_plus_in_a_key_is_named_in_the_log_and_nowhere_else(daemon: RunningDae
     pasted = daemon.post("/api/webhook/acme/locked?key=a+b%20c", {})
     assert (pasted.status, pasted.body) == (401, ordinary.body)
     wait_for(lambda: daemon.log.count("%2B") > before, "the hint")
-    hint = daemon.log.splitlines()[-1]
+    hint = [line for line in daemon.log.splitlines() if "%2B" in line][-1]
     assert "401 invalid_key" in hint
     assert "acme/locked" in hint
     assert PLUS_KEY not in daemon.log
@@ -78,12 +78,17 @@ def test_so_it_is_where_a_status_is_asked_for(daemon: RunningDaemon) -> None:
     wait_for(lambda: daemon.log.count("%2B") > before, "the hint")
 
 
+def warnings(daemon: RunningDaemon) -> list[str]:
+    """The lines of the log that are not about the start, which goes on while the first calls are answered."""
+    return [line for line in daemon.log.splitlines() if " INFO " not in line]
+
+
 def test_a_plus_in_a_key_that_is_wrong_anyhow_is_not_worth_a_line(daemon: RunningDaemon) -> None:
-    before = daemon.log
+    before = warnings(daemon)
     for query in ("key=x+y", "other=a+b", "key=a+b+c", "+"):
         assert daemon.post(f"/api/webhook/acme/locked?{query}", {}).status == 401
     assert daemon.get("/healthz").status == 200
-    assert daemon.log == before
+    assert warnings(daemon) == before
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,25 @@ def test_a_failed_child_does_not_tell_its_parent_either(project: Project, daemon
     assert f"{PASSWORD} is wrong" not in record["message"]
 
 
+def test_a_name_that_holds_a_protected_text_is_masked_from_the_start(project: Project, daemon: RunningDaemon) -> None:
+    path = endpoint(project, daemon, "naming", """
+        import flow_api
+        inputs = this.get('input_value')['json']
+        kid = {**inputs, 'name': 'login ' + inputs['password'], 'protect_inputs': ['password']}
+        sleeping = this.flow('sleeper', wait=False, **kid)
+        this.set_output('running', system.execution(sleeping.get('id')).get('name'))
+        sleeping.cancel()
+        try:
+            this.flow('kid', fail=True, **kid)
+        except flow_api.DependencyFailedError as error:
+            this.error(error)
+    """)  # fmt: skip
+    record = daemon.post(path, {"user": "ada", "password": PASSWORD}).json
+    assert record["output_value"] == {"running": "login ***"}, record["message"]
+    assert record["message"].startswith("the child execution 'login ***' (")
+    assert PASSWORD not in record["message"]
+
+
 def test_headers_that_prove_who_asks_are_masked_in_every_child(
     project: Project, daemon: RunningDaemon, outside: str
 ) -> None:

@@ -106,7 +106,7 @@ def executions_list(paths: Paths, given: argparse.Namespace) -> int:
                 row["status"],
                 tables.near_time(row["created_at"], now) if is_terminal else tables.local_time(row["created_at"]),
                 tables.duration(row["started_at"], row["ended_at"]),
-                shorten(escape(row["message"].strip().rpartition("\n")[2]), MAX_MESSAGE),
+                shorten(escape(tables.last_line(row["message"])), MAX_MESSAGE),
             )
             for row in rows
         ]

@@ -106,3 +106,9 @@ def duration(started: str | None, ended: str | None) -> str:
     if seconds < 0:
         return "-"
     return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def last_line(message: str) -> str:
+    """What a message comes to: its last line that is not indented, as the parts of a traceback or a group are."""
+    lines = message.strip().split("\n")
+    return next((line for line in reversed(lines) if not line[:1].isspace()), lines[-1])

@@ -120,6 +120,9 @@ class Runner(JobListener):
     ) -> ActiveExecution:
         """`prepare` for a child, within its parent's limits. `protection`, `kinds_json`: see ActiveExecution."""
         child = self.prepare(execution, flow, parent.limits, parent.isolation)
+        if protection is not None:
+            # Its parent names it. It is seen long before the child itself writes something, and in its parent's errors.
+            execution.name = protection.text(execution.name)
         if protection is None and not kinds_json:
             return child
         return replace(child, protection=protection, kinds_json=kinds_json)
