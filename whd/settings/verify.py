@@ -278,6 +278,12 @@ def _checked_jwt(proof: Proof, field: str, report: FieldFaults) -> Proof | None:
         # A public key as the secret of an HMAC would let anybody sign (RFC 8725, 2.1).
         report.fault(proof.line, f"{field}.algorithms", "mixes HS with public-key algorithms", "one kind of them")
         return None
+    if not of_hmac:
+        report.fault(
+            proof.line, f"{field}.algorithms", "need a public key, and this whd verifies none yet",
+            "HS256, HS384 or HS512, and the secret",
+        )  # fmt: skip
+        return None
     if bool(of_hmac) != bool(proof.secrets) or bool(of_hmac) == ("public_key" in proof.fields):
         expected = "secret for HS256, HS384, HS512; public_key for the others"
         report.fault(proof.line, field, "has a key of the wrong kind for its algorithms", expected)
